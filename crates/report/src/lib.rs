@@ -1,0 +1,1 @@
+//! Picture grids, self-contained HTML and JSON reports of a reconstruction.
