@@ -1,1 +1,32 @@
-//! Matrix products, elementwise passes, fixed-order sums, factorisations, NNLS and named seeds, generic over f32 and f64.
+//! The arithmetic floor of Palimpsest: everything that multiplies, sums, factorises or draws numbers.
+//!
+//! Each of these things is done in exactly one place of the workspace, and that place is here:
+//!
+//! * [`gemm`]: the one door for matrix products of `f32` and `f64` array views, transposes included;
+//! * [`elementwise`]: activation passes, vectorised at run time, with a sigmoid that saturates;
+//! * [`reduce`]: sums in fixed chunks and a fixed order, so that no thread count changes a bit;
+//! * [`factor`]: SVD, orthonormal bases and Cholesky, each with its residual checked;
+//! * [`nnls`](mod@nnls): non-negative least squares by an active set, checked against its KKT conditions;
+//! * [`seed`]: named streams of random numbers that split from one seed.
+//!
+//! ```
+//! use ndarray::array;
+//! use palimpsest_numerics::{gemm::{matmul, Parallelism}, seed::Seed};
+//!
+//! let a = array![[1.0, 2.0], [3.0, 4.0]];
+//! let gram = matmul(a.view(), a.t(), Parallelism::Sequential);
+//! assert_eq!(gram, array![[5.0, 11.0], [11.0, 25.0]]);
+//!
+//! let seed = Seed::new(7);
+//! assert_ne!(seed.named("weights"), seed.named("candidates"));
+//! ```
+
+pub mod elementwise;
+pub mod factor;
+pub mod gemm;
+pub mod nnls;
+mod real;
+pub mod reduce;
+pub mod seed;
+
+pub use real::Real;
