@@ -1,1 +1,58 @@
-//! Reconstruction of training inputs from the stationarity (KKT) equations of a trained network, with a certificate.
+//! Reconstruction of training inputs from the weights of a trained network.
+//!
+//! A network trained far enough is close to a KKT point of a margin problem (or, with weight decay, to a stationary
+//! point): its weights are a weighted sum of gradients at its training inputs. This crate writes that equation down
+//! ([`stationarity`]), says how well it can be satisfied ([`certificate`]), and solves it for the inputs
+//! ([`alternating`], [`gradient`]) from many random starts ([`restarts`]) whose agreement is a first truth-free score
+//! ([`consensus`]).
+//!
+//! The crate sees a network and declared [`PriorKnowledge`], nothing else: it has no access to data sets or to the
+//! metrics that judge it.
+//!
+//! ```
+//! use palimpsest_kkt::{AttackParams, Method, PriorKnowledge, alternating::AlternatingParams, reconstruct};
+//! use palimpsest_mlp::{BiasPlacement, Mlp};
+//! use palimpsest_numerics::seed::Seed;
+//! use std::ops::ControlFlow;
+//!
+//! // Random weights hold no training data; the attack runs all the same and says so by a large residual.
+//! let network = Mlp::initialise(&[12, 60, 40, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
+//! let params = AttackParams {
+//!     method: Method::Alternating(AlternatingParams { steps: 20, ..AlternatingParams::default() }),
+//!     candidates: Some(8),
+//!     restarts: 2,
+//!     rank: Some(6),
+//!     prior: PriorKnowledge::default(),
+//! };
+//! let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(()))?;
+//! assert_eq!(found.candidates.view().dim(), (16, 12));
+//! # Ok::<(), palimpsest_kkt::KktError>(())
+//! ```
+
+pub mod alternating;
+pub mod certificate;
+pub mod consensus;
+mod error;
+pub mod gradient;
+pub mod problem;
+pub mod reconstruction;
+pub mod restarts;
+pub mod spectrum;
+pub mod stationarity;
+
+pub use certificate::{CertificateScope, StationarityCertificate, certify};
+pub use error::KktError;
+pub use problem::{AttackProblem, PriorKnowledge};
+pub use reconstruction::{Candidates, Reconstruction, TerminationReason};
+pub use restarts::{AttackParams, Method, RestartStep, reconstruct};
+
+/// Where a run is, as its observer sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Steps taken.
+    pub index: usize,
+    /// Steps planned.
+    pub steps: usize,
+    /// Relative residual before this step.
+    pub relative_residual: f64,
+}

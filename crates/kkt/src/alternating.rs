@@ -1,0 +1,254 @@
+//! The alternating attack: gates fixed, least squares for the candidates, repeat.
+//!
+//! For fixed gates the first-layer equation is *linear* in `P_i = c_i [x_i, 1]`:
+//!
+//! `[W b] = sum_i u_i P_i^T`, with `u_i` the delta of the first layer for a unit multiplier.
+//!
+//! Each step computes the gates at the present candidates, solves a proximal least-squares problem for P, and reads off
+//! `x_i` and `c_i >= 0`. Gates start soft and sharpen; the proximal weight starts large and falls. Works on any depth
+//! and on the coordinates of [`AttackProblem`], where it costs one Cholesky of order m and a few products a step.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, Axis, Zip, s};
+use ndarray_rand::RandomExt;
+use ndarray_rand::rand_distr::StandardNormal;
+use palimpsest_mlp::Activation;
+use palimpsest_mlp::passes::{self, Passes};
+use palimpsest_numerics::factor::Cholesky;
+use palimpsest_numerics::gemm::{Parallelism, gemm};
+use palimpsest_numerics::reduce;
+use palimpsest_numerics::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::AttackProblem;
+use crate::reconstruction::{Run, TerminationReason};
+use crate::stationarity::OutputWeighting;
+use crate::{KktError, Step};
+
+/// Options of the alternating attack.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlternatingParams {
+    /// Steps, >= 1.
+    pub steps: usize,
+    /// Gate sharpness at the first and last step, both > 0; geometric in between.
+    pub alpha: (f64, f64),
+    /// Proximal weight at the first and last step relative to the mean diagonal of the Gram matrix, both > 0;
+    /// geometric in between.
+    pub proximal: (f64, f64),
+    /// Share of the way to the least-squares solution that x moves in a step, in (0, 1].
+    pub damping: f64,
+    /// How the scale of each x is fixed.
+    pub scale: ScaleRule,
+}
+
+/// How the scale of a candidate is told from its multiplier.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ScaleRule {
+    /// From the bias equation: c is the last entry of P, x the rest divided by it; norms are cut at twice the prior
+    /// norm. Right where the bias is informative.
+    Bias,
+    /// All candidates get the prior norm; c follows from the length of P.
+    FixedNorm,
+}
+
+impl Default for AlternatingParams {
+    fn default() -> Self {
+        Self { steps: 1000, alpha: (5.0, 100.0), proximal: (10.0, 0.1), damping: 1.0, scale: ScaleRule::Bias }
+    }
+}
+
+impl AlternatingParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`KktError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), KktError> {
+        let bad = |name, allowed, got: String| Err(KktError::BadOption { name, allowed, got });
+        if self.steps == 0 {
+            return bad("steps", "at least 1", "0".into());
+        }
+        for (name, (first, last)) in [("alpha", self.alpha), ("proximal", self.proximal)] {
+            if !(first.is_finite() && last.is_finite() && first > 0.0 && last > 0.0) {
+                return bad(name, "two finite numbers above 0", format!("{first},{last}"));
+            }
+        }
+        if !(self.damping > 0.0 && self.damping <= 1.0) {
+            return bad("damping", "above 0 and at most 1", self.damping.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Runs the attack once from a random start drawn from `seed`.
+///
+/// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
+pub fn alternate(
+    problem: &AttackProblem,
+    weighting: &OutputWeighting,
+    params: &AlternatingParams,
+    seed: Seed,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+) -> Run {
+    let mut state = State::new(problem, weighting, seed, parallelism);
+    let mut curve = Vec::new();
+    let mut termination = TerminationReason::MaxSteps;
+    for index in 0..params.steps {
+        let progress = index as f64 / params.steps as f64;
+        let geometric = |(first, last): (f64, f64)| first * (last / first).powf(progress);
+        let residual =
+            match state.step(problem, weighting, params, geometric(params.alpha), geometric(params.proximal))
+            {
+                Some(residual) => residual,
+                None => {
+                    termination = TerminationReason::NonFinite { step: index };
+                    break;
+                }
+            };
+        if index % curve_stride(params.steps) == 0 || index + 1 == params.steps {
+            curve.push((index, residual));
+        }
+        if observe(&Step { index, steps: params.steps, relative_residual: residual }).is_break() {
+            termination = TerminationReason::TimeLimit;
+            break;
+        }
+    }
+    let relative_residual = curve.last().map_or(f64::NAN, |&(_, r)| r);
+    Run { coordinates: state.x, multipliers: state.c, relative_residual, curve, termination }
+}
+
+/// Steps between two points of a convergence curve: about a hundred points a run.
+pub(crate) fn curve_stride(steps: usize) -> usize {
+    (steps / 100).max(1)
+}
+
+struct State {
+    x: Array2<f32>,
+    c: Array1<f32>,
+    /// [W b], (h, r + 1) or (h, r).
+    target: Array2<f32>,
+    target_squared: f64,
+    passes: Passes<f32>,
+    directions: Array2<f32>,
+    /// P before and after the step, (m, columns of target).
+    p: Array2<f32>,
+    before: Array2<f32>,
+    /// K P for the residual.
+    fitted: Array2<f32>,
+    gram: Array2<f32>,
+    cholesky: Cholesky<f32>,
+    norm: f32,
+    parallelism: Parallelism,
+}
+
+impl State {
+    fn new(
+        problem: &AttackProblem,
+        weighting: &OutputWeighting,
+        seed: Seed,
+        parallelism: Parallelism,
+    ) -> Self {
+        let (m, r) = (weighting.len(), problem.rank());
+        let target = problem.first_layer_target();
+        let norm = problem.prior.norm(problem.inputs) as f32;
+        let mut x: Array2<f32> =
+            Array2::random_using((m, r), StandardNormal, &mut seed.named("candidates").rng());
+        // Starts are drawn like the data the first layer has seen: long where its singular values are large.
+        for (mut column, &s) in x.axis_iter_mut(Axis(1)).zip(&problem.spectrum) {
+            column.mapv_inplace(|v| v * s);
+        }
+        for mut row in x.rows_mut() {
+            let length = reduce::norm(row.view()) as f32;
+            row.mapv_inplace(|v| v * START_NORM * norm / length.max(f32::MIN_POSITIVE));
+        }
+        let columns = target.ncols();
+        Self {
+            x,
+            c: Array1::from_elem(m, 0.5 / m as f32),
+            target_squared: reduce::squared_norm(target.view()),
+            target,
+            passes: Passes::new(&problem.network, m),
+            directions: Array2::zeros((m, problem.network.outputs())),
+            p: Array2::zeros((m, columns)),
+            before: Array2::zeros((m, columns)),
+            fitted: Array2::zeros((m, columns)),
+            gram: Array2::zeros((m, m)),
+            cholesky: Cholesky::with_order(m, parallelism),
+            norm,
+            parallelism,
+        }
+    }
+
+    /// One step; returns the relative residual of the first-layer equation *before* it, or `None` for a NaN.
+    fn step(
+        &mut self,
+        problem: &AttackProblem,
+        weighting: &OutputWeighting,
+        params: &AlternatingParams,
+        alpha: f64,
+        proximal: f64,
+    ) -> Option<f64> {
+        let (m, r, parallelism) = (self.x.nrows(), self.x.ncols(), self.parallelism);
+        let activation = Activation::SigmoidGate { alpha };
+        passes::forward(&problem.network, self.x.view(), activation, &mut self.passes, parallelism);
+        weighting.directions(self.passes.output(), &mut self.directions);
+        passes::backward(&problem.network, self.directions.view(), &mut self.passes, parallelism);
+        let u = self.passes.delta()[0].view();
+        gemm(1.0, u, u.t(), 0.0, self.gram.view_mut(), parallelism);
+        // P before the step, and the right-hand side U T + t P.
+        for ((mut row, x), &c) in self.before.rows_mut().into_iter().zip(self.x.rows()).zip(&self.c) {
+            Zip::from(row.slice_mut(s![..r])).and(&x).for_each(|p, &x| *p = c * x);
+            if row.len() > r {
+                row[r] = c;
+            }
+        }
+        gemm(1.0, u, self.target.view(), 0.0, self.p.view_mut(), parallelism);
+        gemm(1.0, self.gram.view(), self.before.view(), 0.0, self.fitted.view_mut(), parallelism);
+        let inner = |a: &Array2<f32>, b: &Array2<f32>| {
+            reduce::inner(a.as_slice().expect("contiguous"), b.as_slice().expect("contiguous"))
+        };
+        let squared =
+            self.target_squared - 2.0 * inner(&self.p, &self.before) + inner(&self.fitted, &self.before);
+        if !squared.is_finite() {
+            return None;
+        }
+        let residual = (squared.max(0.0) / self.target_squared).sqrt();
+        let ridge = proximal as f32 * self.gram.diag().mean().expect("at least one candidate");
+        let mut matrix = self.cholesky.matrix_mut();
+        matrix.assign(&self.gram);
+        matrix.diag_mut().mapv_inplace(|d| d + ridge);
+        self.p.scaled_add(ridge, &self.before);
+        self.cholesky.factor().ok()?;
+        self.cholesky.solve_in_place(self.p.view_mut());
+        self.read_off(params, r, m);
+        Some(residual)
+    }
+
+    fn read_off(&mut self, params: &AlternatingParams, r: usize, m: usize) {
+        let least = 0.1 / m as f32;
+        let damping = params.damping as f32;
+        let has_bias = self.p.ncols() > r;
+        for ((p, mut x), c) in self.p.rows().into_iter().zip(self.x.rows_mut()).zip(&mut self.c) {
+            let direction = p.slice(s![..r]);
+            let length = reduce::norm(direction) as f32;
+            let scale = match params.scale {
+                ScaleRule::Bias if has_bias => {
+                    *c = p[r].max(least);
+                    // Long candidates are cut to a shared bound: their multiplier is too small.
+                    (1.0 / *c).min(LONGEST * self.norm / length.max(f32::MIN_POSITIVE))
+                }
+                ScaleRule::Bias | ScaleRule::FixedNorm => {
+                    *c = (length / self.norm).max(least);
+                    self.norm / length.max(f32::MIN_POSITIVE)
+                }
+            };
+            Zip::from(&mut x).and(&direction).for_each(|x, &p| *x += damping * (scale * p - *x));
+        }
+    }
+}
+
+/// Norm of a start, in prior norms.
+const START_NORM: f32 = 0.36;
+/// Largest norm of a candidate, in prior norms.
+const LONGEST: f32 = 1.8;

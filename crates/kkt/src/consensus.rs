@@ -1,0 +1,120 @@
+//! Agreement between independent runs: a score that needs no truth.
+//!
+//! A training input is found again from other random starts; an artefact of one start is not. A candidate's score is
+//! the share of *other* runs that hold a candidate of the same label pointing the same way. A run that has collapsed to
+//! few distinct candidates agrees with itself many times over and proves nothing, so it neither votes nor is counted.
+
+use ndarray::{Array1, Array2, ArrayView2};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce;
+use rayon::prelude::*;
+
+/// Cosine above which two candidates are the same input.
+pub const SAME_COSINE: f32 = 0.8;
+/// A run is collapsed when its candidates have more than this share of the run as near-copies, on average.
+pub const COLLAPSED_SHARE: f64 = 0.2;
+/// Cosine above which two candidates of one run are copies.
+const COPY_COSINE: f32 = 0.95;
+
+/// Consensus of several runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consensus {
+    /// Score of each candidate of each run, in [0, 1].
+    pub scores: Vec<Array1<f32>>,
+    /// Whether each run has collapsed; its candidates have score 0.
+    pub collapsed: Vec<bool>,
+}
+
+/// Scores the candidates of `runs`, each (m, r), whose rows have the shared `labels` (m).
+///
+/// With fewer than two runs that have not collapsed, every score is 0.
+///
+/// # Panics
+/// When a run has not one row per label.
+#[track_caller]
+pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8]) -> Consensus {
+    let unit: Vec<Array2<f32>> = runs.iter().map(|run| unit_rows(*run)).collect();
+    let collapsed: Vec<bool> = unit.par_iter().map(|run| is_collapsed(run, labels)).collect();
+    let voters: Vec<usize> = (0..runs.len()).filter(|&i| !collapsed[i]).collect();
+    let scores = (0..runs.len())
+        .into_par_iter()
+        .map(|this| {
+            let mut votes = Array1::zeros(labels.len());
+            if collapsed[this] || voters.len() < 2 {
+                return votes;
+            }
+            for &other in voters.iter().filter(|&&other| other != this) {
+                let cosines = matmul(unit[this].view(), unit[other].t(), Parallelism::Sequential);
+                for (i, row) in cosines.rows().into_iter().enumerate() {
+                    let found =
+                        row.iter().zip(labels).any(|(&c, &label)| label == labels[i] && c > SAME_COSINE);
+                    votes[i] += f32::from(u8::from(found));
+                }
+            }
+            votes / (voters.len() - 1) as f32
+        })
+        .collect();
+    Consensus { scores, collapsed }
+}
+
+fn unit_rows(run: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut unit = run.to_owned();
+    for mut row in unit.rows_mut() {
+        let length = reduce::norm(row.view()) as f32;
+        row.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
+    }
+    unit
+}
+
+fn is_collapsed(unit: &Array2<f32>, labels: &[i8]) -> bool {
+    assert_eq!(unit.nrows(), labels.len(), "consensus: one label a candidate");
+    let cosines = matmul(unit.view(), unit.t(), Parallelism::Sequential);
+    let copies = cosines
+        .indexed_iter()
+        .filter(|&((i, j), &c)| i != j && labels[i] == labels[j] && c > COPY_COSINE)
+        .count();
+    let m = labels.len() as f64;
+    // Copies have the same label, and half of the candidates do.
+    copies as f64 / m > COLLAPSED_SHARE * m / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Axis, concatenate};
+    use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+
+    fn draw(rows: usize, name: &str) -> Array2<f32> {
+        Array2::random_using((rows, 30), StandardNormal, &mut Seed::new(1).named(name).rng())
+    }
+
+    #[test]
+    fn shared_candidates_score_and_private_ones_do_not() {
+        let shared = draw(4, "shared");
+        let runs: Vec<_> = (0..3)
+            .map(|i| concatenate![Axis(0), &shared * (1.0 + i as f32), draw(4, &format!("private {i}"))])
+            .collect();
+        let views: Vec<_> = runs.iter().map(|r| r.view()).collect();
+        let labels = [1, 1, -1, -1, 1, 1, -1, -1];
+        let result = consensus(&views, &labels);
+        for scores in &result.scores {
+            assert_eq!(scores.to_vec(), [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        }
+        // The same rows under the other label are other inputs.
+        let flipped: Vec<i8> = labels.iter().map(|l| -l).collect();
+        assert_eq!(consensus(&views, &flipped), result);
+    }
+
+    #[test]
+    fn collapsed_runs_do_not_vote() {
+        let one = draw(1, "one");
+        let collapsed = one.broadcast((8, 30)).unwrap().to_owned() + draw(8, "jitter") * 0.01;
+        let honest = concatenate![Axis(0), one, draw(7, "rest")];
+        let labels = [1; 8];
+        let result = consensus(&[collapsed.view(), collapsed.view(), honest.view()], &labels);
+        assert_eq!(result.collapsed, [true, true, false]);
+        assert!(result.scores.iter().flatten().all(|&s| s == 0.0));
+    }
+}

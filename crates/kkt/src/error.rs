@@ -1,0 +1,28 @@
+//! What can go wrong with an attack.
+
+use palimpsest_numerics::factor::FactorError;
+
+/// Everything this crate reports; shape mistakes of a caller panic instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KktError {
+    /// An option is out of range.
+    #[error("{name} must be {allowed}, got {got}")]
+    BadOption {
+        /// Name of the option.
+        name: &'static str,
+        /// The range allowed.
+        allowed: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// The network has no training data to give back by this method.
+    #[error("this network cannot be attacked: {0}")]
+    NotAttackable(String),
+    /// No restart came to an end.
+    #[error("no restart finished: {0}")]
+    NothingFinished(String),
+    /// A factorisation inside failed.
+    #[error(transparent)]
+    Factor(#[from] FactorError),
+}

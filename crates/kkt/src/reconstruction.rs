@@ -1,0 +1,105 @@
+//! What an attack gives back.
+
+use ndarray::{Array1, Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TerminationReason {
+    /// All steps were taken.
+    MaxSteps,
+    /// The residual fell below its tolerance.
+    Converged,
+    /// The residual stopped falling.
+    Stalled,
+    /// A NaN or infinity appeared.
+    NonFinite {
+        /// The step at which it was seen.
+        step: usize,
+    },
+    /// The observer ended it: a time limit or an interrupt.
+    TimeLimit,
+}
+
+/// Reconstructed inputs, one a row, (m, d), with the training mean removed. Never mixed up with the truth, which is
+/// another type of another crate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidates(Array2<f32>);
+
+impl Candidates {
+    /// Candidates from rows.
+    pub fn new(rows: Array2<f32>) -> Self {
+        Self(rows)
+    }
+
+    /// The rows, (m, d).
+    pub fn view(&self) -> ArrayView2<'_, f32> {
+        self.0.view()
+    }
+
+    /// The rows, owned.
+    pub fn into_inner(self) -> Array2<f32> {
+        self.0
+    }
+
+    /// Number of candidates.
+    pub fn len(&self) -> usize {
+        self.0.nrows()
+    }
+
+    /// Whether there is no candidate.
+    pub fn is_empty(&self) -> bool {
+        self.0.nrows() == 0
+    }
+}
+
+/// One run from one random start, in coordinates of the attack's subspace.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Candidates, (m, r).
+    pub coordinates: Array2<f32>,
+    /// Multipliers (m), in the convention without 1/m.
+    pub multipliers: Array1<f32>,
+    /// Relative residual at the end.
+    pub relative_residual: f64,
+    /// (step, relative residual), about a hundred points.
+    pub curve: Vec<(usize, f64)>,
+    /// Why it ended.
+    pub termination: TerminationReason,
+}
+
+/// The record of one run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Index of the restart; with the seed it fixes the run.
+    pub restart: u64,
+    /// Relative residual at the end.
+    pub relative_residual: f64,
+    /// (step, relative residual).
+    pub curve: Vec<(usize, f64)>,
+    /// Why it ended.
+    pub termination: TerminationReason,
+    /// Whether the run collapsed to few distinct candidates and was left out of the consensus.
+    pub collapsed: bool,
+}
+
+/// All candidates of all finished runs, with what can be said of them without the truth.
+#[derive(Clone, Debug)]
+pub struct Reconstruction {
+    /// Candidates, (M, d), ordered by run, then by index in the run.
+    pub candidates: Candidates,
+    /// Multipliers (M), in the convention without 1/m.
+    pub multipliers: Array1<f32>,
+    /// Labels (M) in {-1, +1}.
+    pub labels: Vec<i8>,
+    /// Consensus score (M) in [0, 1].
+    pub confidence: Array1<f32>,
+    /// One record per finished run.
+    pub runs: Vec<RunRecord>,
+    /// Coordinates the attack worked in.
+    pub rank: usize,
+    /// Candidates per run.
+    pub candidates_per_run: usize,
+    /// Singular values of the first layer, descending.
+    pub spectrum: Vec<f32>,
+}

@@ -1,0 +1,178 @@
+//! Independent restarts over rayon, pooled into one reconstruction.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ndarray::{Array1, Array2, Axis, concatenate};
+use palimpsest_mlp::Mlp;
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::seed::Seed;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::alternating::{AlternatingParams, alternate};
+use crate::consensus::consensus;
+use crate::gradient::{GradientParams, descend};
+use crate::problem::{AttackProblem, PriorKnowledge};
+use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
+use crate::stationarity::OutputWeighting;
+use crate::{KktError, Step};
+
+/// Which attack is run from each start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Method {
+    /// Gates fixed, least squares, repeat; in the weights' subspace.
+    Alternating(AlternatingParams),
+    /// The published momentum descent, on all inputs.
+    Gradient(GradientParams),
+}
+
+/// Options of [`reconstruct`]; checked once on entry.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttackParams {
+    /// The attack.
+    pub method: Method,
+    /// Candidates per run, m, even and >= 2; twice the rank if not given.
+    pub candidates: Option<usize>,
+    /// Independent starts, >= 1.
+    pub restarts: usize,
+    /// Coordinates to work in, told from the spectrum if not given.
+    pub rank: Option<usize>,
+    /// Prior knowledge, declared.
+    pub prior: PriorKnowledge,
+}
+
+/// What an observer of [`reconstruct`] sees; called from several threads.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartStep {
+    /// Index of the restart.
+    pub restart: u64,
+    /// Where it is.
+    pub step: Step,
+}
+
+/// Attacks `network` from independent starts and pools what they find.
+///
+/// Restarts run on the current rayon pool, one thread each; a single restart uses the pool inside its products. The
+/// result is the same bits for any number of threads. `observe` may end everything: runs cut short are dropped unless
+/// no run has finished.
+///
+/// # Errors
+/// [`KktError::BadOption`], [`KktError::NotAttackable`], [`KktError::Factor`], or [`KktError::NothingFinished`] when
+/// every run ended in a NaN.
+pub fn reconstruct(
+    network: &Mlp<f32>,
+    params: &AttackParams,
+    seed: Seed,
+    observe: &(dyn Fn(&RestartStep) -> ControlFlow<()> + Sync),
+) -> Result<Reconstruction, KktError> {
+    check(network, params)?;
+    let threads = Parallelism::of_threads(rayon::current_num_threads());
+    let problem = AttackProblem::prepare(network, params.prior, params.rank, threads)?;
+    let m = params.candidates.unwrap_or(2 * problem.rank());
+    let labels: Vec<i8> = (0..m).map(|i| if i < m / 2 { -1 } else { 1 }).collect();
+    let weighting = OutputWeighting::Binary(labels.clone());
+    let inside = if params.restarts == 1 { threads } else { Parallelism::Sequential };
+    let stopped = AtomicBool::new(false);
+    let runs: Vec<Option<Run>> = (0..params.restarts)
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|index| {
+            let restart = index as u64;
+            if stopped.load(Ordering::Relaxed) {
+                return None;
+            }
+            let mut observe = |step: &Step| {
+                let flow = observe(&RestartStep { restart, step: *step });
+                if flow.is_break() {
+                    stopped.store(true, Ordering::Relaxed);
+                }
+                flow
+            };
+            let seed = seed.named("restarts").indexed(restart);
+            Some(match &params.method {
+                Method::Alternating(options) => {
+                    alternate(&problem, &weighting, options, seed, inside, &mut observe)
+                }
+                Method::Gradient(options) => {
+                    descend(network, &weighting, options, seed, inside, &mut observe)
+                }
+            })
+        })
+        .collect();
+    let lift = matches!(params.method, Method::Alternating(_));
+    pool(&problem, runs, &labels, lift, threads)
+}
+
+fn check(network: &Mlp<f32>, params: &AttackParams) -> Result<(), KktError> {
+    match &params.method {
+        Method::Alternating(options) => options.check()?,
+        Method::Gradient(options) => options.check()?,
+    }
+    let bad = |name, allowed, got: usize| Err(KktError::BadOption { name, allowed, got: got.to_string() });
+    if params.restarts == 0 {
+        return bad("restarts", "at least 1", 0);
+    }
+    if let Some(m) = params.candidates
+        && (m < 2 || m % 2 == 1)
+    {
+        return bad("candidates", "an even number of at least 2 (half of each label)", m);
+    }
+    if network.outputs() != 1 {
+        return Err(KktError::NotAttackable(format!(
+            "it has {} outputs and reconstruction is built for binary classifiers with one",
+            network.outputs()
+        )));
+    }
+    Ok(())
+}
+
+fn pool(
+    problem: &AttackProblem,
+    runs: Vec<Option<Run>>,
+    labels: &[i8],
+    lift: bool,
+    parallelism: Parallelism,
+) -> Result<Reconstruction, KktError> {
+    let numbered = || runs.iter().enumerate().filter_map(|(i, run)| run.as_ref().map(|run| (i as u64, run)));
+    let finished = |run: &Run| {
+        !matches!(run.termination, TerminationReason::NonFinite { .. } | TerminationReason::TimeLimit)
+    };
+    let mut kept: Vec<(u64, &Run)> = numbered().filter(|(_, run)| finished(run)).collect();
+    if kept.is_empty() {
+        kept = numbered().filter(|(_, run)| run.termination == TerminationReason::TimeLimit).collect();
+    }
+    if kept.is_empty() {
+        let steps: Vec<String> =
+            numbered().map(|(i, run)| format!("restart {i}: {:?}", run.termination)).collect();
+        return Err(KktError::NothingFinished(steps.join(", ")));
+    }
+    let views: Vec<_> = kept.iter().map(|(_, run)| run.coordinates.view()).collect();
+    let agreement = consensus(&views, labels);
+    let stacked = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+    let candidates: Array2<f32> = if lift { problem.lift(stacked.view(), parallelism) } else { stacked };
+    let joined = |parts: Vec<&Array1<f32>>| {
+        let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
+        concatenate(Axis(0), &views).expect("vectors always join")
+    };
+    Ok(Reconstruction {
+        candidates: Candidates::new(candidates),
+        multipliers: joined(kept.iter().map(|(_, run)| &run.multipliers).collect()),
+        labels: labels.repeat(kept.len()),
+        confidence: joined(agreement.scores.iter().collect()),
+        runs: kept
+            .iter()
+            .zip(&agreement.collapsed)
+            .map(|((restart, run), &collapsed)| RunRecord {
+                restart: *restart,
+                relative_residual: run.relative_residual,
+                curve: run.curve.clone(),
+                termination: run.termination,
+                collapsed,
+            })
+            .collect(),
+        rank: problem.rank(),
+        candidates_per_run: labels.len(),
+        spectrum: problem.spectrum.clone(),
+    })
+}

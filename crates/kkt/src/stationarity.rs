@@ -1,0 +1,249 @@
+//! The stationarity (KKT) equation of a trained network, its residual, and the residual's gradient.
+//!
+//! At a KKT point of the margin problem, or a stationary point with weight decay, the parameters are a weighted sum of
+//! gradients at training inputs:
+//!
+//! `theta = sum_i grad_theta <g_i, Phi(x_i)>`, with `g_i = lambda_i * direction_i`.
+//!
+//! The direction says what the loss pulls on: `y_i` for a binary task, `1` for regression, and
+//! `e_y - e_j` (label against the strongest other output) for several classes. **There is no 1/m anywhere**; the code
+//! published with Haim et al. (2022) hides one, so its lambda is m times ours.
+//!
+//! With the residual `R = theta - sum_i ..` held fixed, `<R, grad_theta Phi(x_i)>` is the derivative of `Phi(x_i)`
+//! along R. So the derivative by lambda is one tangent pass, and the derivative by x one reverse pass through it.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use palimpsest_mlp::passes::{self, Passes};
+use palimpsest_mlp::{Activation, Mlp};
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::{Real, reduce};
+
+/// What each candidate's multiplier pulls on: the sign conventions of the stationarity equation live here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OutputWeighting {
+    /// One output, label y_i in {-1, +1}: `g_i = lambda_i y_i`, lambda_i >= 0.
+    Binary(Vec<i8>),
+    /// One output, `g_i = lambda_i` of either sign, for this many candidates.
+    Regression(usize),
+    /// Several outputs, label in 0..outputs: `g_i = lambda_i (e_label - e_j)` with j the strongest other output.
+    Multiclass(Vec<usize>),
+}
+
+impl OutputWeighting {
+    /// Number of candidates, m.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Binary(labels) => labels.len(),
+            Self::Regression(m) => *m,
+            Self::Multiclass(labels) => labels.len(),
+        }
+    }
+
+    /// Whether there is no candidate.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether multipliers must be >= 0.
+    pub fn signed_by_label(&self) -> bool {
+        !matches!(self, Self::Regression(_))
+    }
+
+    /// Fills `directions` (m, outputs) with the direction of each candidate, given its `outputs` (m, outputs).
+    ///
+    /// # Panics
+    /// When the shapes do not fit, or a class label is not below the number of outputs.
+    #[track_caller]
+    pub fn directions<T: Real>(&self, outputs: ArrayView2<'_, T>, directions: &mut Array2<T>) {
+        assert_eq!(directions.dim(), outputs.dim(), "directions: shapes differ");
+        assert_eq!(self.len(), outputs.nrows(), "directions: one label a candidate");
+        let one_output = !matches!(self, Self::Multiclass(_));
+        assert_eq!(one_output, outputs.ncols() == 1, "directions: {} outputs do not fit", outputs.ncols());
+        match self {
+            Self::Binary(labels) => {
+                for (d, &y) in directions.iter_mut().zip(labels) {
+                    *d = T::of(f64::from(y));
+                }
+            }
+            Self::Regression(_) => directions.fill(T::one()),
+            Self::Multiclass(labels) => {
+                directions.fill(T::zero());
+                for ((mut d, output), &label) in
+                    directions.rows_mut().into_iter().zip(outputs.rows()).zip(labels)
+                {
+                    let mut strongest = usize::from(label == 0);
+                    for j in 0..output.len() {
+                        if j != label && output[j] > output[strongest] {
+                            strongest = j;
+                        }
+                    }
+                    d[label] = T::one();
+                    d[strongest] = -T::one();
+                }
+            }
+        }
+    }
+}
+
+/// Weight of each term of the objective: one per weight matrix and one per bias, all >= 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TermWeights {
+    /// One per layer's weight matrix.
+    pub weights: Vec<f64>,
+    /// One per layer's bias (ignored where there is none).
+    pub biases: Vec<f64>,
+}
+
+impl TermWeights {
+    /// Every term counts alike: the published objective.
+    pub fn uniform(depth: usize) -> Self {
+        Self { weights: vec![1.0; depth], biases: vec![1.0; depth] }
+    }
+}
+
+/// Memory and results of the stationarity residual for m candidates of one network.
+#[derive(Clone, Debug)]
+pub struct StationarityResidual<T> {
+    passes: Passes<T>,
+    directions: Array2<T>,
+    output_weights: Array2<T>,
+    /// `theta - sum_i grad_theta <g_i, Phi(x_i)>`, later scaled by the term weights.
+    residual: Mlp<T>,
+}
+
+impl<T: Real> StationarityResidual<T> {
+    /// Memory for `candidates` inputs of `network`.
+    pub fn new(network: &Mlp<T>, candidates: usize) -> Self {
+        Self {
+            passes: Passes::new(network, candidates),
+            directions: Array2::zeros((candidates, network.outputs())),
+            output_weights: Array2::zeros((candidates, network.outputs())),
+            residual: network.zeros_like(),
+        }
+    }
+
+    /// Evaluates the residual at candidates `x` (m, d) with multipliers `lambda` (m); returns its squared norm per term.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    #[track_caller]
+    pub fn evaluate(
+        &mut self,
+        network: &Mlp<T>,
+        activation: Activation,
+        weighting: &OutputWeighting,
+        x: ArrayView2<'_, T>,
+        lambda: ArrayView1<'_, T>,
+        parallelism: Parallelism,
+    ) -> SquaredResidual {
+        assert_eq!(
+            lambda.len(),
+            x.nrows(),
+            "evaluate: {} candidates, {} multipliers",
+            x.nrows(),
+            lambda.len()
+        );
+        passes::forward(network, x, activation, &mut self.passes, parallelism);
+        weighting.directions(self.passes.output(), &mut self.directions);
+        self.output_weights.assign(&self.directions);
+        for (mut row, &lambda) in self.output_weights.rows_mut().into_iter().zip(lambda) {
+            row.mapv_inplace(|d| d * lambda);
+        }
+        passes::backward(network, self.output_weights.view(), &mut self.passes, parallelism);
+        self.residual.assign(network);
+        passes::parameter_gradient(x, &self.passes, -T::one(), T::one(), &mut self.residual, parallelism);
+        let (weights, biases) = passes::squared_norms(&self.residual);
+        SquaredResidual { weights, biases }
+    }
+
+    /// The residual of the last [`Self::evaluate`], in the shape of the network.
+    pub fn residual(&self) -> &Mlp<T> {
+        &self.residual
+    }
+
+    /// Network outputs at the last [`Self::evaluate`], (m, outputs).
+    pub fn outputs(&self) -> ArrayView2<'_, T> {
+        self.passes.output()
+    }
+
+    /// Gradient of `sum_terms weight * ||residual||^2` after [`Self::evaluate`] at the same point: writes it by x into
+    /// `dx` (m, d) and by lambda into `dlambda` (m). The residual is scaled by the term weights in place.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    #[track_caller]
+    pub fn gradient(
+        &mut self,
+        network: &Mlp<T>,
+        activation: Activation,
+        terms: &TermWeights,
+        x: ArrayView2<'_, T>,
+        dx: &mut Array2<T>,
+        dlambda: &mut Array1<T>,
+        parallelism: Parallelism,
+    ) {
+        for (l, layer) in self.residual.layers_mut().iter_mut().enumerate() {
+            let (weight, bias) = (terms.weights[l], terms.biases[l]);
+            if weight != 1.0 {
+                layer.weight.mapv_inplace(|v| v * T::of(weight));
+            }
+            if let Some(values) = &mut layer.bias
+                && bias != 1.0
+            {
+                values.mapv_inplace(|v| v * T::of(bias));
+            }
+        }
+        passes::tangent(network, &self.residual, x, &mut self.passes, parallelism);
+        let minus_two = T::of(-2.0);
+        for ((dlambda, tangent), direction) in
+            dlambda.iter_mut().zip(self.passes.output_tangent().rows()).zip(self.directions.rows())
+        {
+            *dlambda = minus_two * tangent.iter().zip(direction).map(|(&t, &d)| t * d).sum::<T>();
+        }
+        passes::tangent_input_gradient(
+            network,
+            &self.residual,
+            activation,
+            minus_two,
+            &mut self.passes,
+            dx.view_mut(),
+            parallelism,
+        );
+    }
+}
+
+/// Squared residual of each term of the stationarity equation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SquaredResidual {
+    /// One per layer's weight matrix.
+    pub weights: Vec<f64>,
+    /// One per layer's bias; 0 where there is none.
+    pub biases: Vec<f64>,
+}
+
+impl SquaredResidual {
+    /// `sum_terms weight * ||residual||^2`.
+    pub fn total(&self, terms: &TermWeights) -> f64 {
+        let weighted =
+            |values: &[f64], weights: &[f64]| values.iter().zip(weights).map(|(v, w)| v * w).sum::<f64>();
+        weighted(&self.weights, &terms.weights) + weighted(&self.biases, &terms.biases)
+    }
+}
+
+/// Norm of a network's first layer, weights and bias together: what its residual is compared with.
+pub fn first_layer_norm<T: Real>(network: &Mlp<T>) -> f64 {
+    let first = &network.layers()[0];
+    let bias = first.bias.as_ref().map_or(0.0, |b| reduce::squared_norm(b.view()));
+    (reduce::squared_norm(first.weight.view()) + bias).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
+    use palimpsest_autograd::{Tape, Var};
+    use palimpsest_mlp::BiasPlacement;
+    use palimpsest_numerics::seed::Seed;
+    use proptest::prelude::*;
+
+    use super::*;
+}

@@ -1,0 +1,55 @@
+//! What can go wrong with networks, files and training.
+
+use std::path::PathBuf;
+
+/// Everything this crate reports; shape mistakes of a caller panic instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MlpError {
+    /// The layers do not form a network.
+    #[error("not a network: {0}")]
+    NotANetwork(String),
+    /// A weight or bias is NaN or infinite.
+    #[error(
+        "layer {layer} has NaN or infinite weights; the network was not trained to an end or the file is damaged"
+    )]
+    NotFinite {
+        /// Index of the layer, from 0.
+        layer: usize,
+    },
+    /// The bytes are not a checkpoint of ours.
+    #[error("not a readable checkpoint: {0}")]
+    BadCheckpoint(String),
+    /// The bytes are not a usable `.safetensors` file.
+    #[error("not a readable safetensors network: {0}")]
+    BadSafetensors(String),
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A training option is out of range.
+    #[error("{name} must be {allowed}, got {got}")]
+    BadOption {
+        /// Name of the option.
+        name: &'static str,
+        /// The range allowed.
+        allowed: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// Training produced a NaN or an infinity.
+    #[error("training diverged at epoch {epoch} (the loss is not a number); use a smaller step size")]
+    Diverged {
+        /// The epoch at which it was seen.
+        epoch: usize,
+    },
+    /// A factorisation inside failed.
+    #[error(transparent)]
+    Factor(#[from] palimpsest_numerics::factor::FactorError),
+}

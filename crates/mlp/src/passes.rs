@@ -1,0 +1,295 @@
+//! Passes through a network, in memory that is handed in.
+//!
+//! For a batch of m inputs x_i with output weights g_i (one per output), every quantity below belongs to the scalar
+//! `F(theta, x) = sum_i <g_i, Phi(x_i)>`:
+//!
+//! 1. [`forward`] computes hidden values, slopes and outputs;
+//! 2. [`backward`] computes the deltas `D_l = dF/dz_l`;
+//! 3. [`parameter_gradient`] computes `grad_theta F = (D_l^T h_l, column sums of D_l)`;
+//! 4. [`tangent`] computes the derivative of every `Phi(x_i)` along a direction E in parameter space;
+//! 5. [`tangent_input_gradient`] computes the gradient of `sum_i <g_i, tangent_i>` with respect to the inputs.
+//!
+//! 4 and 5 give the gradient of `||theta - grad_theta F||^2` without a second-order tape: with the residual held
+//! fixed, its inner product with `grad_theta Phi(x_i)` *is* the tangent of `Phi(x_i)` along the residual.
+//!
+//! Nothing here allocates, apart from [`Passes::new`].
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use palimpsest_numerics::elementwise::vectorised;
+use palimpsest_numerics::gemm::{Parallelism, gemm};
+use palimpsest_numerics::{Real, reduce};
+
+use crate::{Activation, Mlp};
+
+/// Memory of the passes for one network shape and one batch size.
+#[derive(Clone, Debug)]
+pub struct Passes<T> {
+    /// h_1 .. h_{L-1}, each (m, width).
+    hidden: Vec<Array2<T>>,
+    /// Slopes at the same places.
+    slopes: Vec<Array2<T>>,
+    /// Phi, (m, outputs).
+    output: Array2<T>,
+    /// dF/dh_l before the slope is applied.
+    upstream: Vec<Array2<T>>,
+    /// dF/dz_l for the hidden layers.
+    delta: Vec<Array2<T>>,
+    /// dF/dPhi: the output weights of the last [`backward`], (m, outputs).
+    output_delta: Array2<T>,
+    /// Tangents of the pre-activations.
+    tangent_z: Vec<Array2<T>>,
+    /// Tangents of the hidden values.
+    tangent_h: Vec<Array2<T>>,
+    /// Tangents of the outputs, (m, outputs).
+    output_tangent: Array2<T>,
+    /// Adjoints of the pre-activations in [`tangent_input_gradient`].
+    adjoint: Vec<Array2<T>>,
+}
+
+impl<T: Real> Passes<T> {
+    /// Memory for batches of `batch` inputs through networks shaped like `network`.
+    pub fn new(network: &Mlp<T>, batch: usize) -> Self {
+        let hidden_layers = || {
+            network.layers()[..network.depth() - 1]
+                .iter()
+                .map(|l| Array2::zeros((batch, l.weight.nrows())))
+                .collect::<Vec<_>>()
+        };
+        let output = || Array2::zeros((batch, network.outputs()));
+        Self {
+            hidden: hidden_layers(),
+            slopes: hidden_layers(),
+            output: output(),
+            upstream: hidden_layers(),
+            delta: hidden_layers(),
+            output_delta: output(),
+            tangent_z: hidden_layers(),
+            tangent_h: hidden_layers(),
+            output_tangent: output(),
+            adjoint: hidden_layers(),
+        }
+    }
+
+    /// Phi(x) of the last [`forward`], (m, outputs).
+    pub fn output(&self) -> ArrayView2<'_, T> {
+        self.output.view()
+    }
+
+    /// Hidden values h_1 .. h_{L-1} of the last [`forward`], each (m, width).
+    pub fn hidden(&self) -> &[Array2<T>] {
+        &self.hidden
+    }
+
+    /// Slopes of the activation at the last [`forward`], each (m, width).
+    pub fn slopes(&self) -> &[Array2<T>] {
+        &self.slopes
+    }
+
+    /// Deltas dF/dz of the hidden layers at the last [`backward`], each (m, width).
+    pub fn delta(&self) -> &[Array2<T>] {
+        &self.delta
+    }
+
+    /// Derivative of Phi(x) along the direction of the last [`tangent`], (m, outputs).
+    pub fn output_tangent(&self) -> ArrayView2<'_, T> {
+        self.output_tangent.view()
+    }
+
+    fn h<'a>(&'a self, layer: usize, x: ArrayView2<'a, T>) -> ArrayView2<'a, T> {
+        if layer == 0 { x } else { self.hidden[layer - 1].view() }
+    }
+
+    fn d(&self, layer: usize) -> ArrayView2<'_, T> {
+        self.delta.get(layer).map_or(self.output_delta.view(), |d| d.view())
+    }
+}
+
+/// Forward pass of `x` (m, d): fills hidden values, slopes and outputs.
+///
+/// # Panics
+/// When `x` or the memory does not fit the network.
+#[track_caller]
+pub fn forward<T: Real>(
+    network: &Mlp<T>,
+    x: ArrayView2<'_, T>,
+    activation: Activation,
+    passes: &mut Passes<T>,
+    parallelism: Parallelism,
+) {
+    let last = network.depth() - 1;
+    for (l, layer) in network.layers().iter().enumerate() {
+        let (before, rest) = passes.hidden.split_at_mut(l);
+        let h = before.last().map_or(x, |h| h.view());
+        let z = if l < last { &mut rest[0] } else { &mut passes.output };
+        gemm(T::one(), h, layer.weight.t(), T::zero(), z.view_mut(), parallelism);
+        let bias = layer.bias.as_ref().map(|b| b.as_slice().expect("a bias is contiguous"));
+        if l < last {
+            for_each_row2(z, &mut passes.slopes[l], |z, slope| activation.apply(z, bias, slope));
+        } else if let Some(bias) = &layer.bias {
+            *z += bias;
+        }
+    }
+}
+
+/// Backward pass for output weights `g` (m, outputs), after [`forward`]: fills the deltas.
+///
+/// # Panics
+/// When `g` does not fit.
+#[track_caller]
+pub fn backward<T: Real>(
+    network: &Mlp<T>,
+    g: ArrayView2<'_, T>,
+    passes: &mut Passes<T>,
+    parallelism: Parallelism,
+) {
+    passes.output_delta.assign(&g);
+    for l in (0..network.depth() - 1).rev() {
+        let (delta, above) = passes.delta.split_at_mut(l + 1);
+        let above = above.first().unwrap_or(&passes.output_delta);
+        let weight = network.layers()[l + 1].weight.view();
+        gemm(T::one(), above.view(), weight, T::zero(), passes.upstream[l].view_mut(), parallelism);
+        let (d, u, s) = (rows_mut(&mut delta[l]), rows(&passes.upstream[l]), rows(&passes.slopes[l]));
+        vectorised(|| {
+            for ((d, &u), &s) in d.iter_mut().zip(u).zip(s) {
+                *d = u * s;
+            }
+        });
+    }
+}
+
+/// `out <- alpha grad_theta F + beta out`, after [`backward`] on the same `x` (m, d).
+///
+/// # Panics
+/// When `out` has another shape than the network.
+#[track_caller]
+pub fn parameter_gradient<T: Real>(
+    x: ArrayView2<'_, T>,
+    passes: &Passes<T>,
+    alpha: T,
+    beta: T,
+    out: &mut Mlp<T>,
+    parallelism: Parallelism,
+) {
+    for (l, layer) in out.layers_mut().iter_mut().enumerate() {
+        gemm(alpha, passes.d(l).t(), passes.h(l, x), beta, layer.weight.view_mut(), parallelism);
+        if let Some(bias) = &mut layer.bias {
+            // Rows in index order: the order of this sum is fixed.
+            let scale = beta;
+            bias.mapv_inplace(|b| if scale == T::zero() { T::zero() } else { b * scale });
+            for row in passes.d(l).rows() {
+                bias.scaled_add(alpha, &row);
+            }
+        }
+    }
+}
+
+/// Derivative of Phi(x_i) along `direction` in parameter space, after [`forward`]; slopes as declared.
+///
+/// # Panics
+/// When `direction` has another shape than the network.
+#[track_caller]
+pub fn tangent<T: Real>(
+    network: &Mlp<T>,
+    direction: &Mlp<T>,
+    x: ArrayView2<'_, T>,
+    passes: &mut Passes<T>,
+    parallelism: Parallelism,
+) {
+    let last = network.depth() - 1;
+    for l in 0..=last {
+        let h = if l == 0 { x } else { passes.hidden[l - 1].view() };
+        let out = if l < last { &mut passes.tangent_z[l] } else { &mut passes.output_tangent };
+        let along = &direction.layers()[l];
+        gemm(T::one(), h, along.weight.t(), T::zero(), out.view_mut(), parallelism);
+        if l > 0 {
+            let weight = network.layers()[l].weight.t();
+            gemm(T::one(), passes.tangent_h[l - 1].view(), weight, T::one(), out.view_mut(), parallelism);
+        }
+        if let Some(bias) = &along.bias {
+            *out += bias;
+        }
+        if l < last {
+            let (dh, dz, s) =
+                (rows_mut(&mut passes.tangent_h[l]), rows(&passes.tangent_z[l]), rows(&passes.slopes[l]));
+            vectorised(|| {
+                for ((dh, &dz), &s) in dh.iter_mut().zip(dz).zip(s) {
+                    *dh = dz * s;
+                }
+            });
+        }
+    }
+}
+
+/// `out <- scale * d/dx sum_i <g_i, tangent_i>` (m, d), after [`backward`] and [`tangent`] along `direction`.
+///
+/// # Panics
+/// When the shapes differ.
+#[track_caller]
+pub fn tangent_input_gradient<T: Real>(
+    network: &Mlp<T>,
+    direction: &Mlp<T>,
+    activation: Activation,
+    scale: T,
+    passes: &mut Passes<T>,
+    mut out: ArrayViewMut2<'_, T>,
+    parallelism: Parallelism,
+) {
+    let sharpness = T::of(activation.sharpness());
+    for l in (0..network.depth() - 1).rev() {
+        // Adjoint of h_{l+1}: through the direction's product above, and through z_{l+1} above.
+        let (below, above) = passes.adjoint.split_at_mut(l + 1);
+        let adjoint = &mut below[l];
+        let delta_above = passes.delta.get(l + 1).unwrap_or(&passes.output_delta);
+        let along = direction.layers()[l + 1].weight.view();
+        gemm(T::one(), delta_above.view(), along, T::zero(), adjoint.view_mut(), parallelism);
+        if let Some(adjoint_above) = above.first() {
+            let weight = network.layers()[l + 1].weight.view();
+            gemm(T::one(), adjoint_above.view(), weight, T::one(), adjoint.view_mut(), parallelism);
+        }
+        // Adjoint of z_l: through the value (slope) and through the slope itself (curvature).
+        let (a, s) = (rows_mut(adjoint), rows(&passes.slopes[l]));
+        let (u, dz) = (rows(&passes.upstream[l]), rows(&passes.tangent_z[l]));
+        vectorised(|| {
+            for (((a, &s), &u), &dz) in a.iter_mut().zip(s).zip(u).zip(dz) {
+                *a = *a * s + u * dz * sharpness * s * (T::one() - s);
+            }
+        });
+    }
+    let (first, along) = (&network.layers()[0], &direction.layers()[0]);
+    gemm(scale, passes.d(0), along.weight.view(), T::zero(), out.view_mut(), parallelism);
+    if let Some(adjoint) = passes.adjoint.first() {
+        gemm(scale, adjoint.view(), first.weight.view(), T::one(), out, parallelism);
+    }
+}
+
+/// Outputs of `network` for `x` (m, d) with plain ReLU, (m, outputs); allocates its memory.
+pub fn outputs<T: Real>(network: &Mlp<T>, x: ArrayView2<'_, T>, parallelism: Parallelism) -> Array2<T> {
+    let mut passes = Passes::new(network, x.nrows());
+    forward(network, x, Activation::Relu, &mut passes, parallelism);
+    passes.output
+}
+
+/// Squared Euclidean norm of each layer's parameters: weights, then biases, in layer order of `net`.
+pub fn squared_norms<T: Real>(net: &Mlp<T>) -> (Vec<f64>, Vec<f64>) {
+    let weights = net.layers().iter().map(|l| reduce::squared_norm(l.weight.view())).collect();
+    let biases = net
+        .layers()
+        .iter()
+        .map(|l| l.bias.as_ref().map_or(0.0, |b| reduce::squared_norm(b.view())))
+        .collect();
+    (weights, biases)
+}
+
+fn rows<T>(array: &Array2<T>) -> &[T] {
+    array.as_slice().expect("workspace arrays are contiguous")
+}
+
+fn rows_mut<T>(array: &mut Array2<T>) -> &mut [T] {
+    array.as_slice_mut().expect("workspace arrays are contiguous")
+}
+
+fn for_each_row2<T: Real>(a: &mut Array2<T>, b: &mut Array2<T>, mut f: impl FnMut(&mut [T], &mut [T])) {
+    for (mut a, mut b) in a.axis_iter_mut(Axis(0)).zip(b.axis_iter_mut(Axis(0))) {
+        f(a.as_slice_mut().expect("a row is contiguous"), b.as_slice_mut().expect("a row is contiguous"));
+    }
+}

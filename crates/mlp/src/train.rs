@@ -1,0 +1,417 @@
+//! Training to a KKT point, by three schedules behind one loop.
+//!
+//! The loop owns neither clock nor terminal: an observer sees every epoch and may end the run, which is how time
+//! limits, certificates and progress lines are added from outside.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use palimpsest_numerics::Real;
+use palimpsest_numerics::elementwise::vectorised;
+use palimpsest_numerics::gemm::Parallelism;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::loss::{log_loss_gradient, log_mean_loss};
+use crate::passes::{Passes, backward, forward, parameter_gradient};
+use crate::{Activation, InputSubspace, Mlp, MlpError};
+
+/// How the parameters move.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Schedule {
+    /// Full-batch gradient descent on the mean logistic loss with a fixed step.
+    ///
+    /// # Source
+    /// Haim et al. (2022), section 5: step 0.01, 1,000,000 epochs.
+    GradientDescent {
+        /// Step size, > 0.
+        step_size: f64,
+    },
+    /// Gradient descent on the *logarithm* of the mean loss: time runs 1/loss times faster, the path is that of
+    /// gradient flow. After 100 epochs the step halves whenever the log loss rises and else grows by 2 % up to
+    /// `step_size`.
+    LossNormalised {
+        /// Largest step size, > 0; 0.01 suits the published widths.
+        step_size: f64,
+    },
+    /// Heavy-ball descent (momentum 0.9) on mean loss + (weight_decay / 2) ||theta||^2, with 200 epochs of warm-up
+    /// and a cosine fall to 0.1 % over the last 30 % of `max_epochs`. Ends near a true stationary point.
+    ///
+    /// # Source
+    /// Buzaglo et al. (2023), section 4, for why weight decay gives an exact stationarity equation.
+    WeightDecay {
+        /// Strength, > 0; 1e-3 to 2e-3 suits n of 100 to 500.
+        weight_decay: f64,
+        /// Largest step size, > 0; 0.15 suits the published widths.
+        step_size: f64,
+    },
+}
+
+/// In which coordinates the first layer is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrainingSpace {
+    /// On all d inputs.
+    Full,
+    /// On coordinates in the span of the training inputs: the same trajectory, fewer columns.
+    ExactSubspace,
+}
+
+/// Options of [`train`]; checked once on entry.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainParams {
+    /// How the parameters move.
+    pub schedule: Schedule,
+    /// Epochs after which training ends in any case, >= 1.
+    pub max_epochs: usize,
+    /// Log of the mean loss at which training ends, if given.
+    pub until_log_loss: Option<f64>,
+    /// Coordinates of the first layer.
+    pub space: TrainingSpace,
+    /// Threads for each product.
+    pub parallelism: Parallelism,
+}
+
+impl TrainParams {
+    /// `schedule` for up to 8,000 epochs, in the exact subspace, on the calling thread.
+    pub fn new(schedule: Schedule) -> Self {
+        Self {
+            schedule,
+            max_epochs: 8_000,
+            until_log_loss: None,
+            space: TrainingSpace::ExactSubspace,
+            parallelism: Parallelism::Sequential,
+        }
+    }
+
+    fn check(&self) -> Result<(), MlpError> {
+        let positive = |name, value: f64| {
+            if value.is_finite() && value > 0.0 {
+                Ok(())
+            } else {
+                Err(MlpError::BadOption { name, allowed: "a finite number above 0", got: value.to_string() })
+            }
+        };
+        match self.schedule {
+            Schedule::GradientDescent { step_size } | Schedule::LossNormalised { step_size } => {
+                positive("step_size", step_size)?;
+            }
+            Schedule::WeightDecay { weight_decay, step_size } => {
+                positive("weight_decay", weight_decay)?;
+                positive("step_size", step_size)?;
+            }
+        }
+        if self.max_epochs == 0 {
+            return Err(MlpError::BadOption { name: "max_epochs", allowed: "at least 1", got: "0".into() });
+        }
+        if self.until_log_loss.is_some_and(|l| !l.is_finite()) {
+            return Err(MlpError::BadOption {
+                name: "until_log_loss",
+                allowed: "a finite number",
+                got: "NaN".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What an observer sees before each step.
+#[derive(Debug)]
+pub struct Epoch<'a, T> {
+    /// Steps taken so far.
+    pub index: usize,
+    /// Log of the mean logistic loss, without weight decay.
+    pub log_loss: f64,
+    /// Training examples with margin <= 0.
+    pub training_errors: usize,
+    /// Present step size.
+    pub step_size: f64,
+    /// The network in training coordinates: in [`TrainingSpace::ExactSubspace`] its first layer has one column per
+    /// coordinate.
+    pub network: &'a Mlp<T>,
+}
+
+/// Why training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopReason {
+    /// `max_epochs` steps were taken.
+    MaxEpochs,
+    /// The log loss reached `until_log_loss`.
+    LogLoss,
+    /// The observer ended it.
+    Observer,
+}
+
+/// A trained network and how it ended.
+#[derive(Clone, Debug)]
+pub struct TrainOutcome<T> {
+    /// The network on all d inputs.
+    pub network: Mlp<T>,
+    /// Steps taken.
+    pub epochs: usize,
+    /// Log of the mean logistic loss at the end.
+    pub log_loss: f64,
+    /// Training examples with margin <= 0 at the end.
+    pub training_errors: usize,
+    /// Why training ended.
+    pub reason: StopReason,
+}
+
+/// Trains `network` on `inputs` (n, d) with `labels` (n) in {-1, +1} by full-batch descent.
+///
+/// # Errors
+/// [`MlpError::BadOption`] for impossible options, [`MlpError::Diverged`] when the loss becomes NaN, and
+/// [`MlpError::Factor`] for NaN inputs.
+///
+/// # Panics
+/// When shapes do not fit, the network has more than one output, or a label is not +-1.
+#[track_caller]
+pub fn train<T: Real>(
+    network: Mlp<T>,
+    inputs: ArrayView2<'_, T>,
+    labels: ArrayView1<'_, T>,
+    params: &TrainParams,
+    observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
+) -> Result<TrainOutcome<T>, MlpError> {
+    params.check()?;
+    assert_eq!(network.outputs(), 1, "train: a binary task needs one output");
+    assert_eq!(
+        (inputs.ncols(), labels.len()),
+        (network.inputs(), inputs.nrows()),
+        "train: inputs are {:?}",
+        inputs.dim()
+    );
+    assert!(labels.iter().all(|y| y.abs() == T::one()), "train: labels must be -1 or +1");
+    let parallelism = params.parallelism;
+    match params.space {
+        TrainingSpace::Full => descend(network, inputs, labels, params, observer).map(|(outcome, _)| outcome),
+        TrainingSpace::ExactSubspace => {
+            let subspace = InputSubspace::spanned_by(inputs, parallelism)?;
+            let remainder = subspace.remainder(network.layers()[0].weight.view(), parallelism);
+            let projected = subspace.project_network(&network, parallelism);
+            let coordinates = subspace.project(inputs, parallelism);
+            let (outcome, kept) = descend(projected, coordinates.view(), labels, params, observer)?;
+            let network = subspace.lift_network(&outcome.network, remainder, T::of(kept), parallelism);
+            Ok(TrainOutcome { network, ..outcome })
+        }
+    }
+}
+
+/// Descends from `network`; also returns the factor by which weight decay shrank whatever no input touches.
+fn descend<T: Real>(
+    mut network: Mlp<T>,
+    x: ArrayView2<'_, T>,
+    labels: ArrayView1<'_, T>,
+    params: &TrainParams,
+    observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
+) -> Result<(TrainOutcome<T>, f64), MlpError> {
+    let (n, parallelism) = (x.nrows(), params.parallelism);
+    let mut passes = Passes::new(&network, n);
+    let mut velocity = matches!(params.schedule, Schedule::WeightDecay { .. }).then(|| network.zeros_like());
+    let (mut margins, mut weights) = (vec![0.0; n], vec![0.0; n]);
+    let mut g = Array2::zeros((n, 1));
+    let mut shrink = Shrink { factor: 1.0, velocity: 0.0 };
+    let (mut multiplier, mut previous) = (1.0, f64::INFINITY);
+    for index in 0.. {
+        forward(&network, x, Activation::Relu, &mut passes, parallelism);
+        for ((margin, &y), &o) in margins.iter_mut().zip(labels).zip(passes.output().column(0)) {
+            *margin = (y * o).wide();
+        }
+        let log_loss = log_mean_loss(&margins);
+        if !log_loss.is_finite() {
+            return Err(MlpError::Diverged { epoch: index });
+        }
+        let step_size = match params.schedule {
+            Schedule::GradientDescent { step_size } => step_size,
+            Schedule::LossNormalised { step_size } => {
+                if index > 100 {
+                    multiplier =
+                        if log_loss > previous { multiplier * 0.5 } else { f64::min(1.0, multiplier * 1.02) };
+                }
+                previous = log_loss;
+                step_size * multiplier
+            }
+            Schedule::WeightDecay { step_size, .. } => {
+                step_size * heavy_ball_profile(index, params.max_epochs)
+            }
+        };
+        let training_errors = margins.iter().filter(|&&m| m <= 0.0).count();
+        let epoch = Epoch { index, log_loss, training_errors, step_size, network: &network };
+        let stop = observer(&epoch).is_break().then_some(StopReason::Observer);
+        let stop = stop.or((index >= params.max_epochs).then_some(StopReason::MaxEpochs));
+        let stop =
+            params.until_log_loss.filter(|&target| log_loss <= target).map(|_| StopReason::LogLoss).or(stop);
+        if let Some(reason) = stop {
+            let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
+            return Ok((outcome, shrink.factor));
+        }
+        // d(log L)/dm, turned into d(mean L)/dm by the factor L where the schedule asks for it.
+        log_loss_gradient(&margins, log_loss, &mut weights);
+        let scale = match params.schedule {
+            Schedule::LossNormalised { .. } => 1.0,
+            Schedule::GradientDescent { .. } | Schedule::WeightDecay { .. } => log_loss.exp(),
+        };
+        for ((g, &w), &y) in g.iter_mut().zip(&weights).zip(labels) {
+            *g = T::of(w * scale) * y;
+        }
+        backward(&network, g.view(), &mut passes, parallelism);
+        match (&mut velocity, params.schedule) {
+            (Some(velocity), Schedule::WeightDecay { weight_decay, .. }) => {
+                parameter_gradient(x, &passes, T::one(), T::of(MOMENTUM), velocity, parallelism);
+                heavy_ball_step(&mut network, velocity, weight_decay, step_size, parallelism);
+                shrink.step(weight_decay, step_size);
+            }
+            _ => parameter_gradient(x, &passes, T::of(-step_size), T::one(), &mut network, parallelism),
+        }
+    }
+    unreachable!("the loop over all integers returns at max_epochs")
+}
+
+const MOMENTUM: f64 = 0.9;
+
+/// Warm-up over 200 epochs, then 1, then a cosine fall from 1 to 0.001 over the last 30 %.
+fn heavy_ball_profile(index: usize, max_epochs: usize) -> f64 {
+    let (epoch, total) = (index as f64, max_epochs as f64);
+    let warm = ((epoch + 1.0) / 200.0).min(1.0);
+    let fall = ((epoch / total - 0.7) / 0.3).clamp(0.0, 1.0);
+    warm * (0.5005 + 0.4995 * (std::f64::consts::PI * fall).cos())
+}
+
+/// `v <- v + weight_decay * w; w <- w - step * v`, where `v` already holds momentum and loss gradient.
+fn heavy_ball_step<T: Real>(
+    network: &mut Mlp<T>,
+    velocity: &mut Mlp<T>,
+    weight_decay: f64,
+    step_size: f64,
+    parallelism: Parallelism,
+) {
+    let (decay, step) = (T::of(weight_decay), T::of(step_size));
+    let update = |w: &mut [T], v: &mut [T]| {
+        vectorised(|| {
+            for (w, v) in w.iter_mut().zip(v) {
+                *v += decay * *w;
+                *w -= step * *v;
+            }
+        });
+    };
+    for (layer, v) in network.layers_mut().iter_mut().zip(velocity.layers_mut()) {
+        let w = layer.weight.as_slice_mut().expect("weights are contiguous");
+        let v_weight = v.weight.as_slice_mut().expect("velocities are contiguous");
+        match parallelism {
+            Parallelism::Sequential => update(w, v_weight),
+            // Elementwise: how it is cut changes no bit.
+            Parallelism::Threads(_) => {
+                w.par_chunks_mut(1 << 16)
+                    .zip(v_weight.par_chunks_mut(1 << 16))
+                    .for_each(|(w, v)| update(w, v));
+            }
+        }
+        if let (Some(b), Some(v)) = (&mut layer.bias, &mut v.bias) {
+            let b = b.as_slice_mut().expect("a bias is contiguous");
+            update(b, v.as_slice_mut().expect("a bias velocity is contiguous"));
+        }
+    }
+}
+
+/// The same heavy ball for the part of the first layer outside the span of the data, which feels decay alone: that
+/// part keeps its direction, so one number describes it.
+struct Shrink {
+    factor: f64,
+    velocity: f64,
+}
+
+impl Shrink {
+    fn step(&mut self, weight_decay: f64, step_size: f64) {
+        self.velocity = MOMENTUM * self.velocity + weight_decay * self.factor;
+        self.factor -= step_size * self.velocity;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array1;
+    use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+    use crate::BiasPlacement;
+
+    fn problem() -> (Mlp<f64>, Array2<f64>, Array1<f64>) {
+        let inputs = Array2::random_using((12, 30), StandardNormal, &mut Seed::new(1).rng());
+        let labels = Array1::from_shape_fn(12, |i| if i % 3 == 0 { 1.0 } else { -1.0 });
+        (Mlp::initialise(&[30, 25, 20, 1], BiasPlacement::FirstLayer, 0.05, Seed::new(2)), inputs, labels)
+    }
+
+    fn run(schedule: Schedule, space: TrainingSpace, epochs: usize) -> TrainOutcome<f64> {
+        let (net, x, y) = problem();
+        let params = TrainParams { max_epochs: epochs, space, ..TrainParams::new(schedule) };
+        train(net, x.view(), y.view(), &params, &mut |_| ControlFlow::Continue(())).unwrap()
+    }
+
+    #[test]
+    fn the_exact_subspace_follows_the_same_trajectory() {
+        for schedule in [
+            Schedule::GradientDescent { step_size: 0.1 },
+            Schedule::LossNormalised { step_size: 0.05 },
+            Schedule::WeightDecay { weight_decay: 1e-2, step_size: 0.05 },
+        ] {
+            let full = run(schedule, TrainingSpace::Full, 300);
+            let subspace = run(schedule, TrainingSpace::ExactSubspace, 300);
+            for (a, b) in full.network.layers().iter().zip(subspace.network.layers()) {
+                assert!((&a.weight - &b.weight).iter().all(|e| e.abs() < 1e-9), "{schedule:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn loss_normalised_descent_reaches_losses_that_underflow() {
+        let (net, x, y) = problem();
+        let params = TrainParams {
+            until_log_loss: Some(-800.0),
+            max_epochs: 100_000,
+            ..TrainParams::new(Schedule::LossNormalised { step_size: 0.1 })
+        };
+        let outcome = train(net, x.view(), y.view(), &params, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!((outcome.reason, outcome.training_errors), (StopReason::LogLoss, 0));
+    }
+
+    #[test]
+    fn weight_decay_ends_at_a_stationary_point() {
+        let wd = 2e-2;
+        let schedule = Schedule::WeightDecay { weight_decay: wd, step_size: 0.1 };
+        let (_, x, y) = problem();
+        let net = run(schedule, TrainingSpace::ExactSubspace, 20_000).network;
+        let mut passes = Passes::new(&net, 12);
+        forward(&net, x.view(), Activation::Relu, &mut passes, Parallelism::Sequential);
+        let margins: Vec<f64> = passes.output().column(0).iter().zip(&y).map(|(o, y)| o * y).collect();
+        let mut g = vec![0.0; 12];
+        let log_loss = log_mean_loss(&margins);
+        log_loss_gradient(&margins, log_loss, &mut g);
+        let g = Array2::from_shape_fn((12, 1), |(i, _)| g[i] * log_loss.exp() * y[i]);
+        backward(&net, g.view(), &mut passes, Parallelism::Sequential);
+        let mut residual = net.clone();
+        parameter_gradient(x.view(), &passes, 1.0, wd, &mut residual, Parallelism::Sequential);
+        let size: f64 = net.layers().iter().map(|l| l.weight.iter().map(|v| v * v).sum::<f64>()).sum();
+        let left: f64 = residual.layers().iter().map(|l| l.weight.iter().map(|v| v * v).sum::<f64>()).sum();
+        // Neurons that sit on a kink keep a share of the residual.
+        assert!((left / size).sqrt() / wd < 0.2, "relative residual {}", (left / size).sqrt() / wd);
+    }
+
+    #[test]
+    fn observers_stop_and_bad_options_are_named() {
+        let (net, x, y) = problem();
+        let params = TrainParams::new(Schedule::GradientDescent { step_size: 0.1 });
+        let mut stop_at_five = |e: &Epoch<'_, f64>| {
+            if e.index == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let outcome = train(net.clone(), x.view(), y.view(), &params, &mut stop_at_five).unwrap();
+        assert_eq!((outcome.epochs, outcome.reason), (5, StopReason::Observer));
+        for step_size in [0.0, -1.0, f64::NAN] {
+            let params = TrainParams::new(Schedule::GradientDescent { step_size });
+            let error = train(net.clone(), x.view(), y.view(), &params, &mut stop_at_five).unwrap_err();
+            assert!(error.to_string().contains("step_size must be"), "{error}");
+        }
+        let params = TrainParams::new(Schedule::GradientDescent { step_size: 1e30 });
+        let error = train(net, x.view(), y.view(), &params, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(error, MlpError::Diverged { .. }), "{error}");
+    }
+}
