@@ -1,1 +1,70 @@
 //! Picture grids, self-contained HTML and JSON reports of a reconstruction.
+//!
+//! This crate writes down what others measured. It computes no score and depends on no other crate of the
+//! workspace: everything arrives in plain structs, and the same [`ReportData`] becomes a page, a Markdown
+//! summary or a JSON file.
+//!
+//! | to get | call |
+//! |---|---|
+//! | one HTML file with pictures, tables and charts inside | [`render_html`] |
+//! | the same in short, for a repository | [`render_markdown`] |
+//! | the numbers as data | [`to_json`], [`from_json`] |
+//! | pictures side by side as a PNG | [`render_grid`] |
+//! | a table in the terminal | [`render_text_table`], [`render_score_table`] |
+//!
+//! ```
+//! use palimpsest_report::*;
+//!
+//! let shape = PictureShape { channels: 1, height: 2, width: 2 };
+//! let answer = Answer::Unjudged {
+//!     sure: 1,
+//!     candidates: 140,
+//!     expected_precision: Some(0.8),
+//!     null: "candidates of untrained networks of the same shape".into(),
+//! };
+//! let mut report = ReportData::new("Audit of a classifier", "a network with 3.1 million parameters", answer);
+//! report.candidates.push(CandidateView {
+//!     candidate: 17,
+//!     picture: Some(Picture::new(shape, [0.0_f32, 0.4, 0.9, 1.0])?),
+//!     rank: Some(1),
+//!     confidence: Some(0.93),
+//!     support: Some(6),
+//!     truth: None,
+//! });
+//! let page = render_html(&report)?;
+//! assert!(page.contains("data:image/png;base64,"));
+//! # Ok::<(), ReportError>(())
+//! ```
+//!
+//! Three rules hold on every page:
+//!
+//! * What only a judge with the training data can know stands in a frame of its own and says so.
+//! * A number that is absent or not finite is a dash, never a word from the machine.
+//! * Text from outside is escaped, nothing is loaded from outside, and no script runs.
+
+mod answer;
+mod chart;
+mod data;
+mod error;
+mod font;
+mod grid;
+mod html;
+mod json;
+mod number;
+mod picture;
+#[cfg(test)]
+mod sample;
+mod table;
+
+pub use answer::answer_sentences;
+pub use data::{
+    Answer, AxisScale, CalibrationBin, CandidateView, Convergence, Count, Curve, Judge, LayerCertificate,
+    LayerView, Method, PrecisionAt, Ranking, ReportData, RowKind, SCHEMA, ScoreRow, Setting, Stage,
+    TruthMatch,
+};
+pub use error::{ReportError, Result};
+pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};
+pub use html::{render_html, render_markdown};
+pub use json::{from_json, to_json};
+pub use picture::{MAX_SIDE, Picture, PictureShape};
+pub use table::{render_score_table, render_text_table};

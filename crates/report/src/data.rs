@@ -1,0 +1,349 @@
+//! Everything a report says, as plain data: what the caller fills in and what the JSON file holds.
+//!
+//! What an attacker could know and what only a judge with the training data knows are kept apart by type:
+//! the judge's part is [`Judge`], [`TruthMatch`] and [`LayerCertificate::at_truth`], and nothing else.
+//! A number that could not be computed is NaN: `null` in JSON, a dash on the page.
+
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+use crate::picture::Picture;
+
+/// Version of the JSON layout.
+pub const SCHEMA: u32 = 1;
+
+/// One report. Start from [`ReportData::new`] and fill in what is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportData {
+    /// Version of the JSON layout, [`SCHEMA`].
+    pub schema: u32,
+    /// The title of the page.
+    pub title: String,
+    /// What was attacked, in one line: data set, task, number of images.
+    pub subject: String,
+    /// The answer.
+    pub answer: Answer,
+    /// True when a person or a program saw scores against the truth while the attack ran: such a run is no result.
+    #[serde(default)]
+    pub watched_with_truth: bool,
+    /// Candidates to show, in any order: the page sorts them best first.
+    #[serde(default)]
+    pub candidates: Vec<CandidateView>,
+    /// The judge's counts; absent when no training data were given.
+    #[serde(default)]
+    pub judge: Option<Judge>,
+    /// How the result was obtained.
+    #[serde(default)]
+    pub method: Option<Method>,
+    /// Convergence of the restarts.
+    #[serde(default)]
+    pub convergence: Option<Convergence>,
+    /// Limits of this run, added to the ones every report states.
+    #[serde(default)]
+    pub limits: Vec<String>,
+}
+
+impl ReportData {
+    /// A report that says only its answer.
+    pub fn new(title: impl Into<String>, subject: impl Into<String>, answer: Answer) -> Self {
+        Self {
+            schema: SCHEMA,
+            title: title.into(),
+            subject: subject.into(),
+            answer,
+            watched_with_truth: false,
+            candidates: Vec::new(),
+            judge: None,
+            method: None,
+            convergence: None,
+            limits: Vec::new(),
+        }
+    }
+}
+
+/// The answer, given as numbers so that the sentence on the page cannot disagree with them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Answer {
+    /// A judge compared the reconstruction with the training data.
+    Judged {
+        /// Training images that pass, with their interval.
+        recovered: Count,
+        /// The measure that decides, such as "SSIM".
+        measure: String,
+        /// The value of the measure an image must reach.
+        #[serde(deserialize_with = "json::null_is_nan")]
+        threshold: f64,
+        /// Level of the interval, such as 0.95.
+        #[serde(deserialize_with = "json::null_is_nan")]
+        interval_level: f64,
+        /// What the threshold was set on, such as "held-out images of the same distribution".
+        null: String,
+        /// How many members of that null pass the same threshold.
+        null_count: Count,
+    },
+    /// Nobody compared anything: the attack speaks for itself.
+    Unjudged {
+        /// Candidates the attack calls sure.
+        sure: usize,
+        /// Candidates it made.
+        candidates: usize,
+        /// Share of candidates called this sure that were real in calibration runs, in [0, 1].
+        #[serde(default)]
+        expected_precision: Option<f64>,
+        /// What "sure" was measured against, such as "candidates of untrained networks of the same shape".
+        null: String,
+    },
+}
+
+/// A count out of a total, with an interval in the same unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Count {
+    /// How many.
+    pub count: usize,
+    /// Of how many.
+    pub of: usize,
+    /// Lower and upper end of the interval, as counts.
+    #[serde(default)]
+    pub interval: Option<[f64; 2]>,
+}
+
+/// One candidate as the page shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateView {
+    /// Row of the candidate in the reconstruction.
+    pub candidate: usize,
+    /// The candidate as a picture, scaled for display by the caller; not part of the JSON.
+    #[serde(skip)]
+    pub picture: Option<Picture>,
+    /// Place in the attack's own ranking, 1 is surest.
+    #[serde(default)]
+    pub rank: Option<usize>,
+    /// The attack's own confidence, in [0, 1].
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    /// Independent restarts that found it.
+    #[serde(default)]
+    pub support: Option<usize>,
+    /// What the judge says of it.
+    #[serde(default)]
+    pub truth: Option<TruthMatch>,
+}
+
+/// The training image a candidate was matched with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TruthMatch {
+    /// Row of the training image.
+    pub index: usize,
+    /// The training image; not part of the JSON.
+    #[serde(skip)]
+    pub picture: Option<Picture>,
+    /// SSIM of the pair, at most 1.
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub ssim: f64,
+    /// NCC of the pair, in [-1, 1].
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub ncc: f64,
+    /// Whether the pair passes the threshold of the answer.
+    pub recovered: bool,
+}
+
+/// What only somebody with the training data can say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judge {
+    /// How pictures were scaled and compared: window, range, mapping.
+    pub protocol: String,
+    /// The published fixed threshold, 0.4.
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub ssim_cut: f64,
+    /// Share of held-out images allowed to pass, such as 0.001.
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub held_out_rate: f64,
+    /// SSIM that only this share reaches.
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub ssim_at_rate: f64,
+    /// NCC that only this share reaches.
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub ncc_at_rate: f64,
+    /// Level of the intervals, such as 0.95.
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub interval_level: f64,
+    /// Candidates and nulls, in the order they are shown.
+    pub rows: Vec<ScoreRow>,
+    /// How good the attack's own ranking is.
+    #[serde(default)]
+    pub ranking: Option<Ranking>,
+}
+
+/// What a row of the score table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowKind {
+    /// The candidates of the attack against the training images.
+    Candidates,
+    /// Something that knows nothing of the training images, or the candidates against images never trained on.
+    Null,
+}
+
+/// One row of the score table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRow {
+    /// Such as "candidates", "held-out images", "class means", "rows of W1", "random noise".
+    pub name: String,
+    /// Whether this is the attack or a null.
+    pub kind: RowKind,
+    /// Images above the fixed SSIM threshold.
+    #[serde(default)]
+    pub above_cut: Option<Count>,
+    /// Images above the SSIM that the held-out rate allows.
+    #[serde(default)]
+    pub ssim_at_rate: Option<Count>,
+    /// Images above the NCC that the held-out rate allows.
+    #[serde(default)]
+    pub ncc_at_rate: Option<Count>,
+    /// Images above the fixed threshold when every candidate may serve only one image.
+    #[serde(default)]
+    pub unique: Option<Count>,
+    /// Mean SSIM of the ten best.
+    #[serde(default)]
+    pub mean_of_ten_best: Option<f64>,
+}
+
+/// How well the attack knows which of its candidates are real.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranking {
+    /// What the ranking is by, such as "support across restarts".
+    pub by: String,
+    /// Real candidates among the k surest.
+    pub precision_at: Vec<PrecisionAt>,
+    /// Claimed against observed.
+    pub calibration: Vec<CalibrationBin>,
+}
+
+/// How many of the k surest candidates are real.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrecisionAt {
+    /// Number of candidates looked at.
+    pub k: usize,
+    /// How many of them are real.
+    pub real: usize,
+}
+
+/// Candidates of similar claimed confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// Mean confidence the attack claimed, in [0, 1].
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub claimed: f64,
+    /// How many of them are real.
+    pub real: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+/// How the result was obtained.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Method {
+    /// The layers of the attacked network.
+    pub model: Vec<LayerView>,
+    /// Prior knowledge the user declared.
+    pub prior: Vec<Setting>,
+    /// Name of the attack.
+    pub attack: String,
+    /// Its parameters.
+    pub parameters: Vec<Setting>,
+    /// Named seeds.
+    pub seeds: Vec<Setting>,
+    /// Versions, checksums, machine.
+    pub provenance: Vec<Setting>,
+    /// Wall time of every stage.
+    pub stages: Vec<Stage>,
+    /// How much of every layer the stationarity equations explain.
+    pub certificate: Vec<LayerCertificate>,
+}
+
+/// A name and its value, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Name.
+    pub name: String,
+    /// Value, formatted by the caller.
+    pub value: String,
+}
+
+impl Setting {
+    /// A setting from anything that prints.
+    pub fn new(name: impl Into<String>, value: impl ToString) -> Self {
+        Self { name: name.into(), value: value.to_string() }
+    }
+}
+
+/// One layer of the attacked network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerView {
+    /// Name.
+    pub name: String,
+    /// Shape of the weight, such as "1000 x 3072, bias".
+    pub shape: String,
+    /// Activation that follows, or empty.
+    pub activation: String,
+    /// Number of parameters.
+    pub parameters: u64,
+}
+
+/// Wall time of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Name.
+    pub name: String,
+    /// Seconds.
+    #[serde(deserialize_with = "json::null_is_nan")]
+    pub elapsed_s: f64,
+}
+
+/// Relative stationarity residual of a layer: 0 is fully explained, 1 is not at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerCertificate {
+    /// Name of the layer.
+    pub layer: String,
+    /// At the candidates the attack found.
+    #[serde(default)]
+    pub at_candidates: Option<f64>,
+    /// At the true training images: the judge's.
+    #[serde(default)]
+    pub at_truth: Option<f64>,
+}
+
+/// Residual against step, one line a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Convergence {
+    /// What is on the vertical axis, such as "relative residual".
+    pub quantity: String,
+    /// How the vertical axis is divided.
+    pub scale: AxisScale,
+    /// The restarts.
+    pub curves: Vec<Curve>,
+}
+
+/// How an axis is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AxisScale {
+    /// Equal steps for equal differences.
+    Linear,
+    /// Equal steps for equal ratios; values that are not positive are left out.
+    Log,
+}
+
+/// One restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// Name of the restart.
+    pub name: String,
+    /// Steps, ascending.
+    pub steps: Vec<u64>,
+    /// Values at those steps.
+    #[serde(deserialize_with = "json::nulls_are_nan")]
+    pub values: Vec<f64>,
+}
