@@ -119,12 +119,21 @@ fn scene(i: usize, noise: f64) -> Result<Picture> {
         } else {
             ground[channel] * (1.3 - row / 45.0)
         };
-        let speck = ((channel * 7919 + y * 104_729 + x * 1299 + i * 15_485) as f64 * 0.618_033_988).fract();
+        let speck = speck([channel, y, x, i]);
         clean * (1.0 - noise.min(0.9)) + speck * noise.min(0.9)
     };
     let positions = (0..SHAPE.channels)
         .flat_map(|c| (0..SHAPE.height).flat_map(move |y| (0..SHAPE.width).map(move |x| (c, y, x))));
     Picture::new(SHAPE, positions.map(|(c, y, x)| pixel(c, y, x)))
+}
+
+/// Noise without a generator: a position stirred until nothing of it shows.
+fn speck(position: [usize; 4]) -> f64 {
+    let stir = |hash: u64, part: usize| {
+        let mixed = (hash ^ part as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    };
+    (position.into_iter().fold(1, stir) >> 40) as f64 / (1 << 24) as f64
 }
 
 fn judge() -> Judge {
