@@ -1,0 +1,170 @@
+//! What chance would have scored: the same contest with one side replaced by something unrelated.
+//!
+//! There are two ways to replace. Either the *targets* are images the net never saw, and the attack's candidates are
+//! scored against them; or the *candidates* are something anybody could offer, and they are scored against the training
+//! images. A null of the second kind is built here or taken from the checkpoint, and its mean is restored like that of
+//! any candidate.
+
+use std::f64::consts::TAU;
+
+use ndarray::{Array2, ArrayView2, Axis};
+use palimpsest_numerics::reduce;
+use palimpsest_numerics::seed::Seed;
+use rand::Rng as _;
+
+use crate::image::check_finite;
+use crate::table::RowKind;
+use crate::{CandidateImages, Result, TargetImages};
+
+/// A null model and its images.
+#[derive(Clone, Copy, Debug)]
+pub enum NullModel<'a> {
+    /// Targets that were not trained on, of the same distribution; at least 1,000 of them give a 0.1 % rate a meaning.
+    HeldOut(TargetImages<'a>),
+    /// Candidates: the mean image of each class, from [`class_means`].
+    ClassMeans(CandidateImages<'a>),
+    /// Candidates: the rows of the first weight matrix, as an image each.
+    WeightRows(CandidateImages<'a>),
+    /// Candidates: noise from [`random_noise`].
+    RandomNoise(CandidateImages<'a>),
+}
+
+impl<'a> NullModel<'a> {
+    /// The contest of this null: its images on their side, the attack's candidates or the training images on the other.
+    pub fn contest(
+        self,
+        attack: CandidateImages<'a>,
+        training: TargetImages<'a>,
+    ) -> (CandidateImages<'a>, TargetImages<'a>) {
+        match self {
+            Self::HeldOut(targets) => (attack, targets),
+            Self::ClassMeans(candidates) | Self::WeightRows(candidates) | Self::RandomNoise(candidates) => {
+                (candidates, training)
+            }
+        }
+    }
+
+    /// The row of the table it fills.
+    pub fn kind(self) -> RowKind {
+        match self {
+            Self::HeldOut(_) => RowKind::HeldOut,
+            Self::ClassMeans(_) => RowKind::ClassMeans,
+            Self::WeightRows(_) => RowKind::WeightRows,
+            Self::RandomNoise(_) => RowKind::RandomNoise,
+        }
+    }
+}
+
+/// Mean image of each class (classes, d) of images (n, d), classes in order of first appearance.
+///
+/// # Errors
+/// [`MetricsError::Empty`](crate::MetricsError::Empty); [`MetricsError::NonFinite`](crate::MetricsError::NonFinite)
+/// with the row.
+///
+/// # Panics
+/// When there are not as many labels as images.
+///
+/// ```
+/// use ndarray::array;
+/// use palimpsest_metrics::null_model::class_means;
+/// let means = class_means(array![[0.0, 1.0], [4.0, 4.0], [1.0, 0.0]].view(), &[-1, 1, -1])?;
+/// assert_eq!(means, array![[0.5, 0.5], [4.0, 4.0]]);
+/// # Ok::<(), palimpsest_metrics::MetricsError>(())
+/// ```
+#[track_caller]
+pub fn class_means<L: PartialEq>(images: ArrayView2<'_, f32>, labels: &[L]) -> Result<Array2<f32>> {
+    assert_eq!(
+        images.nrows(),
+        labels.len(),
+        "images of shape {:?} and {} labels",
+        images.dim(),
+        labels.len()
+    );
+    check_finite("images for class means", images)?;
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for (i, label) in labels.iter().enumerate() {
+        match members.iter_mut().find(|class| labels[class[0]] == *label) {
+            Some(class) => class.push(i),
+            None => members.push(vec![i]),
+        }
+    }
+    let mut means = Array2::zeros((members.len(), images.ncols()));
+    for (class, mut mean) in members.iter().zip(means.axis_iter_mut(Axis(0))) {
+        let mut column = vec![0.0; class.len()];
+        for (j, mean) in mean.iter_mut().enumerate() {
+            column.iter_mut().zip(class).for_each(|(v, &i)| *v = f64::from(images[[i, j]]));
+            *mean = (reduce::sum(&column) / class.len() as f64) as f32;
+        }
+    }
+    Ok(means)
+}
+
+/// Gaussian noise (m, d) of mean 0: candidates that know nothing, in centred coordinates.
+///
+/// NCC does not see the scale, but SSIM does once the mean is restored: give the standard deviation that the attack's
+/// candidates have. Row i depends on the seed and i alone.
+///
+/// # Panics
+/// When `std_dev` is negative or not finite.
+#[track_caller]
+pub fn random_noise(m: usize, d: usize, std_dev: f64, seed: &Seed) -> Array2<f32> {
+    assert!(std_dev.is_finite() && std_dev >= 0.0, "std_dev must be finite and at least 0, got {std_dev}");
+    let mut noise = Array2::zeros((m, d));
+    for (row, mut values) in noise.axis_iter_mut(Axis(0)).enumerate() {
+        let mut rng = seed.indexed(row as u64).rng();
+        values.mapv_inplace(|_: f32| {
+            // Box and Muller; 1 - u lies in (0, 1], where the logarithm is finite.
+            let (u, v): (f64, f64) = (rng.random(), rng.random());
+            (std_dev * (-2.0 * (1.0 - u).ln()).sqrt() * (TAU * v).cos()) as f32
+        });
+    }
+    noise
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{array, s};
+
+    use super::*;
+    use crate::{ImageShape, MetricsError};
+
+    #[test]
+    fn noise_is_gaussian_and_a_function_of_seed_and_row() {
+        let noise = random_noise(50, 400, 2.0, &Seed::new(1));
+        let values: Vec<f64> = noise.iter().map(|&v| f64::from(v) / 2.0).collect();
+        let moment = |k| values.iter().map(|v| v.powi(k)).sum::<f64>() / values.len() as f64;
+        // 20,000 draws: five standard errors of each moment.
+        assert!(moment(1).abs() < 0.036 && (moment(2) - 1.0).abs() < 0.05, "{} {}", moment(1), moment(2));
+        assert!((moment(4) - 3.0).abs() < 0.35, "{}", moment(4));
+        assert_eq!(random_noise(7, 400, 2.0, &Seed::new(1)), noise.slice(s![..7, ..]));
+        assert_ne!(random_noise(50, 400, 2.0, &Seed::new(2)), noise);
+    }
+
+    #[test]
+    fn classes_keep_their_order_of_appearance() {
+        let images = array![[1.0, 0.0], [3.0, 0.5], [5.0, 1.0], [2.0, 2.0]];
+        let means = class_means(images.view(), &["b", "a", "b", "c"]).unwrap();
+        assert_eq!(means, array![[3.0, 0.5], [3.0, 0.5], [2.0, 2.0]]);
+        let none = Array2::zeros((0, 2));
+        assert!(matches!(class_means::<u8>(none.view(), &[]), Err(MetricsError::Empty { .. })));
+    }
+
+    #[test]
+    fn each_null_replaces_its_own_side() {
+        let images = [array![[0.1, 0.2]], array![[0.3, 0.4]], array![[0.5, 0.6]]];
+        let shape = ImageShape::vector(2);
+        let views = images.each_ref().map(|images| images.view());
+        let [attack, training, null] = views;
+        let candidates = |view| CandidateImages::new(view, view, shape).unwrap();
+        let targets = |view| TargetImages::new(view, view, shape).unwrap();
+        for (model, expected) in [
+            (NullModel::HeldOut(targets(null)), (attack, null)),
+            (NullModel::ClassMeans(candidates(null)), (null, training)),
+            (NullModel::WeightRows(candidates(null)), (null, training)),
+            (NullModel::RandomNoise(candidates(null)), (null, training)),
+        ] {
+            let (offered, wanted) = model.contest(candidates(attack), targets(training));
+            assert_eq!((offered.images().centered, wanted.images().centered), expected);
+        }
+    }
+}
