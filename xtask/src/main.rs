@@ -1,2 +1,81 @@
-//! The runner.
-fn main() {}
+//! The runner of Palimpsest: trains victims, attacks weights, judges what came back, and reports.
+//!
+//! Clock, environment, threads and printing live here and nowhere else. Exit codes: 0 done, 1 failed, 2 misused.
+
+mod ci;
+mod data;
+mod demo;
+mod evaluate;
+mod interrupt;
+mod output;
+mod progress;
+mod reconstruct;
+mod report;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Recover training data from the weights of a trained network, and say honestly how sure it is.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  cargo xtask demo
+  cargo xtask train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
+  cargo xtask reconstruct --model runs/victim/model.palimpsest --out runs/attack
+  cargo xtask evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
+  cargo xtask report runs/judged";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train on embedded Fashion-MNIST, attack the weights, judge, and write a report: the whole walk.
+    Demo(demo::DemoArgs),
+    /// Train a victim: a binary classifier whose weights will be attacked.
+    Train(train::TrainArgs),
+    /// Attack the weights of a network; sees the weights and declared prior knowledge only.
+    Reconstruct(reconstruct::ReconstructArgs),
+    /// Judge a reconstruction against the training images and against nulls.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Write report.html, report.md and report.json for a judged (or unjudged) reconstruction.
+    Report(report::ReportArgs),
+    /// Run what continuous integration runs: format, lints, tests.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    interrupt::install();
+    let outcome = match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Ci => ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&format!("{error:#}"));
+            ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// An option whose value cannot work, found out after parsing: exit code 2.
+#[derive(Debug)]
+struct Misuse(String);
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}

@@ -4,8 +4,8 @@
 //! the share of *other* runs that hold a candidate of the same label pointing the same way. A run that has collapsed to
 //! few distinct candidates agrees with itself many times over and proves nothing, so it neither votes nor is counted.
 
-use ndarray::{Array1, Array2, ArrayView2};
-use palimpsest_numerics::gemm::{Parallelism, matmul};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
@@ -57,6 +57,39 @@ pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8]) -> Consensus {
     Consensus { scores, collapsed }
 }
 
+/// Candidates that stand for the distinct inputs among `candidates` (M, r), surest first.
+///
+/// In order of falling confidence (ties by index), each candidate that has the same label and direction as one already
+/// taken is left out.
+///
+/// # Panics
+/// When labels or confidence are not one per candidate.
+#[track_caller]
+pub fn ranking(
+    candidates: ArrayView2<'_, f32>,
+    labels: &[i8],
+    confidence: ArrayView1<'_, f32>,
+) -> Vec<usize> {
+    let all = candidates.nrows();
+    assert_eq!((labels.len(), confidence.len()), (all, all), "ranking: one label and confidence a candidate");
+    let mut order: Vec<usize> = (0..all).collect();
+    order.sort_by(|&a, &b| confidence[b].total_cmp(&confidence[a]).then(a.cmp(&b)));
+    let unit = unit_rows(candidates);
+    let mut taken: Vec<usize> = Vec::new();
+    let mut covered = vec![false; all];
+    for candidate in order {
+        if covered[candidate] {
+            continue;
+        }
+        taken.push(candidate);
+        let cosines = matvec(unit.view(), unit.row(candidate));
+        for (other, &cosine) in cosines.iter().enumerate() {
+            covered[other] |= labels[other] == labels[candidate] && cosine > SAME_COSINE;
+        }
+    }
+    taken
+}
+
 fn unit_rows(run: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut unit = run.to_owned();
     for mut row in unit.rows_mut() {
@@ -105,6 +138,16 @@ mod tests {
         // The same rows under the other label are other inputs.
         let flipped: Vec<i8> = labels.iter().map(|l| -l).collect();
         assert_eq!(consensus(&views, &flipped), result);
+    }
+
+    #[test]
+    fn ranking_names_each_input_once_and_the_surest_first() {
+        let inputs = draw(3, "inputs");
+        let candidates = concatenate![Axis(0), inputs, &inputs * 2.0];
+        let confidence = Array1::from(vec![0.1, 0.5, 0.2, 0.3, 0.4, 0.2]);
+        assert_eq!(ranking(candidates.view(), &[1; 6], confidence.view()), [1, 3, 2]);
+        let labels = [1, 1, 1, -1, -1, -1];
+        assert_eq!(ranking(candidates.view(), &labels, confidence.view()), [1, 4, 3, 2, 5, 0]);
     }
 
     #[test]

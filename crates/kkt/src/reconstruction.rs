@@ -94,6 +94,8 @@ pub struct Reconstruction {
     pub labels: Vec<i8>,
     /// Consensus score (M) in [0, 1].
     pub confidence: Array1<f32>,
+    /// Candidates that stand for the distinct inputs found, surest first.
+    pub ranking: Vec<usize>,
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
     /// Coordinates the attack worked in.

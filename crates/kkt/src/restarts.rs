@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::{Array1, Array2, Axis, concatenate};
+use ndarray::{Array2, Axis, concatenate};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::alternating::{AlternatingParams, alternate};
-use crate::consensus::consensus;
+use crate::consensus::{consensus, ranking};
 use crate::gradient::{GradientParams, descend};
 use crate::problem::{AttackProblem, PriorKnowledge};
 use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
@@ -42,6 +42,31 @@ pub struct AttackParams {
     pub prior: PriorKnowledge,
 }
 
+impl AttackParams {
+    /// Checks every option that can be checked without a network.
+    ///
+    /// # Errors
+    /// [`KktError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), KktError> {
+        match &self.method {
+            Method::Alternating(options) => options.check()?,
+            Method::Gradient(options) => options.check()?,
+        }
+        self.prior.check()?;
+        let bad =
+            |name, allowed, got: usize| Err(KktError::BadOption { name, allowed, got: got.to_string() });
+        if self.restarts == 0 {
+            return bad("restarts", "at least 1", 0);
+        }
+        match self.candidates {
+            Some(m) if m < 2 || m % 2 == 1 => {
+                bad("candidates", "an even number of at least 2 (half of each label)", m)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What an observer of [`reconstruct`] sees; called from several threads.
 #[derive(Clone, Copy, Debug)]
 pub struct RestartStep {
@@ -66,7 +91,13 @@ pub fn reconstruct(
     seed: Seed,
     observe: &(dyn Fn(&RestartStep) -> ControlFlow<()> + Sync),
 ) -> Result<Reconstruction, KktError> {
-    check(network, params)?;
+    params.check()?;
+    if network.outputs() != 1 {
+        return Err(KktError::NotAttackable(format!(
+            "it has {} outputs and reconstruction is built for binary classifiers with one",
+            network.outputs()
+        )));
+    }
     let threads = Parallelism::of_threads(rayon::current_num_threads());
     let problem = AttackProblem::prepare(network, params.prior, params.rank, threads)?;
     let m = params.candidates.unwrap_or(2 * problem.rank());
@@ -104,29 +135,6 @@ pub fn reconstruct(
     pool(&problem, runs, &labels, lift, threads)
 }
 
-fn check(network: &Mlp<f32>, params: &AttackParams) -> Result<(), KktError> {
-    match &params.method {
-        Method::Alternating(options) => options.check()?,
-        Method::Gradient(options) => options.check()?,
-    }
-    let bad = |name, allowed, got: usize| Err(KktError::BadOption { name, allowed, got: got.to_string() });
-    if params.restarts == 0 {
-        return bad("restarts", "at least 1", 0);
-    }
-    if let Some(m) = params.candidates
-        && (m < 2 || m % 2 == 1)
-    {
-        return bad("candidates", "an even number of at least 2 (half of each label)", m);
-    }
-    if network.outputs() != 1 {
-        return Err(KktError::NotAttackable(format!(
-            "it has {} outputs and reconstruction is built for binary classifiers with one",
-            network.outputs()
-        )));
-    }
-    Ok(())
-}
-
 fn pool(
     problem: &AttackProblem,
     runs: Vec<Option<Run>>,
@@ -150,16 +158,20 @@ fn pool(
     let views: Vec<_> = kept.iter().map(|(_, run)| run.coordinates.view()).collect();
     let agreement = consensus(&views, labels);
     let stacked = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+    let labels_of_all = labels.repeat(kept.len());
+    let confidence = concatenate(Axis(0), &agreement.scores.iter().map(|s| s.view()).collect::<Vec<_>>())
+        .expect("vectors always join");
+    let multipliers =
+        concatenate(Axis(0), &kept.iter().map(|(_, run)| run.multipliers.view()).collect::<Vec<_>>())
+            .expect("vectors always join");
+    let ranking = ranking(stacked.view(), &labels_of_all, confidence.view());
     let candidates: Array2<f32> = if lift { problem.lift(stacked.view(), parallelism) } else { stacked };
-    let joined = |parts: Vec<&Array1<f32>>| {
-        let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
-        concatenate(Axis(0), &views).expect("vectors always join")
-    };
     Ok(Reconstruction {
         candidates: Candidates::new(candidates),
-        multipliers: joined(kept.iter().map(|(_, run)| &run.multipliers).collect()),
-        labels: labels.repeat(kept.len()),
-        confidence: joined(agreement.scores.iter().collect()),
+        multipliers,
+        labels: labels_of_all,
+        confidence,
+        ranking,
         runs: kept
             .iter()
             .zip(&agreement.collapsed)

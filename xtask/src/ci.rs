@@ -1,0 +1,27 @@
+//! `cargo xtask ci`: what continuous integration runs.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::output;
+
+const STEPS: [&[&str]; 4] = [
+    &["fmt", "--all", "--check"],
+    &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    &["test", "--workspace"],
+    &["doc", "--workspace", "--no-deps"],
+];
+
+pub(crate) fn run() -> Result<()> {
+    for step in STEPS {
+        output::note(&format!("cargo {}", step.join(" ")));
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo).args(step).status().context("cannot start cargo")?;
+        if !status.success() {
+            bail!("`cargo {}` failed", step.join(" "));
+        }
+    }
+    output::note("all checks passed");
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! `cargo xtask demo`: the whole walk on embedded images.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use palimpsest_datasets::{DataName, Task};
+
+use crate::data::{DataArgs, VictimData};
+use crate::evaluate::{self, EvaluateArgs};
+use crate::reconstruct::{self, MethodName, ReconstructArgs};
+use crate::train::{self, RegimeArgs, TrainArgs};
+use crate::{interrupt, output, report};
+
+/// Train on embedded Fashion-MNIST, attack the weights, judge, and write a report: the whole walk.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask demo
+  cargo xtask demo --out runs/demo
+
+Takes a few minutes on two cores. Open the report.html it names in any browser.")]
+pub(crate) struct DemoArgs {
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR", default_value = "demo")]
+    out: PathBuf,
+}
+
+/// Training images of the demo.
+const EXAMPLES: usize = 100;
+/// Restarts of the demo's attack.
+const RESTARTS: usize = 12;
+
+pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    output::prepare_folder(&args.out)?;
+    let data_args = DataArgs {
+        data: DataName::FashionMnist,
+        data_dir: None,
+        task: "odd-even".parse::<Task>()?,
+        n: EXAMPLES,
+    };
+    let (victim, attack, judged) =
+        (args.out.join("victim"), args.out.join("attack"), args.out.join("judged"));
+    let mut stages: Vec<(String, f64)> = Vec::new();
+
+    output::note(&format!("1/4 training a classifier on {EXAMPLES} images"));
+    let data = VictimData::load(&data_args)?;
+    output::prepare_folder(&victim)?;
+    let train_args = TrainArgs {
+        data: data_args.clone(),
+        hidden: vec![1000, 1000],
+        regime: RegimeArgs { weight_decay: Some(2e-3), ..RegimeArgs::default() },
+        epochs: None,
+        seed: 0,
+        out: victim.clone(),
+    };
+    timed(&mut stages, "train", || train::victim(&train_args, &data))?;
+
+    output::note(&format!("2/4 attacking its weights from {RESTARTS} random starts"));
+    let attack_args = ReconstructArgs {
+        model: victim.join("model.palimpsest"),
+        method: MethodName::Alternating,
+        candidates: None,
+        restarts: RESTARTS,
+        steps: None,
+        seed: 0,
+        threads: None,
+        time_limit: None,
+        input_range: "0,1".parse().map_err(anyhow::Error::msg)?,
+        input_norm: None,
+        out: attack.clone(),
+    };
+    timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;
+
+    output::note("3/4 judging what came back against the training images and against nulls");
+    output::prepare_folder(&judged)?;
+    let evaluate_args = EvaluateArgs { reconstruction: attack, data: data_args, out: judged.clone() };
+    let score = timed(&mut stages, "judge", || evaluate::evaluate(&evaluate_args, &data))?;
+
+    output::note("4/4 writing the report");
+    let before = stages.clone();
+    timed(&mut stages, "report", || report::judged(&judged, &score, &data, &before))?;
+    evaluate::print(&score);
+    for (name, elapsed_s) in &stages {
+        output::line(&format!("{name:>8} {elapsed_s:7.1} s"));
+    }
+    output::line(&format!("report: {}", output::absolute(&judged.join("report.html")).display()));
+    Ok(())
+}
+
+fn timed<T>(stages: &mut Vec<(String, f64)>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    if interrupt::requested() {
+        bail!("interrupted before the stage `{name}`; finished stages are kept");
+    }
+    let start = Instant::now();
+    let result = work()?;
+    stages.push((name.to_owned(), start.elapsed().as_secs_f64()));
+    Ok(result)
+}

@@ -1,0 +1,246 @@
+//! `cargo xtask evaluate`: judge a reconstruction against the training images and against nulls.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use ndarray::{Array1, Array2, Axis};
+use palimpsest_datasets::{InputShape, Task};
+use palimpsest_metrics::calibration::{
+    Calibration, CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
+};
+use palimpsest_metrics::null_model::NullModel;
+use palimpsest_metrics::null_model::{class_means, random_noise};
+use palimpsest_metrics::score::Protocol;
+use palimpsest_metrics::table::{RowKind, ScoreTable, judge, score_table, thresholds};
+use palimpsest_metrics::{CandidateImages, ImageShape, TargetImages};
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::reduce;
+use palimpsest_numerics::seed::Seed;
+use palimpsest_report::{render_score_table, render_text_table};
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataArgs, VictimData};
+use crate::reconstruct::{RunFile, load_model};
+use crate::{Misuse, output, report};
+
+/// Judge a reconstruction against the training images and against nulls.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
+  cargo xtask evaluate --reconstruction runs/attack --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --out runs/judged
+
+Writes score.json and prints the table. --data, --task and --n must be those of the victim's training.")]
+pub(crate) struct EvaluateArgs {
+    /// Folder that `reconstruct` wrote.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reconstruction: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// The judge's record, `score.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ScoreFile {
+    pub(crate) reconstruction: PathBuf,
+    pub(crate) data: DataRecord,
+    pub(crate) table: ScoreTable,
+    /// The best candidate of each training image, in file order.
+    pub(crate) matches: Vec<Match>,
+    /// The attack's own ranking, judged: real means above the held-out threshold and not seen before.
+    pub(crate) ranking: RankingScore,
+    pub(crate) seed: u64,
+}
+
+/// Which data a reconstruction was judged against.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DataRecord {
+    pub(crate) data: String,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) task: String,
+    pub(crate) n: usize,
+    pub(crate) held_out: usize,
+}
+
+impl DataRecord {
+    /// The options that say the same.
+    pub(crate) fn args(&self) -> Result<DataArgs> {
+        Ok(DataArgs {
+            data: self.data.parse()?,
+            data_dir: self.data_dir.clone(),
+            task: self.task.parse::<Task>()?,
+            n: self.n,
+        })
+    }
+}
+
+/// A training image with its best candidate.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Match {
+    pub(crate) candidate: usize,
+    pub(crate) ncc: f64,
+    pub(crate) ssim: Option<f64>,
+}
+
+/// How well the truth-free ranking knows what is real.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RankingScore {
+    pub(crate) ranked: usize,
+    pub(crate) precision_at: Vec<PrecisionAt>,
+    pub(crate) calibration: Calibration,
+}
+
+/// Seed of the judge's noise and bootstrap.
+const JUDGE_SEED: u64 = 0;
+
+pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
+    output::prepare_folder(&args.out)?;
+    let data = VictimData::load(&args.data)?;
+    let score = evaluate(args, &data)?;
+    print(&score);
+    output::line(&format!("wrote {}", output::absolute(&args.out.join("score.json")).display()));
+    Ok(())
+}
+
+/// Judges the reconstruction that `args` name and writes `score.json`.
+pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
+    let run: RunFile = output::read_json(&args.reconstruction.join("run.json"))?;
+    let candidates = read_candidates(&args.reconstruction, data)?;
+    let parallelism = Parallelism::of_threads(rayon::current_num_threads());
+    let shape = image_shape(data.shape);
+    let seed = Seed::new(JUDGE_SEED).named("judge");
+
+    let restored = data.mean.restore(candidates.view());
+    let attack = CandidateImages::new(candidates.view(), restored.view(), shape)?;
+    let training = TargetImages::new(data.centered.view(), data.train.dataset.inputs(), shape)?;
+    let held_out = TargetImages::new(data.held_out_centered.view(), data.held_out.dataset.inputs(), shape)?;
+    let means = class_means(data.centered.view(), &data.labels())?;
+    let rows = weight_rows(&run, typical_norm(&candidates))?;
+    let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
+    let noise = random_noise(candidates.nrows(), candidates.ncols(), deviation, &seed.named("noise"));
+    // Each null as it is compared (centred) and as it is shown (mean restored).
+    let shown = |centered: &Array2<f32>| data.mean.restore(centered.view());
+    let (shown_means, shown_rows, shown_noise) = (shown(&means), shown(&rows), shown(&noise));
+    let models = [
+        NullModel::HeldOut(held_out),
+        NullModel::ClassMeans(CandidateImages::new(means.view(), shown_means.view(), shape)?),
+        NullModel::WeightRows(CandidateImages::new(rows.view(), shown_rows.view(), shape)?),
+        NullModel::RandomNoise(CandidateImages::new(noise.view(), shown_noise.view(), shape)?),
+    ];
+    let protocol = Protocol::published(shape);
+    let scored = judge(attack, training, &models, &protocol, parallelism)?;
+    let table = score_table(&scored, &protocol, &seed.named("bootstrap"))?;
+    let nearest = &scored[0].nearest;
+    let matches = (0..args.data.n)
+        .map(|i| Match {
+            candidate: nearest.matching.candidate[i],
+            ncc: nearest.matching.ncc[i],
+            ssim: nearest.ssim.as_ref().map(|s| s[i]),
+        })
+        .collect();
+    let limits = thresholds(&scored)?;
+    // The ranking names one candidate for each distinct input: those alone are claims.
+    let claims = candidates.select(Axis(0), &run.ranking);
+    let shown_claims = shown(&claims);
+    let claims = CandidateImages::new(claims.view(), shown_claims.view(), shape)?;
+    let in_order: Vec<usize> = (0..run.ranking.len()).collect();
+    let truth = candidate_truth(claims, training, &protocol, &limits, &in_order, parallelism)?;
+    let confidence: Array1<f32> = output::read_npy(&args.reconstruction.join("confidence.npy"))?;
+    if confidence.len() != candidates.nrows() {
+        bail!("confidence.npy and candidates.npy differ in length; run reconstruct again");
+    }
+    let score = ScoreFile {
+        reconstruction: output::absolute(&args.reconstruction),
+        data: DataRecord {
+            data: args.data.data.to_string(),
+            data_dir: args.data.data_dir.as_deref().map(output::absolute),
+            task: args.data.task.to_string(),
+            n: args.data.n,
+            held_out: data.held_out.rows.len(),
+        },
+        ranking: judge_ranking(&run.ranking, &truth, confidence)?,
+        table,
+        matches,
+        seed: JUDGE_SEED,
+    };
+    output::write_json(&args.out.join("score.json"), &score)?;
+    Ok(score)
+}
+
+/// Prints the table and the ranking.
+pub(crate) fn print(score: &ScoreFile) {
+    output::line(&render_score_table(&report::judge_section(score)));
+    let cells =
+        |of: &dyn Fn(&PrecisionAt) -> String| score.ranking.precision_at.iter().map(of).collect::<Vec<_>>();
+    let header: Vec<String> = cells(&|p| format!("best {}", p.k));
+    let header: Vec<&str> =
+        std::iter::once("truth-free ranking").chain(header.iter().map(String::as_str)).collect();
+    let row = std::iter::once("real".to_owned()).chain(cells(&|p| p.real.to_string())).collect();
+    output::line(&render_text_table(&header, &[row]));
+}
+
+/// Reads candidates and checks that they fit the data.
+pub(crate) fn read_candidates(folder: &Path, data: &VictimData) -> Result<Array2<f32>> {
+    let candidates: Array2<f32> = output::read_npy(&folder.join("candidates.npy"))?;
+    let d = data.centered.ncols();
+    if candidates.ncols() != d {
+        bail!(Misuse(format!(
+            "the candidates have {} values each and the data {d}: name the data the victim was trained on",
+            candidates.ncols()
+        )));
+    }
+    Ok(candidates)
+}
+
+/// The judge's view of an input's shape.
+pub(crate) fn image_shape(shape: InputShape) -> ImageShape {
+    match shape {
+        InputShape::Image { channels, height, width } => ImageShape { channels, height, width },
+        InputShape::Vector { len } => ImageShape::vector(len),
+    }
+}
+
+fn judge_ranking(
+    ranking: &[usize],
+    truth: &[CandidateTruth],
+    confidence: Array1<f32>,
+) -> Result<RankingScore> {
+    // By SSIM where there are pictures, by NCC for vectors.
+    let is_real = |t: &CandidateTruth| t.by_ssim.unwrap_or(t.by_ncc) == Verdict::Real;
+    let real: Vec<bool> = truth.iter().map(is_real).collect();
+    let claimed = Array1::from_iter(ranking.iter().map(|&j| f64::from(confidence[j])));
+    let in_order: Vec<usize> = (0..ranking.len()).collect();
+    Ok(RankingScore {
+        ranked: ranking.len(),
+        precision_at: [10, 20, 50].iter().map(|&k| precision_at(k, &in_order, &real)).collect(),
+        calibration: calibration(claimed.view(), &real, 10)?,
+    })
+}
+
+/// Rows of the first weight matrix as candidates, each scaled to the norm of a typical candidate.
+fn weight_rows(run: &RunFile, norm: f32) -> Result<Array2<f32>> {
+    let (network, _) = load_model(&run.model)?;
+    let mut rows = network.layers()[0].weight.clone();
+    for mut row in rows.rows_mut() {
+        let length = reduce::norm(row.view()) as f32;
+        row.mapv_inplace(|v| if length > 0.0 { v * norm / length } else { 0.0 });
+    }
+    Ok(rows)
+}
+
+fn typical_norm(candidates: &Array2<f32>) -> f32 {
+    let mut norms: Vec<f32> = candidates.axis_iter(Axis(0)).map(|row| reduce::norm(row) as f32).collect();
+    norms.sort_by(f32::total_cmp);
+    norms[norms.len() / 2]
+}
+
+/// The row of the attack itself.
+pub(crate) fn training_row(score: &ScoreFile) -> Result<&palimpsest_metrics::table::ScoreRow> {
+    score
+        .table
+        .row(RowKind::Training)
+        .ok_or_else(|| anyhow::anyhow!("score.json has no row for the training images"))
+}

@@ -1,0 +1,21 @@
+//! Ctrl-C and SIGTERM: the first asks running work to stop and keep what it has, the second ends the process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Installs the handler; called once, first thing.
+pub(crate) fn install() {
+    let handler = || {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    };
+    // Without a handler the program still works; Ctrl-C then ends it at once.
+    let _ = ctrlc::set_handler(handler);
+}
+
+/// Whether the user has asked to stop.
+pub(crate) fn requested() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}

@@ -1,0 +1,79 @@
+//! Printing, and files written whole or not at all.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place of the workspace that prints")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ndarray::{ArrayBase, Data, Dimension};
+use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
+use palimpsest_mlp::checkpoint::write_atomically;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Prints a line of results.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// Prints a line that is not a result: what is being done, what to know.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints an error.
+pub(crate) fn error(text: &str) {
+    eprintln!("error: {text}");
+}
+
+/// Creates a folder for results and checks that files can be written there, before any long work.
+pub(crate) fn prepare_folder(folder: &Path) -> Result<()> {
+    let probe = || -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let probe = folder.join(format!(".palimpsest-probe-{}", std::process::id()));
+        File::create(&probe)?;
+        fs::remove_file(probe)
+    };
+    probe().with_context(|| format!("cannot write into {}; choose another --out folder", folder.display()))
+}
+
+/// Writes an array as `.npy`.
+pub(crate) fn write_npy<A, S, D>(path: &Path, array: &ArrayBase<S, D>) -> Result<()>
+where
+    A: WritableElement,
+    S: Data<Elem = A>,
+    D: Dimension,
+{
+    let mut bytes = Vec::new();
+    array.write_npy(&mut bytes).with_context(|| format!("cannot encode {}", path.display()))?;
+    Ok(write_atomically(path, &bytes)?)
+}
+
+/// Reads an `.npy` array.
+pub(crate) fn read_npy<A: ReadableElement, D: Dimension>(path: &Path) -> Result<ndarray::Array<A, D>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ndarray::Array::read_npy(std::io::BufReader::new(file)).with_context(|| {
+        format!("{} is not the array it should be; run the command that writes it again", path.display())
+    })
+}
+
+/// Writes a value as pretty JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text =
+        serde_json::to_string_pretty(value).with_context(|| format!("cannot encode {}", path.display()))?;
+    text.push('\n');
+    Ok(write_atomically(path, text.as_bytes())?)
+}
+
+/// Reads a JSON file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!("{} is damaged or of another version; run the command that writes it again", path.display())
+    })
+}
+
+/// `path` made absolute for a message, without touching the disk beyond the current folder's name.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}

@@ -1,0 +1,234 @@
+//! `cargo xtask reconstruct`: attack the weights of a network.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use ndarray::Array1;
+use palimpsest_kkt::alternating::AlternatingParams;
+use palimpsest_kkt::gradient::GradientParams;
+use palimpsest_kkt::reconstruction::RunRecord;
+use palimpsest_kkt::{AttackParams, Method, PriorKnowledge, Reconstruction, RestartStep, reconstruct};
+use palimpsest_mlp::import::load_safetensors;
+use palimpsest_mlp::{Checkpoint, Mlp, Provenance};
+use palimpsest_numerics::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use crate::{Misuse, interrupt, output, progress};
+
+/// Attack the weights of a network; sees the weights and declared prior knowledge only.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask reconstruct --model runs/victim/model.palimpsest --out runs/attack
+  cargo xtask reconstruct --model net.safetensors --restarts 20 --time-limit 120 --out runs/attack
+  cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
+
+Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy and
+run.json. Ctrl-C stops early and keeps every restart that has finished.")]
+pub(crate) struct ReconstructArgs {
+    /// The network: .palimpsest or .safetensors (PyTorch naming, dense layers).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// The attack: alternating least squares in the weights' subspace, or the published gradient descent.
+    #[arg(long, value_enum, default_value_t = MethodName::Alternating)]
+    pub(crate) method: MethodName,
+    /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
+    #[arg(long, value_name = "M")]
+    pub(crate) candidates: Option<usize>,
+    /// Independent restarts, pooled.
+    #[arg(long, value_name = "R", default_value_t = 8)]
+    pub(crate) restarts: usize,
+    /// Steps of each restart [default: 1000 alternating, 50000 gradient].
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) steps: Option<usize>,
+    /// Seed of the starts.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Threads [default: all cores]; the result is the same for any number.
+    #[arg(long, value_name = "T")]
+    pub(crate) threads: Option<usize>,
+    /// Seconds after which no restart is begun or continued; the result then depends on the machine.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time_limit: Option<f64>,
+    /// Smallest and largest raw input value, declared prior knowledge.
+    #[arg(long, value_name = "LO,HI", default_value = "0,1", allow_hyphen_values = true)]
+    pub(crate) input_range: Range,
+    /// Typical norm of a centred input, declared prior knowledge [default: told from the input range].
+    #[arg(long, value_name = "NORM")]
+    pub(crate) input_norm: Option<f64>,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// Name of an attack on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodName {
+    /// Gates fixed, least squares, repeat.
+    Alternating,
+    /// Published momentum descent (Haim et al. 2022).
+    Gradient,
+}
+
+/// `LO,HI` on the command line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range(f64, f64);
+
+impl std::str::FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<f64> = text.split(',').filter_map(|part| part.trim().parse().ok()).collect();
+        match parts.as_slice() {
+            &[low, high] if low < high && low.is_finite() && high.is_finite() => Ok(Self(low, high)),
+            _ => Err(format!("expected two numbers, the smaller first, as in 0,1 or -1,1; got {text}")),
+        }
+    }
+}
+
+/// The record of an attack, `run.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RunFile {
+    pub(crate) made_by: String,
+    pub(crate) model: PathBuf,
+    pub(crate) dims: Vec<usize>,
+    pub(crate) params: AttackParams,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    pub(crate) time_limit_s: Option<f64>,
+    pub(crate) rank: usize,
+    pub(crate) candidates_per_run: usize,
+    pub(crate) candidates: usize,
+    /// Candidates that stand for the distinct inputs found, surest first.
+    pub(crate) ranking: Vec<usize>,
+    pub(crate) spectrum: Vec<f32>,
+    pub(crate) runs: Vec<RunRecord>,
+    pub(crate) elapsed_s: f64,
+    /// Whether a time limit or an interrupt ended the attack before all restarts were done.
+    pub(crate) stopped_early: bool,
+}
+
+pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
+    let record = attack(args)?;
+    let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
+    output::line(&format!(
+        "{} candidates from {} of {} restarts in {:.1} s (rank {}, {} a restart{})",
+        record.candidates,
+        record.runs.len(),
+        record.params.restarts,
+        record.elapsed_s,
+        record.rank,
+        record.candidates_per_run,
+        if collapsed > 0 { format!(", {collapsed} collapsed") } else { String::new() },
+    ));
+    let residuals: Vec<String> = record.runs.iter().map(|r| format!("{:.3}", r.relative_residual)).collect();
+    output::line(&format!("relative residuals {}", residuals.join(" ")));
+    output::line(&format!("wrote {}", output::absolute(&args.out.join("candidates.npy")).display()));
+    Ok(())
+}
+
+/// Runs the attack that `args` describe and writes its files.
+pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
+    output::prepare_folder(&args.out)?;
+    let network = load_model(&args.model)?.0;
+    let params = params(args)?;
+    let threads = threads(args.threads)?;
+    let limit = args
+        .time_limit
+        .map(|s| if s.is_finite() && s > 0.0 { Ok(Duration::from_secs_f64(s)) } else { Err(s) });
+    let limit = limit
+        .transpose()
+        .map_err(|s| Misuse(format!("--time-limit must be a number of seconds above 0, got {s}")))?;
+    let start = Instant::now();
+    let steps = match params.method {
+        Method::Alternating(options) => options.steps,
+        Method::Gradient(options) => options.steps,
+    };
+    let bar = progress::bar("attacking", (steps * params.restarts) as u64);
+    let done = AtomicU64::new(0);
+    let observe = |at: &RestartStep| {
+        let done = done.fetch_add(1, Ordering::Relaxed);
+        if done.is_multiple_of(20) {
+            bar.set_position(done);
+            bar.set_message(format!("restart {}, residual {:.3}", at.restart, at.step.relative_residual));
+        }
+        let over = interrupt::requested() || limit.is_some_and(|limit| start.elapsed() > limit);
+        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
+    let found = pool.install(|| reconstruct(&network, &params, Seed::new(args.seed), &observe))?;
+    bar.finish_and_clear();
+    let record = RunFile {
+        made_by: format!("palimpsest {}", env!("CARGO_PKG_VERSION")),
+        model: output::absolute(&args.model),
+        dims: network.dims(),
+        params,
+        seed: args.seed,
+        threads,
+        time_limit_s: args.time_limit,
+        rank: found.rank,
+        candidates_per_run: found.candidates_per_run,
+        candidates: found.candidates.len(),
+        ranking: found.ranking.clone(),
+        spectrum: found.spectrum.clone(),
+        stopped_early: found.runs.len() < params.restarts,
+        runs: found.runs.clone(),
+        elapsed_s: start.elapsed().as_secs_f64(),
+    };
+    write(&args.out, &found, &record)?;
+    Ok(record)
+}
+
+/// Reads a network and what its file says of its origin (nothing, for a foreign format).
+pub(crate) fn load_model(path: &Path) -> Result<(Mlp<f32>, Option<Provenance>)> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("palimpsest") => {
+            let checkpoint = Checkpoint::load(path)?;
+            Ok((checkpoint.network, Some(checkpoint.provenance)))
+        }
+        Some("safetensors") => Ok((load_safetensors(path)?.cast(), None)),
+        _ => bail!(Misuse(format!(
+            "{} is neither .palimpsest nor .safetensors; export a PyTorch model with safetensors.torch.save_file",
+            path.display()
+        ))),
+    }
+}
+
+fn params(args: &ReconstructArgs) -> Result<AttackParams> {
+    let method = match args.method {
+        MethodName::Alternating => {
+            let defaults = AlternatingParams::default();
+            Method::Alternating(AlternatingParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
+        }
+        MethodName::Gradient => {
+            let defaults = GradientParams::default();
+            Method::Gradient(GradientParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
+        }
+    };
+    let prior =
+        PriorKnowledge { input_range: (args.input_range.0, args.input_range.1), input_norm: args.input_norm };
+    let params =
+        AttackParams { method, candidates: args.candidates, restarts: args.restarts, rank: None, prior };
+    params.check().map_err(|e| Misuse(e.to_string()))?;
+    Ok(params)
+}
+
+fn threads(asked: Option<usize>) -> Result<usize> {
+    match asked {
+        None => Ok(rayon::current_num_threads()),
+        Some(t) if (1..=1024).contains(&t) => Ok(t),
+        Some(t) => bail!(Misuse(format!("--threads must be between 1 and 1024, got {t}"))),
+    }
+}
+
+fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> {
+    output::write_npy(&folder.join("candidates.npy"), &found.candidates.view())?;
+    output::write_npy(&folder.join("multipliers.npy"), &found.multipliers)?;
+    output::write_npy(&folder.join("labels.npy"), &Array1::from(found.labels.clone()))?;
+    output::write_npy(&folder.join("confidence.npy"), &found.confidence)?;
+    output::write_json(&folder.join("run.json"), record)
+}

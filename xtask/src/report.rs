@@ -1,0 +1,359 @@
+//! `cargo xtask report`: pages that people read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use ndarray::{Array1, Array2, ArrayView1};
+use palimpsest_kkt::Method;
+use palimpsest_metrics::ImageShape;
+use palimpsest_metrics::score::min_max;
+use palimpsest_metrics::table::RowKind as Row;
+use palimpsest_metrics::tally::{HELD_OUT_RATE, INTERVAL_LEVEL, SSIM_CUT, Tally};
+use palimpsest_mlp::checkpoint::write_atomically;
+use palimpsest_report::{
+    Answer, AxisScale, CalibrationBin, CandidateView, Convergence, Count, Curve, GridCell, GridParams, Judge,
+    LayerCertificate, LayerView, Method as MethodView, Picture, PictureShape, PrecisionAt, Ranking,
+    ReportData, RowKind, ScoreRow, Setting, Stage, TruthMatch, render_grid, render_html, render_markdown,
+    to_json,
+};
+
+use crate::data::VictimData;
+use crate::evaluate::{ScoreFile, image_shape, read_candidates, training_row};
+use crate::reconstruct::{RunFile, load_model};
+use crate::train::TrainRecord;
+use crate::{Misuse, output};
+
+/// Write report.html, report.md and report.json for a judged (or unjudged) reconstruction.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask report runs/judged      # a folder that `evaluate` wrote: pictures beside the truth, counts beside nulls
+  cargo xtask report runs/attack      # a folder that `reconstruct` wrote: what the attacker alone can say")]
+pub(crate) struct ReportArgs {
+    /// Folder that `evaluate` or `reconstruct` wrote; the report is written into it.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+/// Pairs shown on a page and in the grid.
+const SHOWN: usize = 50;
+
+pub(crate) fn run(args: &ReportArgs) -> Result<()> {
+    output::prepare_folder(&args.folder)?;
+    if args.folder.join("score.json").exists() {
+        let score: ScoreFile = output::read_json(&args.folder.join("score.json"))?;
+        let data = VictimData::load(&score.data.args()?)?;
+        judged(&args.folder, &score, &data, &[])?;
+    } else if args.folder.join("run.json").exists() {
+        unjudged(&args.folder)?;
+    } else {
+        bail!(Misuse(format!(
+            "{} holds neither score.json nor run.json; name a folder that `evaluate` or `reconstruct` wrote",
+            args.folder.display()
+        )));
+    }
+    output::line(&format!("wrote {}", output::absolute(&args.folder.join("report.html")).display()));
+    Ok(())
+}
+
+/// Writes the report of a judged reconstruction into `folder`; `stages` are (name, seconds).
+pub(crate) fn judged(
+    folder: &Path,
+    score: &ScoreFile,
+    data: &VictimData,
+    stages: &[(String, f64)],
+) -> Result<()> {
+    let run: RunFile = output::read_json(&score.reconstruction.join("run.json"))?;
+    let candidates = read_candidates(&score.reconstruction, data)?;
+    let confidence: Array1<f32> = output::read_npy(&score.reconstruction.join("confidence.npy"))?;
+    let row = training_row(score)?;
+    let tally = row.ssim.as_ref().unwrap_or(&row.ncc);
+    let threshold = score.table.thresholds.ssim.unwrap_or(score.table.thresholds.ncc);
+    let held_out = score.table.row(Row::HeldOut);
+    let null_count = held_out.map_or(Count { count: 0, of: 0, interval: None }, |row| {
+        count(row.ssim.as_ref().unwrap_or(&row.ncc).above_threshold, row.n, None)
+    });
+    let answer = Answer::Judged {
+        recovered: count(tally.above_threshold, row.n, Some(tally.interval)),
+        measure: if row.ssim.is_some() { "SSIM" } else { "NCC" }.into(),
+        threshold,
+        interval_level: INTERVAL_LEVEL,
+        null: "held-out images of the same distribution".into(),
+        null_count,
+    };
+    let subject = format!("{} images of {}, task {}", score.data.n, score.data.data, score.data.task);
+    let mut report = ReportData::new("What these weights remember", subject, answer);
+    report.candidates = pairs(score, data, &candidates, &confidence, &run.ranking, threshold)?;
+    report.judge = Some(judge_section(score));
+    report.method = Some(method(&run, stages)?);
+    report.convergence = Some(convergence(&run));
+    let cells: Vec<GridCell> = report
+        .candidates
+        .iter()
+        .filter_map(|c| {
+            let truth = c.truth.as_ref()?;
+            Some(GridCell {
+                top: c.picture.clone()?,
+                bottom: truth.picture.clone(),
+                caption: format!("{:.2}", truth.ssim),
+            })
+        })
+        .collect();
+    write(folder, &report, &cells)
+}
+
+/// Writes the report of a reconstruction that nobody has judged.
+fn unjudged(folder: &Path) -> Result<()> {
+    let run: RunFile = output::read_json(&folder.join("run.json"))?;
+    let candidates: Array2<f32> = output::read_npy(&folder.join("candidates.npy"))?;
+    let confidence: Array1<f32> = output::read_npy(&folder.join("confidence.npy"))?;
+    let (_, provenance) = load_model(&run.model)?;
+    let shape = provenance.and_then(|p| p.image_shape).map(|[channels, height, width]| ImageShape {
+        channels,
+        height,
+        width,
+    });
+    let sure = run.ranking.iter().filter(|&&j| confidence[j] >= 0.5).count();
+    let answer = Answer::Unjudged {
+        sure,
+        candidates: run.ranking.len(),
+        expected_precision: None,
+        null: "agreement of at least half of the independent restarts".into(),
+    };
+    let subject = format!("network {} from {}", chain(&run.dims), run.model.display());
+    let mut report = ReportData::new("What these weights may remember", subject, answer);
+    for (rank, &j) in run.ranking.iter().take(SHOWN).enumerate() {
+        let picture = shape
+            .map(|shape| picture(min_max(candidates.row(j).insert_axis(ndarray::Axis(0))).row(0), shape));
+        report.candidates.push(CandidateView {
+            candidate: j,
+            picture: picture.transpose()?,
+            rank: Some(rank + 1),
+            confidence: Some(f64::from(confidence[j])),
+            support: None,
+            truth: None,
+        });
+    }
+    report.method = Some(method(&run, &[("attack".into(), run.elapsed_s)])?);
+    report.convergence = Some(convergence(&run));
+    report
+        .limits
+        .push("Pictures show candidates without the training mean, each stretched to full contrast.".into());
+    let cells: Vec<GridCell> = report
+        .candidates
+        .iter()
+        .filter_map(|c| {
+            let caption = format!("{:.2}", c.confidence?);
+            Some(GridCell { top: c.picture.clone()?, bottom: None, caption })
+        })
+        .collect();
+    write(folder, &report, &cells)
+}
+
+fn write(folder: &Path, report: &ReportData, cells: &[GridCell]) -> Result<()> {
+    write_atomically(&folder.join("report.html"), render_html(report)?.as_bytes())?;
+    write_atomically(&folder.join("report.md"), render_markdown(report)?.as_bytes())?;
+    write_atomically(&folder.join("report.json"), to_json(report)?.as_bytes())?;
+    if !cells.is_empty() {
+        let params = GridParams { columns: 10, zoom: 3 };
+        write_atomically(&folder.join("pairs.png"), &render_grid(cells, &params)?)?;
+    }
+    Ok(())
+}
+
+/// The best pairs of a training image and its nearest candidate, best first.
+fn pairs(
+    score: &ScoreFile,
+    data: &VictimData,
+    candidates: &Array2<f32>,
+    confidence: &Array1<f32>,
+    ranking: &[usize],
+    threshold: f64,
+) -> Result<Vec<CandidateView>> {
+    let shape = image_shape(data.shape);
+    let value = |i: usize| score.matches[i].ssim.unwrap_or(score.matches[i].ncc);
+    let mut order: Vec<usize> = (0..score.matches.len()).collect();
+    order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
+    order.truncate(SHOWN);
+    order
+        .into_iter()
+        .map(|i| {
+            let found = score.matches[i];
+            let row = candidates.row(found.candidate).insert_axis(ndarray::Axis(0));
+            let shown = min_max(data.mean.restore(row).view());
+            let show =
+                |row: ArrayView1<'_, f32>| (!shape.is_vector()).then(|| picture(row, shape)).transpose();
+            Ok(CandidateView {
+                candidate: found.candidate,
+                picture: show(shown.row(0))?,
+                rank: ranking.iter().position(|&j| j == found.candidate).map(|p| p + 1),
+                confidence: Some(f64::from(confidence[found.candidate])),
+                support: None,
+                truth: Some(TruthMatch {
+                    index: i,
+                    picture: show(data.train.dataset.inputs().row(i))?,
+                    ssim: found.ssim.unwrap_or(f64::NAN),
+                    ncc: found.ncc,
+                    recovered: value(i) > threshold,
+                }),
+            })
+        })
+        .collect()
+}
+
+fn picture(row: ArrayView1<'_, f32>, shape: ImageShape) -> Result<Picture> {
+    let shape = PictureShape { channels: shape.channels, height: shape.height, width: shape.width };
+    Ok(Picture::new(shape, row.iter().copied())?)
+}
+
+/// The judge's counts as the report words them.
+pub(crate) fn judge_section(score: &ScoreFile) -> Judge {
+    let name = |kind| match kind {
+        Row::Training => "candidates of the attack",
+        Row::HeldOut => "held-out images",
+        Row::ClassMeans => "class means",
+        Row::WeightRows => "rows of W1",
+        Row::RandomNoise => "random noise",
+    };
+    let rows = score.table.rows.iter().map(|row| {
+        let by_ssim = |of: fn(&Tally) -> Count, n| row.ssim.as_ref().map(|t| Count { of: n, ..of(t) });
+        ScoreRow {
+            name: name(row.kind).into(),
+            kind: if row.kind == Row::Training { RowKind::Candidates } else { RowKind::Null },
+            above_cut: by_ssim(|t| count(t.above_cut, 0, None), row.n),
+            ssim_at_rate: by_ssim(|t| count(t.above_threshold, 0, Some(t.interval)), row.n),
+            ncc_at_rate: Some(count(row.ncc.above_threshold, row.n, Some(row.ncc.interval))),
+            unique: by_ssim(|t| count(t.unique_above_cut, 0, None), row.n),
+            mean_of_ten_best: row.ssim.as_ref().map(|t| t.mean_of_ten_best),
+        }
+    });
+    Judge {
+        protocol: protocol_words(score),
+        ssim_cut: SSIM_CUT,
+        held_out_rate: HELD_OUT_RATE,
+        ssim_at_rate: score.table.thresholds.ssim.unwrap_or(f64::NAN),
+        ncc_at_rate: score.table.thresholds.ncc,
+        interval_level: INTERVAL_LEVEL,
+        rows: rows.collect(),
+        ranking: Some(Ranking {
+            by: "agreement across restarts".into(),
+            precision_at: score
+                .ranking
+                .precision_at
+                .iter()
+                .map(|p| PrecisionAt { k: p.k, real: p.real })
+                .collect(),
+            calibration: score
+                .ranking
+                .calibration
+                .bins
+                .iter()
+                .map(|b| CalibrationBin { claimed: b.claimed, real: b.real, of: b.of })
+                .collect(),
+        }),
+    }
+}
+
+fn protocol_words(score: &ScoreFile) -> String {
+    match &score.table.protocol.ssim {
+        Some(ssim) => format!(
+            "nearest candidate by NCC ({:?}), mean restored, min-max to [0, 1], SSIM of window {}, sigma {}, range {}",
+            score.table.protocol.search, ssim.window, ssim.sigma, ssim.data_range
+        ),
+        None => "nearest candidate by NCC".into(),
+    }
+}
+
+fn method(run: &RunFile, stages: &[(String, f64)]) -> Result<MethodView> {
+    let (network, provenance) = load_model(&run.model)?;
+    let depth = network.depth();
+    let model = network.layers().iter().enumerate().map(|(l, layer)| {
+        let bias = layer.bias.as_ref().map_or(0, |b| b.len());
+        LayerView {
+            name: format!("layer {}{}", l + 1, if bias > 0 { ", with bias" } else { "" }),
+            shape: format!("{} × {}", layer.weight.nrows(), layer.weight.ncols()),
+            activation: if l + 1 < depth { "ReLU" } else { "none" }.into(),
+            parameters: (layer.weight.len() + bias) as u64,
+        }
+    });
+    let prior = &run.params.prior;
+    let norm = prior.input_norm.map_or("not declared".into(), |n| format!("{n}"));
+    let (attack, steps) = match run.params.method {
+        Method::Alternating(options) => {
+            ("alternating least squares in the subspace of the first layer", options.steps)
+        }
+        Method::Gradient(options) => {
+            ("published gradient descent on the stationarity residual", options.steps)
+        }
+    };
+    let mut view = MethodView {
+        model: model.collect(),
+        prior: vec![
+            Setting::new("input range", format!("{} to {}", prior.input_range.0, prior.input_range.1)),
+            Setting::new("norm of a centred input", norm),
+            Setting::new("labels", "half of each"),
+        ],
+        attack: attack.into(),
+        parameters: vec![
+            Setting::new("steps", steps),
+            Setting::new("restarts", format!("{} finished of {}", run.runs.len(), run.params.restarts)),
+            Setting::new("candidates per restart", run.candidates_per_run),
+            Setting::new("coordinates (rank)", run.rank),
+            Setting::new("threads", run.threads),
+        ],
+        seeds: vec![Setting::new("attack", run.seed)],
+        stages: stages
+            .iter()
+            .map(|(name, elapsed_s)| Stage { name: name.clone(), elapsed_s: *elapsed_s })
+            .collect(),
+        ..MethodView::default()
+    };
+    if let Some(provenance) = provenance {
+        view.provenance.push(Setting::new("made by", provenance.made_by));
+        let known = [
+            ("epochs", provenance.epochs.map(|e| e.to_string())),
+            ("log loss", provenance.log_loss.map(|l| format!("{l:.2}"))),
+            ("schedule", provenance.schedule.map(|s| format!("{s:?}"))),
+        ];
+        for (name, value) in known {
+            view.provenance.extend(value.map(|v| Setting::new(name, v)));
+        }
+        view.seeds.extend(provenance.seed.map(|s| Setting::new("training", s)));
+    }
+    view.certificate = certificate(run);
+    Ok(view)
+}
+
+/// The first layer's residual at the candidates, and what the trainer's certificate says at the truth, if it is there.
+fn certificate(run: &RunFile) -> Vec<LayerCertificate> {
+    let best = run.runs.iter().map(|r| r.relative_residual).min_by(f64::total_cmp);
+    let trained: Option<TrainRecord> =
+        run.model.parent().and_then(|folder| output::read_json(&folder.join("train.json")).ok());
+    let at_truth = trained.map(|t| t.certificates);
+    let layers = run.dims.len() - 1;
+    (0..layers)
+        .map(|l| LayerCertificate {
+            layer: format!("layer {}", l + 1),
+            at_candidates: best.filter(|_| l == 0),
+            // The first certificate is fitted to the first layer alone, the second to all of them.
+            at_truth: at_truth.as_ref().and_then(|c| c.get(usize::from(l > 0))?.layers.get(l).copied()),
+        })
+        .collect()
+}
+
+fn convergence(run: &RunFile) -> Convergence {
+    let curves = run.runs.iter().map(|r| Curve {
+        name: format!("restart {}", r.restart),
+        steps: r.curve.iter().map(|&(step, _)| step as u64).collect(),
+        values: r.curve.iter().map(|&(_, value)| value).collect(),
+    });
+    Convergence { quantity: "relative residual".into(), scale: AxisScale::Log, curves: curves.collect() }
+}
+
+fn count(count: usize, of: usize, interval: Option<[f64; 2]>) -> Count {
+    Count { count, of, interval }
+}
+
+fn chain(dims: &[usize]) -> String {
+    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
+}

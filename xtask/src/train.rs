@@ -1,0 +1,252 @@
+//! `cargo xtask train`: a victim to attack.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use palimpsest_datasets::InputShape;
+use palimpsest_kkt::{CertificateScope, StationarityCertificate, certify};
+use palimpsest_mlp::import::save_safetensors;
+use palimpsest_mlp::passes::outputs;
+use palimpsest_mlp::train::{Epoch, Schedule, StopReason, TrainOutcome, TrainParams, train};
+use palimpsest_mlp::{Activation, BiasPlacement, Checkpoint, Mlp, Provenance};
+use palimpsest_numerics::Real;
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataArgs, VictimData};
+use crate::{Misuse, interrupt, output, progress};
+
+/// Train a victim: a binary classifier whose weights will be attacked.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
+  cargo xtask train --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --until-log-loss -11.5 --out runs/cifar500
+  cargo xtask train --data mnist --task 0,1,2/7,8,9 --n 50 --hidden 500 --seed 3 --out runs/small
+
+Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json.")]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Hidden widths, comma separated.
+    #[arg(long, value_name = "WIDTHS", default_value = "1000,1000", value_delimiter = ',')]
+    pub(crate) hidden: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) regime: RegimeArgs,
+    /// Steps after which training ends in any case [default: 4000 with weight decay, else 1000000].
+    #[arg(long, value_name = "E")]
+    pub(crate) epochs: Option<usize>,
+    /// Seed of the initialisation.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// How far and how the victim is trained; loss-normalised to log loss -11.5 if nothing is said.
+#[derive(Clone, Debug, Default, Args)]
+#[group(multiple = false)]
+pub(crate) struct RegimeArgs {
+    /// Train with weight decay W (2e-3 suits n = 100, 1e-3 n = 500): ends near an exact stationary point.
+    #[arg(long, value_name = "W")]
+    pub(crate) weight_decay: Option<f64>,
+    /// Train by loss-normalised descent until the log of the mean loss is L [default: -11.5, the published point].
+    #[arg(long, value_name = "L", allow_negative_numbers = true)]
+    pub(crate) until_log_loss: Option<f64>,
+    /// Train by the published recipe: plain descent, step 0.01, in f64, for --epochs steps.
+    #[arg(long)]
+    pub(crate) published: bool,
+}
+
+/// The record of a training run, `train.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TrainRecord {
+    pub(crate) provenance: Provenance,
+    pub(crate) dims: Vec<usize>,
+    pub(crate) parameters: usize,
+    pub(crate) stop: StopReason,
+    pub(crate) training_errors: usize,
+    pub(crate) test_accuracy: f64,
+    pub(crate) test_images: usize,
+    /// Certificates of the first layer and of all layers at the training data, at the gate slope that fits best.
+    pub(crate) certificates: Vec<StationarityCertificate>,
+    pub(crate) training_s: f64,
+    pub(crate) threads: usize,
+}
+
+pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    output::prepare_folder(&args.out)?;
+    let data = VictimData::load(&args.data)?;
+    let record = victim(args, &data)?.1;
+    output::line(&format!(
+        "{} epochs in {:.1} s: log loss {:.2}, {} training errors, test accuracy {:.1} % of {}",
+        record.provenance.epochs.unwrap_or(0),
+        record.training_s,
+        record.provenance.log_loss.unwrap_or(f64::NAN),
+        record.training_errors,
+        100.0 * record.test_accuracy,
+        record.test_images,
+    ));
+    for certificate in &record.certificates {
+        output::line(&format!(
+            "certificate, {:?}: residual {:.3} of the weights' norm, {} examples support it",
+            certificate.scope, certificate.relative_residual, certificate.support
+        ));
+    }
+    output::line(&format!("wrote {}", output::absolute(&args.out.join("model.palimpsest")).display()));
+    Ok(())
+}
+
+/// Trains the victim that `args` describe and writes its three files.
+pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainRecord)> {
+    let (schedule, until_log_loss, epochs) = regime(args)?;
+    if args.hidden.is_empty() || args.hidden.contains(&0) {
+        bail!(Misuse("--hidden needs at least one width, each at least 1, as in 1000,1000".into()));
+    }
+    let d = data.centered.ncols();
+    let dims: Vec<usize> = [d].into_iter().chain(args.hidden.iter().copied()).chain([1]).collect();
+    let params = TrainParams {
+        max_epochs: epochs,
+        until_log_loss,
+        parallelism: Parallelism::of_threads(rayon::current_num_threads()),
+        ..TrainParams::new(schedule)
+    };
+    // Weight decay forgets its start, so it may be an ordinary one.
+    let first_layer_std =
+        if args.regime.weight_decay.is_some() { (3.0 * d as f64).sqrt().recip() } else { 1e-4 };
+    let seed = Seed::new(args.seed).named("initialisation");
+    let start = Instant::now();
+    let outcome = if args.regime.published {
+        descend::<f64>(&dims, first_layer_std, seed, data, &params)?
+    } else {
+        descend::<f32>(&dims, first_layer_std, seed, data, &params)?
+    };
+    let training_s = start.elapsed().as_secs_f64();
+    if outcome.training_errors > 0 {
+        output::note(&format!(
+            "warning: {} training examples are still misclassified; the attack expects none (train longer)",
+            outcome.training_errors
+        ));
+    }
+    let provenance = Provenance {
+        made_by: format!("palimpsest {}", env!("CARGO_PKG_VERSION")),
+        data: Some(args.data.data.to_string()),
+        task: Some(args.data.task.to_string()),
+        examples: Some(args.data.n),
+        seed: Some(args.seed),
+        schedule: Some(schedule),
+        epochs: Some(outcome.epochs),
+        log_loss: Some(outcome.log_loss),
+        image_shape: match data.shape {
+            InputShape::Image { channels, height, width } => Some([channels, height, width]),
+            InputShape::Vector { .. } => None,
+        },
+    };
+    let checkpoint = Checkpoint { network: outcome.network, provenance };
+    let record = TrainRecord {
+        provenance: checkpoint.provenance.clone(),
+        dims,
+        parameters: checkpoint.network.parameters(),
+        stop: outcome.reason,
+        training_errors: outcome.training_errors,
+        test_accuracy: accuracy(&checkpoint.network, data, params.parallelism),
+        test_images: data.held_out.rows.len(),
+        certificates: certificates(&checkpoint.network, data, params.parallelism)?,
+        training_s,
+        threads: rayon::current_num_threads(),
+    };
+    write(&args.out, &checkpoint, &record)?;
+    Ok((checkpoint, record))
+}
+
+fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
+    let regime = &args.regime;
+    let epochs = |default| args.epochs.unwrap_or(default);
+    if epochs(1) == 0 {
+        bail!(Misuse("--epochs must be at least 1".into()));
+    }
+    Ok(if let Some(weight_decay) = regime.weight_decay {
+        if !(weight_decay.is_finite() && weight_decay > 0.0) {
+            bail!(Misuse(format!("--weight-decay must be a number above 0, got {weight_decay}")));
+        }
+        (Schedule::WeightDecay { weight_decay, step_size: 0.15 }, None, epochs(4000))
+    } else if regime.published {
+        (Schedule::GradientDescent { step_size: 0.01 }, None, epochs(1_000_000))
+    } else {
+        let target = regime.until_log_loss.unwrap_or(-11.5);
+        if !target.is_finite() {
+            bail!(Misuse(format!("--until-log-loss must be a finite number, got {target}")));
+        }
+        (Schedule::LossNormalised { step_size: 0.01 }, Some(target), epochs(1_000_000))
+    })
+}
+
+/// Trains in the precision T; the network comes back in the precision of checkpoints.
+fn descend<T: Real>(
+    dims: &[usize],
+    first_layer_std: f64,
+    seed: Seed,
+    data: &VictimData,
+    params: &TrainParams,
+) -> Result<TrainOutcome<f32>> {
+    let network = Mlp::<T>::initialise(dims, BiasPlacement::FirstLayer, first_layer_std, seed);
+    let inputs = data.centered.mapv(|v| T::of(f64::from(v)));
+    let labels = data.train.signs.mapv(|v| T::of(f64::from(v)));
+    let bar = progress::bar("training", params.max_epochs as u64);
+    let mut observer = |epoch: &Epoch<'_, T>| {
+        if epoch.index.is_multiple_of(20) {
+            bar.set_position(epoch.index as u64);
+            bar.set_message(format!("log loss {:.2}, {} errors", epoch.log_loss, epoch.training_errors));
+        }
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let TrainOutcome { network, epochs, log_loss, training_errors, reason } =
+        train(network, inputs.view(), labels.view(), params, &mut observer)?;
+    bar.finish_and_clear();
+    Ok(TrainOutcome { network: network.cast(), epochs, log_loss, training_errors, reason })
+}
+
+fn accuracy(network: &Mlp<f32>, data: &VictimData, parallelism: Parallelism) -> f64 {
+    let out = outputs(network, data.held_out_centered.view(), parallelism);
+    let right = out.column(0).iter().zip(&data.held_out.signs).filter(|(o, s)| **o * **s > 0.0).count();
+    right as f64 / data.held_out.signs.len().max(1) as f64
+}
+
+/// Gate slopes at which certificates are tried; many neurons sit on a kink, where a soft gate fits better.
+const GATE_ALPHAS: [f64; 4] = [10.0, 30.0, 100.0, 300.0];
+
+fn certificates(
+    network: &Mlp<f32>,
+    data: &VictimData,
+    parallelism: Parallelism,
+) -> Result<Vec<StationarityCertificate>> {
+    let (network, x) = (network.cast::<f64>(), data.centered.mapv(f64::from));
+    let labels = data.labels();
+    [CertificateScope::FirstLayer, CertificateScope::AllLayers]
+        .into_iter()
+        .map(|scope| {
+            let mut best: Option<StationarityCertificate> = None;
+            for activation in GATE_ALPHAS
+                .map(|alpha| Activation::SigmoidGate { alpha })
+                .into_iter()
+                .chain([Activation::Relu])
+            {
+                let found = certify(&network, activation, x.view(), &labels, scope, parallelism)?;
+                if best.as_ref().is_none_or(|b| found.relative_residual < b.relative_residual) {
+                    best = Some(found);
+                }
+            }
+            Ok(best.expect("at least one slope is tried"))
+        })
+        .collect()
+}
+
+fn write(folder: &Path, checkpoint: &Checkpoint, record: &TrainRecord) -> Result<()> {
+    checkpoint.save(&folder.join("model.palimpsest"))?;
+    save_safetensors(&checkpoint.network, &folder.join("model.safetensors"))?;
+    output::write_json(&folder.join("train.json"), record)
+}
