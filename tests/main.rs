@@ -1,1 +1,3 @@
-//! Tests.
+//! Whole-workspace tests, one module a question, in one binary.
+
+mod golden;
