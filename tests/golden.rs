@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_kkt::stationarity::{OutputWeighting, StationarityResidual, TermWeights};
 use palimpsest_mlp::import::load_safetensors;
-use palimpsest_mlp::passes::{self, Passes};
+use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
 use palimpsest_mlp::{Activation, Dense, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
@@ -86,7 +86,7 @@ fn stationarity_and_both_gradients() {
             }
             other => panic!("unknown kind {other}"),
         };
-        let mut residual = StationarityResidual::new(&net, lambda.len());
+        let mut residual = StationarityResidual::new(&net, lambda.len(), Scope::AllLayers);
         let squared = residual.evaluate(&net, activation, &weighting, x.view(), lambda.view(), SEQUENTIAL);
 
         assert_close(&what("outputs"), residual.outputs(), &matrix(&case["outputs"]), 1e-10);
@@ -109,7 +109,7 @@ fn stationarity_and_both_gradients() {
         g *= &lambda.view().insert_axis(Axis(1));
         passes::backward(&net, g.view(), &mut memory, SEQUENTIAL);
         let mut explained = net.zeros_like();
-        passes::parameter_gradient(x.view(), &memory, 1.0, 0.0, &mut explained, SEQUENTIAL);
+        passes::parameter_gradient(x.view(), &memory, 1.0, 0.0, Scope::AllLayers, &mut explained, SEQUENTIAL);
         let (bias, weights) = case["param_grad"].as_array().unwrap().split_last().unwrap();
         for (found, recorded) in explained.layers().iter().zip(weights) {
             assert_close(&what("weight gradient"), &found.weight, &matrix(recorded), 1e-10);

@@ -9,7 +9,7 @@ use palimpsest_datasets::{DataName, Task};
 
 use crate::data::{DataArgs, VictimData};
 use crate::evaluate::{self, EvaluateArgs};
-use crate::reconstruct::{self, MethodName, ReconstructArgs};
+use crate::reconstruct::{self, ReconstructArgs};
 use crate::train::{self, RegimeArgs, TrainArgs};
 use crate::{interrupt, output, report};
 
@@ -28,8 +28,6 @@ pub(crate) struct DemoArgs {
 
 /// Training images of the demo.
 const EXAMPLES: usize = 100;
-/// Restarts of the demo's attack.
-const RESTARTS: usize = 12;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     output::prepare_folder(&args.out)?;
@@ -56,20 +54,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     };
     timed(&mut stages, "train", || train::victim(&train_args, &data))?;
 
-    output::note(&format!("2/4 attacking its weights from {RESTARTS} random starts"));
-    let attack_args = ReconstructArgs {
-        model: victim.join("model.palimpsest"),
-        method: MethodName::Alternating,
-        candidates: None,
-        restarts: RESTARTS,
-        steps: None,
-        seed: 0,
-        threads: None,
-        time_limit: None,
-        input_range: "0,1".parse().map_err(anyhow::Error::msg)?,
-        input_norm: None,
-        out: attack.clone(),
-    };
+    output::note("2/4 attacking its weights from random starts");
+    let attack_args = ReconstructArgs::defaults(victim.join("model.palimpsest"), attack.clone());
     timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;
 
     output::note("3/4 judging what came back against the training images and against nulls");

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ndarray::Array1;
 use palimpsest_kkt::alternating::AlternatingParams;
+use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::reconstruction::RunRecord;
 use palimpsest_kkt::{AttackParams, Method, PriorKnowledge, Reconstruction, RestartStep, reconstruct};
@@ -32,16 +33,16 @@ pub(crate) struct ReconstructArgs {
     /// The network: .palimpsest or .safetensors (PyTorch naming, dense layers).
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
-    /// The attack: alternating least squares in the weights' subspace, or the published gradient descent.
-    #[arg(long, value_enum, default_value_t = MethodName::Alternating)]
+    /// The attack.
+    #[arg(long, value_enum, default_value_t = MethodName::Annealed)]
     pub(crate) method: MethodName,
     /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
     #[arg(long, value_name = "M")]
     pub(crate) candidates: Option<usize>,
     /// Independent restarts, pooled.
-    #[arg(long, value_name = "R", default_value_t = 8)]
+    #[arg(long, value_name = "R", default_value_t = RESTARTS)]
     pub(crate) restarts: usize,
-    /// Steps of each restart [default: 1000 alternating, 50000 gradient].
+    /// Steps of each restart [default: 400 annealed, 1000 alternating, 50000 gradient].
     #[arg(long, value_name = "STEPS")]
     pub(crate) steps: Option<usize>,
     /// Seed of the starts.
@@ -59,14 +60,58 @@ pub(crate) struct ReconstructArgs {
     /// Typical norm of a centred input, declared prior knowledge [default: told from the input range].
     #[arg(long, value_name = "NORM")]
     pub(crate) input_norm: Option<f64>,
+    /// Annealed: first and last gate slope, in units of one over the typical pre-activation.
+    #[arg(long, value_name = "A0,A1", help_heading = "Research options")]
+    pub(crate) alpha: Option<Range>,
+    /// Annealed: largest step of a coordinate, in units of a typical coordinate.
+    #[arg(long, value_name = "STEP", help_heading = "Research options")]
+    pub(crate) step_size: Option<f64>,
+    /// Annealed: largest step of the logarithm of a multiplier.
+    #[arg(long, value_name = "STEP", help_heading = "Research options")]
+    pub(crate) multiplier_step_size: Option<f64>,
+    /// Annealed: norm of a start, in units of the norm of an input.
+    #[arg(long, value_name = "NORM", help_heading = "Research options")]
+    pub(crate) initial_norm: Option<f64>,
+    /// Coordinates to work in [default: told from the spectrum].
+    #[arg(long, value_name = "RANK", help_heading = "Research options")]
+    pub(crate) rank: Option<usize>,
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
 }
 
+impl ReconstructArgs {
+    /// The default attack on `model` with results in `out`.
+    pub(crate) fn defaults(model: PathBuf, out: PathBuf) -> Self {
+        Self {
+            model,
+            method: MethodName::Annealed,
+            candidates: None,
+            restarts: RESTARTS,
+            steps: None,
+            seed: 0,
+            threads: None,
+            time_limit: None,
+            input_range: Range(0.0, 1.0),
+            input_norm: None,
+            alpha: None,
+            step_size: None,
+            multiplier_step_size: None,
+            initial_norm: None,
+            rank: None,
+            out,
+        }
+    }
+}
+
+/// Restarts unless told otherwise.
+const RESTARTS: usize = 12;
+
 /// Name of an attack on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MethodName {
+    /// Descent on the first layer's residual while the gates sharpen.
+    Annealed,
     /// Gates fixed, least squares, repeat.
     Alternating,
     /// Published momentum descent (Haim et al. 2022).
@@ -144,6 +189,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         .map_err(|s| Misuse(format!("--time-limit must be a number of seconds above 0, got {s}")))?;
     let start = Instant::now();
     let steps = match params.method {
+        Method::Annealed(options) => options.steps,
         Method::Alternating(options) => options.steps,
         Method::Gradient(options) => options.steps,
     };
@@ -200,6 +246,16 @@ pub(crate) fn load_model(path: &Path) -> Result<(Mlp<f32>, Option<Provenance>)> 
 
 fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     let method = match args.method {
+        MethodName::Annealed => {
+            let defaults = DescentParams::default();
+            Method::Annealed(DescentParams {
+                steps: args.steps.unwrap_or(defaults.steps),
+                alpha: args.alpha.map_or(defaults.alpha, |range| (range.0, range.1)),
+                step_size: args.step_size.unwrap_or(defaults.step_size),
+                multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
+                initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
+            })
+        }
         MethodName::Alternating => {
             let defaults = AlternatingParams::default();
             Method::Alternating(AlternatingParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
@@ -212,7 +268,7 @@ fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     let prior =
         PriorKnowledge { input_range: (args.input_range.0, args.input_range.1), input_norm: args.input_norm };
     let params =
-        AttackParams { method, candidates: args.candidates, restarts: args.restarts, rank: None, prior };
+        AttackParams { method, candidates: args.candidates, restarts: args.restarts, rank: args.rank, prior };
     params.check().map_err(|e| Misuse(e.to_string()))?;
     Ok(params)
 }

@@ -279,6 +279,7 @@ fn method(run: &RunFile, stages: &[(String, f64)]) -> Result<MethodView> {
     let prior = &run.params.prior;
     let norm = prior.input_norm.map_or("not declared".into(), |n| format!("{n}"));
     let (attack, steps) = match run.params.method {
+        Method::Annealed(options) => ("annealed descent on the residual of the first layer", options.steps),
         Method::Alternating(options) => {
             ("alternating least squares in the subspace of the first layer", options.steps)
         }

@@ -7,9 +7,9 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 use palimpsest_datasets::InputShape;
-use palimpsest_kkt::{CertificateScope, StationarityCertificate, certify};
+use palimpsest_kkt::{StationarityCertificate, certify};
 use palimpsest_mlp::import::save_safetensors;
-use palimpsest_mlp::passes::outputs;
+use palimpsest_mlp::passes::{Scope, outputs};
 use palimpsest_mlp::train::{Epoch, Schedule, StopReason, TrainOutcome, TrainParams, train};
 use palimpsest_mlp::{Activation, BiasPlacement, Checkpoint, Mlp, Provenance};
 use palimpsest_numerics::Real;
@@ -226,7 +226,7 @@ fn certificates(
 ) -> Result<Vec<StationarityCertificate>> {
     let (network, x) = (network.cast::<f64>(), data.centered.mapv(f64::from));
     let labels = data.labels();
-    [CertificateScope::FirstLayer, CertificateScope::AllLayers]
+    [Scope::FirstLayer, Scope::AllLayers]
         .into_iter()
         .map(|scope| {
             let mut best: Option<StationarityCertificate> = None;

@@ -10,9 +10,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, Axis, Zip, s};
-use ndarray_rand::RandomExt;
-use ndarray_rand::rand_distr::StandardNormal;
+use ndarray::{Array1, Array2, Zip, s};
 use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::{self, Passes};
 use palimpsest_numerics::factor::Cholesky;
@@ -21,6 +19,7 @@ use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::descent::start;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
 use crate::stationarity::OutputWeighting;
@@ -149,19 +148,10 @@ impl State {
         seed: Seed,
         parallelism: Parallelism,
     ) -> Self {
-        let (m, r) = (weighting.len(), problem.rank());
+        let m = weighting.len();
         let target = problem.first_layer_target();
         let norm = problem.prior.norm(problem.inputs) as f32;
-        let mut x: Array2<f32> =
-            Array2::random_using((m, r), StandardNormal, &mut seed.named("candidates").rng());
-        // Starts are drawn like the data the first layer has seen: long where its singular values are large.
-        for (mut column, &s) in x.axis_iter_mut(Axis(1)).zip(&problem.spectrum) {
-            column.mapv_inplace(|v| v * s);
-        }
-        for mut row in x.rows_mut() {
-            let length = reduce::norm(row.view()) as f32;
-            row.mapv_inplace(|v| v * START_NORM * norm / length.max(f32::MIN_POSITIVE));
-        }
+        let x = start(problem, m, START_NORM * f64::from(norm), seed);
         let columns = target.ncols();
         Self {
             x,
@@ -249,6 +239,6 @@ impl State {
 }
 
 /// Norm of a start, in prior norms.
-const START_NORM: f32 = 0.36;
+const START_NORM: f64 = 0.36;
 /// Largest norm of a candidate, in prior norms.
 const LONGEST: f32 = 1.8;

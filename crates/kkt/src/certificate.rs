@@ -5,27 +5,18 @@
 //! two Gram matrices. Everything is in `f64`. It needs the truth and is therefore the judge's, or a trainer's.
 
 use ndarray::{Array1, Array2, ArrayView2};
-use palimpsest_mlp::passes::{self, Passes};
+use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
 use palimpsest_numerics::nnls::{NnlsError, nnls};
 use palimpsest_numerics::reduce;
 use serde::{Deserialize, Serialize};
 
-/// Which layers a certificate is asked to explain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CertificateScope {
-    /// The first layer alone: what the attack on inputs relies on.
-    FirstLayer,
-    /// All parameters at once.
-    AllLayers,
-}
-
 /// How close a network is to a KKT point of its training data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StationarityCertificate {
     /// What the multipliers were fitted to.
-    pub scope: CertificateScope,
+    pub scope: Scope,
     /// Slope of the gates used, as alpha of a sigmoid; infinite for a hard gate is written as `null`.
     pub gate_alpha: Option<f64>,
     /// `||residual|| / ||theta||` over the scope.
@@ -51,7 +42,7 @@ pub fn certify(
     activation: Activation,
     x: ArrayView2<'_, f64>,
     labels: &[i8],
-    scope: CertificateScope,
+    scope: Scope,
     parallelism: Parallelism,
 ) -> Result<StationarityCertificate, NnlsError> {
     assert_eq!(
@@ -83,8 +74,8 @@ pub fn certify(
         terms.push((gram, target, squared_norm));
     }
     let fitted = match scope {
-        CertificateScope::FirstLayer => &terms[..1],
-        CertificateScope::AllLayers => &terms[..],
+        Scope::FirstLayer => &terms[..1],
+        Scope::AllLayers => &terms[..],
     };
     let gram = fitted.iter().fold(Array2::zeros((n, n)), |sum, (gram, ..)| sum + gram);
     let target = fitted.iter().fold(Array1::zeros(n), |sum, (_, target, _)| sum + target);
@@ -124,10 +115,10 @@ mod tests {
     fn agrees_with_the_residual_of_its_own_multipliers() {
         let (net, x, labels) = problem();
         let activation = Activation::SigmoidGate { alpha: 20.0 };
-        for scope in [CertificateScope::FirstLayer, CertificateScope::AllLayers] {
+        for scope in [Scope::FirstLayer, Scope::AllLayers] {
             let certificate =
                 certify(&net, activation, x.view(), &labels, scope, Parallelism::Sequential).unwrap();
-            let mut residual = StationarityResidual::new(&net, 9);
+            let mut residual = StationarityResidual::new(&net, 9, Scope::AllLayers);
             let weighting = OutputWeighting::Binary(labels.clone());
             let lambda = Array1::from(certificate.multipliers.clone());
             let squared = residual.evaluate(
@@ -139,7 +130,7 @@ mod tests {
                 Parallelism::Sequential,
             );
             let mut terms = TermWeights::uniform(3);
-            if scope == CertificateScope::FirstLayer {
+            if scope == Scope::FirstLayer {
                 terms.weights[1..].fill(0.0);
             }
             let (weights, biases) = passes::squared_norms(&net);
@@ -157,15 +148,9 @@ mod tests {
         let signed = Array2::from_shape_fn((1, 9), |(_, i)| lambda[i] * f64::from(labels[i]));
         let weight = matmul(signed.view(), x.view(), Parallelism::Sequential);
         let net = Mlp::new(vec![Dense { weight, bias: None }]).unwrap();
-        let certificate = certify(
-            &net,
-            Activation::Relu,
-            x.view(),
-            &labels,
-            CertificateScope::AllLayers,
-            Parallelism::Sequential,
-        )
-        .unwrap();
+        let certificate =
+            certify(&net, Activation::Relu, x.view(), &labels, Scope::AllLayers, Parallelism::Sequential)
+                .unwrap();
         assert!(certificate.relative_residual < 1e-6);
         assert!(certificate.multipliers.iter().zip(&lambda).all(|(a, b)| (a - b).abs() < 1e-6));
     }

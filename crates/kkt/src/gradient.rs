@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, Zip};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::{StandardNormal, Uniform};
-use palimpsest_mlp::{Activation, Mlp, passes};
+use palimpsest_mlp::passes::{self, Scope};
+use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,7 @@ pub fn descend(
     let mut ours = &lambda * per_m;
     let (mut velocity_x, mut velocity_lambda) = (Array2::<f32>::zeros((m, d)), Array1::<f32>::zeros(m));
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, d)), Array1::<f32>::zeros(m));
-    let mut residual = StationarityResidual::new(network, m);
+    let mut residual = StationarityResidual::new(network, m, Scope::AllLayers);
     let (momentum, step_x) = (params.momentum as f32, params.step_size as f32);
     let (step_lambda, least) = (params.multiplier_step_size as f32, params.least_multiplier as f32);
     let bound = params.input_bound as f32;

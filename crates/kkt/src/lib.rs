@@ -3,7 +3,7 @@
 //! A network trained far enough is close to a KKT point of a margin problem (or, with weight decay, to a stationary
 //! point): its weights are a weighted sum of gradients at its training inputs. This crate writes that equation down
 //! ([`stationarity`]), says how well it can be satisfied ([`certificate`]), and solves it for the inputs
-//! ([`alternating`], [`gradient`]) from many random starts ([`restarts`]) whose agreement is a first truth-free score
+//! ([`descent`], [`alternating`], [`gradient`]) from many random starts ([`restarts`]) whose agreement is a first truth-free score
 //! ([`consensus`]).
 //!
 //! The crate sees a network and declared [`PriorKnowledge`], nothing else: it has no access to data sets or to the
@@ -32,6 +32,7 @@
 pub mod alternating;
 pub mod certificate;
 pub mod consensus;
+pub mod descent;
 mod error;
 pub mod gradient;
 pub mod problem;
@@ -40,7 +41,7 @@ pub mod restarts;
 pub mod spectrum;
 pub mod stationarity;
 
-pub use certificate::{CertificateScope, StationarityCertificate, certify};
+pub use certificate::{StationarityCertificate, certify};
 pub use error::KktError;
 pub use problem::{AttackProblem, PriorKnowledge};
 pub use reconstruction::{Candidates, Reconstruction, TerminationReason};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alternating::{AlternatingParams, alternate};
 use crate::consensus::{consensus, ranking};
+use crate::descent::{DescentParams, anneal};
 use crate::gradient::{GradientParams, descend};
 use crate::problem::{AttackProblem, PriorKnowledge};
 use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
@@ -21,6 +22,8 @@ use crate::{KktError, Step};
 /// Which attack is run from each start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Method {
+    /// Descent on the first layer's residual while the gates sharpen; in the weights' subspace.
+    Annealed(DescentParams),
     /// Gates fixed, least squares, repeat; in the weights' subspace.
     Alternating(AlternatingParams),
     /// The published momentum descent, on all inputs.
@@ -49,6 +52,7 @@ impl AttackParams {
     /// [`KktError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), KktError> {
         match &self.method {
+            Method::Annealed(options) => options.check()?,
             Method::Alternating(options) => options.check()?,
             Method::Gradient(options) => options.check()?,
         }
@@ -122,6 +126,9 @@ pub fn reconstruct(
             };
             let seed = seed.named("restarts").indexed(restart);
             Some(match &params.method {
+                Method::Annealed(options) => {
+                    anneal(&problem, &weighting, options, seed, inside, &mut observe)
+                }
                 Method::Alternating(options) => {
                     alternate(&problem, &weighting, options, seed, inside, &mut observe)
                 }
@@ -131,7 +138,7 @@ pub fn reconstruct(
             })
         })
         .collect();
-    let lift = matches!(params.method, Method::Alternating(_));
+    let lift = !matches!(params.method, Method::Gradient(_));
     pool(&problem, runs, &labels, lift, threads)
 }
 

@@ -13,7 +13,7 @@
 //! along R. So the derivative by lambda is one tangent pass, and the derivative by x one reverse pass through it.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
-use palimpsest_mlp::passes::{self, Passes};
+use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::{Real, reduce};
@@ -104,6 +104,7 @@ impl TermWeights {
 /// Memory and results of the stationarity residual for m candidates of one network.
 #[derive(Clone, Debug)]
 pub struct StationarityResidual<T> {
+    scope: Scope,
     passes: Passes<T>,
     directions: Array2<T>,
     output_weights: Array2<T>,
@@ -112,9 +113,10 @@ pub struct StationarityResidual<T> {
 }
 
 impl<T: Real> StationarityResidual<T> {
-    /// Memory for `candidates` inputs of `network`.
-    pub fn new(network: &Mlp<T>, candidates: usize) -> Self {
+    /// Memory for `candidates` inputs of `network`; the equation of the layers in `scope`.
+    pub fn new(network: &Mlp<T>, candidates: usize, scope: Scope) -> Self {
         Self {
+            scope,
             passes: Passes::new(network, candidates),
             directions: Array2::zeros((candidates, network.outputs())),
             output_weights: Array2::zeros((candidates, network.outputs())),
@@ -122,7 +124,8 @@ impl<T: Real> StationarityResidual<T> {
         }
     }
 
-    /// Evaluates the residual at candidates `x` (m, d) with multipliers `lambda` (m); returns its squared norm per term.
+    /// Evaluates the residual at candidates `x` (m, d) with multipliers `lambda` (m); returns its squared norm per term
+    /// (0 outside the scope).
     ///
     /// # Panics
     /// When the shapes do not fit.
@@ -150,10 +153,36 @@ impl<T: Real> StationarityResidual<T> {
             row.mapv_inplace(|d| d * lambda);
         }
         passes::backward(network, self.output_weights.view(), &mut self.passes, parallelism);
-        self.residual.assign(network);
-        passes::parameter_gradient(x, &self.passes, -T::one(), T::one(), &mut self.residual, parallelism);
+        let scope = self.scope;
+        for (l, (to, from)) in self.residual.layers_mut().iter_mut().zip(network.layers()).enumerate() {
+            if scope.holds(l) {
+                to.weight.assign(&from.weight);
+                if let (Some(to), Some(from)) = (&mut to.bias, &from.bias) {
+                    to.assign(from);
+                }
+            }
+        }
+        passes::parameter_gradient(
+            x,
+            &self.passes,
+            -T::one(),
+            T::one(),
+            scope,
+            &mut self.residual,
+            parallelism,
+        );
+        // Layers outside the scope were never written: they are zero.
         let (weights, biases) = passes::squared_norms(&self.residual);
         SquaredResidual { weights, biases }
+    }
+
+    /// Squared norm of each candidate's gradient for a unit multiplier over the first layer, after
+    /// [`Self::evaluate`] with multipliers that are all one: `|delta_i|^2 (|x_i|^2 + 1)`, the 1 for a bias.
+    pub fn first_layer_gradient_sizes(&self, x: ArrayView2<'_, T>, has_bias: bool) -> Vec<f64> {
+        let delta = self.passes.delta().first().map_or(self.output_weights.view(), |d| d.view());
+        let bias = f64::from(u8::from(has_bias));
+        let size = |(delta, x)| reduce::squared_norm(delta) * (reduce::squared_norm(x) + bias);
+        delta.rows().into_iter().zip(x.rows()).map(size).collect()
     }
 
     /// The residual of the last [`Self::evaluate`], in the shape of the network.
@@ -193,7 +222,7 @@ impl<T: Real> StationarityResidual<T> {
                 values.mapv_inplace(|v| v * T::of(bias));
             }
         }
-        passes::tangent(network, &self.residual, x, &mut self.passes, parallelism);
+        passes::tangent(network, &self.residual, self.scope, x, &mut self.passes, parallelism);
         let minus_two = T::of(-2.0);
         for ((dlambda, tangent), direction) in
             dlambda.iter_mut().zip(self.passes.output_tangent().rows()).zip(self.directions.rows())
@@ -203,6 +232,7 @@ impl<T: Real> StationarityResidual<T> {
         passes::tangent_input_gradient(
             network,
             &self.residual,
+            self.scope,
             activation,
             minus_two,
             &mut self.passes,
@@ -297,13 +327,13 @@ mod tests {
             x: &Array2<f64>,
             lambda: &Array1<f64>,
         ) -> StationarityResidual<f64> {
-            let mut residual = StationarityResidual::new(&self.net, lambda.len());
+            let mut residual = StationarityResidual::new(&self.net, lambda.len(), Scope::AllLayers);
             residual.evaluate(&self.net, activation, &self.weighting, x.view(), lambda.view(), SEQUENTIAL);
             residual
         }
 
         fn objective(&self, activation: Activation, x: &Array2<f64>, lambda: &Array1<f64>) -> f64 {
-            let mut residual = StationarityResidual::new(&self.net, lambda.len());
+            let mut residual = StationarityResidual::new(&self.net, lambda.len(), Scope::AllLayers);
             residual
                 .evaluate(&self.net, activation, &self.weighting, x.view(), lambda.view(), SEQUENTIAL)
                 .total(&self.terms)
@@ -390,7 +420,7 @@ mod tests {
             let residuals: Vec<Var<'_, f64>> =
                 theta.iter().zip(tape.grad(pulled, &theta)).map(|(&t, g)| t - g).collect();
 
-            let mut found = StationarityResidual::new(net, x.nrows());
+            let mut found = StationarityResidual::new(net, x.nrows(), Scope::AllLayers);
             let squared = found.evaluate(net, activation, weighting, x.view(), lambda.view(), SEQUENTIAL);
             prop_assert!(close(&found.outputs().to_owned(), &outputs));
             let mut total = tape.scalar(0.0);

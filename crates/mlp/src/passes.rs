@@ -18,8 +18,25 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::{Real, reduce};
+use serde::{Deserialize, Serialize};
 
 use crate::{Activation, Mlp};
+
+/// Which parameters an equation is about; the others are left out of products, not only of sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The first layer alone, weights and bias: the one that sees the inputs.
+    FirstLayer,
+    /// All parameters.
+    AllLayers,
+}
+
+impl Scope {
+    /// Whether layer number `layer` is meant.
+    pub fn holds(self, layer: usize) -> bool {
+        self == Self::AllLayers || layer == 0
+    }
+}
 
 /// Memory of the passes for one network shape and one batch size.
 #[derive(Clone, Debug)]
@@ -157,7 +174,7 @@ pub fn backward<T: Real>(
     }
 }
 
-/// `out <- alpha grad_theta F + beta out`, after [`backward`] on the same `x` (m, d).
+/// `out <- alpha grad_theta F + beta out` for the layers in `scope`, after [`backward`] on the same `x` (m, d).
 ///
 /// # Panics
 /// When `out` has another shape than the network.
@@ -167,10 +184,11 @@ pub fn parameter_gradient<T: Real>(
     passes: &Passes<T>,
     alpha: T,
     beta: T,
+    scope: Scope,
     out: &mut Mlp<T>,
     parallelism: Parallelism,
 ) {
-    for (l, layer) in out.layers_mut().iter_mut().enumerate() {
+    for (l, layer) in out.layers_mut().iter_mut().enumerate().filter(|(l, _)| scope.holds(*l)) {
         gemm(alpha, passes.d(l).t(), passes.h(l, x), beta, layer.weight.view_mut(), parallelism);
         if let Some(bias) = &mut layer.bias {
             // Rows in index order: the order of this sum is fixed.
@@ -183,7 +201,8 @@ pub fn parameter_gradient<T: Real>(
     }
 }
 
-/// Derivative of Phi(x_i) along `direction` in parameter space, after [`forward`]; slopes as declared.
+/// Derivative of Phi(x_i) along `direction` in parameter space, after [`forward`]; slopes as declared. Layers of
+/// `direction` outside `scope` count as zero.
 ///
 /// # Panics
 /// When `direction` has another shape than the network.
@@ -191,6 +210,7 @@ pub fn parameter_gradient<T: Real>(
 pub fn tangent<T: Real>(
     network: &Mlp<T>,
     direction: &Mlp<T>,
+    scope: Scope,
     x: ArrayView2<'_, T>,
     passes: &mut Passes<T>,
     parallelism: Parallelism,
@@ -200,13 +220,17 @@ pub fn tangent<T: Real>(
         let h = if l == 0 { x } else { passes.hidden[l - 1].view() };
         let out = if l < last { &mut passes.tangent_z[l] } else { &mut passes.output_tangent };
         let along = &direction.layers()[l];
-        gemm(T::one(), h, along.weight.t(), T::zero(), out.view_mut(), parallelism);
+        let mut written = T::zero();
+        if scope.holds(l) {
+            gemm(T::one(), h, along.weight.t(), T::zero(), out.view_mut(), parallelism);
+            if let Some(bias) = &along.bias {
+                *out += bias;
+            }
+            written = T::one();
+        }
         if l > 0 {
             let weight = network.layers()[l].weight.t();
-            gemm(T::one(), passes.tangent_h[l - 1].view(), weight, T::one(), out.view_mut(), parallelism);
-        }
-        if let Some(bias) = &along.bias {
-            *out += bias;
+            gemm(T::one(), passes.tangent_h[l - 1].view(), weight, written, out.view_mut(), parallelism);
         }
         if l < last {
             let (dh, dz, s) =
@@ -220,7 +244,8 @@ pub fn tangent<T: Real>(
     }
 }
 
-/// `out <- scale * d/dx sum_i <g_i, tangent_i>` (m, d), after [`backward`] and [`tangent`] along `direction`.
+/// `out <- scale * d/dx sum_i <g_i, tangent_i>` (m, d), after [`backward`] and [`tangent`] along `direction` in the
+/// same `scope`.
 ///
 /// # Panics
 /// When the shapes differ.
@@ -228,6 +253,7 @@ pub fn tangent<T: Real>(
 pub fn tangent_input_gradient<T: Real>(
     network: &Mlp<T>,
     direction: &Mlp<T>,
+    scope: Scope,
     activation: Activation,
     scale: T,
     passes: &mut Passes<T>,
@@ -241,10 +267,18 @@ pub fn tangent_input_gradient<T: Real>(
         let adjoint = &mut below[l];
         let delta_above = passes.delta.get(l + 1).unwrap_or(&passes.output_delta);
         let along = direction.layers()[l + 1].weight.view();
-        gemm(T::one(), delta_above.view(), along, T::zero(), adjoint.view_mut(), parallelism);
-        if let Some(adjoint_above) = above.first() {
-            let weight = network.layers()[l + 1].weight.view();
-            gemm(T::one(), adjoint_above.view(), weight, T::one(), adjoint.view_mut(), parallelism);
+        let mut written = T::zero();
+        if scope.holds(l + 1) {
+            gemm(T::one(), delta_above.view(), along, T::zero(), adjoint.view_mut(), parallelism);
+            written = T::one();
+        }
+        match above.first() {
+            Some(adjoint_above) => {
+                let weight = network.layers()[l + 1].weight.view();
+                gemm(T::one(), adjoint_above.view(), weight, written, adjoint.view_mut(), parallelism);
+            }
+            None if written == T::zero() => adjoint.fill(T::zero()),
+            None => {}
         }
         // Adjoint of z_l: through the value (slope) and through the slope itself (curvature).
         let (a, s) = (rows_mut(adjoint), rows(&passes.slopes[l]));
@@ -421,9 +455,9 @@ mod tests {
                 gradient.assign(&before);
                 forward(&net, x.view(), activation, &mut passes, SEQUENTIAL);
                 backward(&net, g.view(), &mut passes, SEQUENTIAL);
-                parameter_gradient(x.view(), &passes, -2.0, 0.5, &mut gradient, SEQUENTIAL);
-                tangent(&net, &along, x.view(), &mut passes, SEQUENTIAL);
-                tangent_input_gradient(&net, &along, activation, 3.0, &mut passes, dx.view_mut(), SEQUENTIAL);
+                parameter_gradient(x.view(), &passes, -2.0, 0.5, Scope::AllLayers, &mut gradient, SEQUENTIAL);
+                tangent(&net, &along, Scope::AllLayers, x.view(), &mut passes, SEQUENTIAL);
+                tangent_input_gradient(&net, &along, Scope::AllLayers, activation, 3.0, &mut passes, dx.view_mut(), SEQUENTIAL);
             }
 
             let jets = |i: usize| x.row(i).iter().map(|&value| Jet { value, ..Jet::default() }).collect::<Vec<_>>();
@@ -469,5 +503,46 @@ mod tests {
             let expected = tape.grad(moved.inner(g), &[x])[0].value() * 3.0;
             prop_assert!(close(&dx, &expected), "input gradient by the tape");
         }
+    }
+
+    #[test]
+    fn a_scope_is_a_direction_with_zeros_elsewhere() {
+        let net = Mlp::<f64>::initialise(&[4, 6, 5, 1], BiasPlacement::FirstLayer, 0.7, Seed::new(1));
+        let along = Mlp::<f64>::initialise(&[4, 6, 5, 1], BiasPlacement::FirstLayer, 0.7, Seed::new(2));
+        let mut first_only = along.zeros_like();
+        first_only.layers_mut()[0] = along.layers()[0].clone();
+        let x = Mlp::<f64>::initialise(&[4, 3], BiasPlacement::Nowhere, 0.7, Seed::new(3)).layers()[0]
+            .weight
+            .clone();
+        let g = Array2::from_elem((3, 1), 0.5);
+        let activation = Activation::SigmoidGate { alpha: 5.0 };
+        let run = |along: &Mlp<f64>, scope: Scope| {
+            let mut passes = Passes::new(&net, 3);
+            // The second round must not see the numbers of the first.
+            let mut dx = Array2::zeros(x.dim());
+            for scope in [Scope::AllLayers, scope] {
+                forward(&net, x.view(), activation, &mut passes, SEQUENTIAL);
+                backward(&net, g.view(), &mut passes, SEQUENTIAL);
+                tangent(&net, along, scope, x.view(), &mut passes, SEQUENTIAL);
+                tangent_input_gradient(
+                    &net,
+                    along,
+                    scope,
+                    activation,
+                    1.0,
+                    &mut passes,
+                    dx.view_mut(),
+                    SEQUENTIAL,
+                );
+            }
+            let mut gradient = net.zeros_like();
+            parameter_gradient(x.view(), &passes, 1.0, 0.0, scope, &mut gradient, SEQUENTIAL);
+            (passes.output_tangent.clone(), dx, gradient)
+        };
+        let (expected_tangent, expected_dx, all) = run(&first_only, Scope::AllLayers);
+        let (tangent, dx, first) = run(&along, Scope::FirstLayer);
+        assert!(close(&tangent, &expected_tangent) && close(&dx, &expected_dx));
+        assert_eq!(first.layers()[0], all.layers()[0]);
+        assert!(first.layers()[1].weight.iter().all(|&v| v == 0.0));
     }
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::{log_loss_gradient, log_mean_loss};
-use crate::passes::{Passes, backward, forward, parameter_gradient};
+use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
 use crate::{Activation, InputSubspace, Mlp, MlpError};
 
 /// How the parameters move.
@@ -256,11 +256,27 @@ fn descend<T: Real>(
         backward(&network, g.view(), &mut passes, parallelism);
         match (&mut velocity, params.schedule) {
             (Some(velocity), Schedule::WeightDecay { weight_decay, .. }) => {
-                parameter_gradient(x, &passes, T::one(), T::of(MOMENTUM), velocity, parallelism);
+                parameter_gradient(
+                    x,
+                    &passes,
+                    T::one(),
+                    T::of(MOMENTUM),
+                    Scope::AllLayers,
+                    velocity,
+                    parallelism,
+                );
                 heavy_ball_step(&mut network, velocity, weight_decay, step_size, parallelism);
                 shrink.step(weight_decay, step_size);
             }
-            _ => parameter_gradient(x, &passes, T::of(-step_size), T::one(), &mut network, parallelism),
+            _ => parameter_gradient(
+                x,
+                &passes,
+                T::of(-step_size),
+                T::one(),
+                Scope::AllLayers,
+                &mut network,
+                parallelism,
+            ),
         }
     }
     unreachable!("the loop over all integers returns at max_epochs")
@@ -389,7 +405,15 @@ mod tests {
         let g = Array2::from_shape_fn((12, 1), |(i, _)| g[i] * log_loss.exp() * y[i]);
         backward(&net, g.view(), &mut passes, Parallelism::Sequential);
         let mut residual = net.clone();
-        parameter_gradient(x.view(), &passes, 1.0, wd, &mut residual, Parallelism::Sequential);
+        parameter_gradient(
+            x.view(),
+            &passes,
+            1.0,
+            wd,
+            Scope::AllLayers,
+            &mut residual,
+            Parallelism::Sequential,
+        );
         let size: f64 = net.layers().iter().map(|l| l.weight.iter().map(|v| v * v).sum::<f64>()).sum();
         let left: f64 = residual.layers().iter().map(|l| l.weight.iter().map(|v| v * v).sum::<f64>()).sum();
         // Neurons that sit on a kink keep a share of the residual.

@@ -1,0 +1,284 @@
+//! Annealed descent: the first-layer stationarity residual, minimised from a random start while the gates sharpen.
+//!
+//! Adam moves the coordinates of all candidates and the logarithms of their multipliers at once; the gate slope alpha
+//! rises geometrically, so that early steps see which side of a neuron an input is on only softly and late steps see
+//! the kink nearly as it is. All lengths are measured in units told from the weights, so one setting serves networks of
+//! any scale: steps in the typical coordinate of an input, alpha in the typical pre-activation, multipliers by the norm
+//! of the first layer.
+//!
+//! Only the first layer's equation is used. The others cost twice the products and found no more images; without weight
+//! decay they mostly hold their initialisation (`docs/decisions/0001-annealed-descent.md`).
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, Axis, Zip};
+use ndarray_rand::RandomExt;
+use ndarray_rand::rand_distr::StandardNormal;
+use palimpsest_mlp::Activation;
+use palimpsest_mlp::passes::Scope;
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::reduce;
+use palimpsest_numerics::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use crate::alternating::curve_stride;
+use crate::problem::AttackProblem;
+use crate::reconstruction::{Run, TerminationReason};
+use crate::stationarity::{OutputWeighting, StationarityResidual, TermWeights, first_layer_norm};
+use crate::{KktError, Step};
+
+/// Options of annealed descent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DescentParams {
+    /// Steps, >= 1.
+    pub steps: usize,
+    /// Gate slope at the first and last step, both > 0, in units of 1 / (typical pre-activation of the first layer);
+    /// geometric in between.
+    pub alpha: (f64, f64),
+    /// Largest step of a coordinate, > 0, in units of a typical coordinate; falls to 2 % by a cosine.
+    pub step_size: f64,
+    /// Largest step of the logarithm of a multiplier, >= 0; falls alike.
+    pub multiplier_step_size: f64,
+    /// Norm of a start, > 0, in units of the prior norm.
+    pub initial_norm: f64,
+}
+
+impl Default for DescentParams {
+    fn default() -> Self {
+        Self {
+            steps: 400,
+            alpha: (0.8, 25.0),
+            step_size: 0.15,
+            multiplier_step_size: 0.01,
+            initial_norm: 0.36,
+        }
+    }
+}
+
+impl DescentParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`KktError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), KktError> {
+        let bad = |name, allowed, got: String| Err(KktError::BadOption { name, allowed, got });
+        if self.steps == 0 {
+            return bad("steps", "at least 1", "0".into());
+        }
+        let positive = [
+            ("first alpha", self.alpha.0),
+            ("last alpha", self.alpha.1),
+            ("step size", self.step_size),
+            ("initial norm", self.initial_norm),
+        ];
+        for (name, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return bad(name, "a finite number above 0", value.to_string());
+            }
+        }
+        if !(self.multiplier_step_size.is_finite() && self.multiplier_step_size >= 0.0) {
+            let got = self.multiplier_step_size.to_string();
+            return bad("multiplier step size", "a finite number of at least 0", got);
+        }
+        Ok(())
+    }
+}
+
+/// Runs the attack once from a random start drawn from `seed`.
+///
+/// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
+///
+/// # Panics
+/// When the task has multipliers of either sign: their logarithms do not exist.
+#[track_caller]
+pub fn anneal(
+    problem: &AttackProblem,
+    weighting: &OutputWeighting,
+    params: &DescentParams,
+    seed: Seed,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+) -> Run {
+    assert!(weighting.signed_by_label(), "anneal: multipliers must be >= 0");
+    let (m, r) = (weighting.len(), problem.rank());
+    let units = Units::of(problem);
+    let network = &problem.network;
+    let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
+    let terms = TermWeights::uniform(network.depth());
+    let mut x = start(problem, m, params.initial_norm * units.norm, seed);
+    let mut log_lambda = Array1::from_elem(
+        m,
+        log_of_first_multiplier(
+            problem,
+            weighting,
+            &mut residual,
+            &x,
+            params.alpha.0 * units.alpha,
+            parallelism,
+        ),
+    );
+    let mut lambda = log_lambda.mapv(f32::exp);
+    let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
+    let (mut adam_x, mut adam_lambda) = (Adam::new(m * r), Adam::new(m));
+    let mut curve = Vec::new();
+    let mut termination = TerminationReason::MaxSteps;
+    for index in 0..params.steps {
+        let progress = index as f64 / params.steps as f64;
+        let alpha = units.alpha * params.alpha.0 * (params.alpha.1 / params.alpha.0).powf(progress);
+        let activation = Activation::SigmoidGate { alpha };
+        let squared = residual
+            .evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism)
+            .total(&terms);
+        if !squared.is_finite() {
+            termination = TerminationReason::NonFinite { step: index };
+            break;
+        }
+        let relative_residual = squared.sqrt() / units.first_layer_norm;
+        if index % curve_stride(params.steps) == 0 || index + 1 == params.steps {
+            curve.push((index, relative_residual));
+        }
+        if observe(&Step { index, steps: params.steps, relative_residual }).is_break() {
+            termination = TerminationReason::TimeLimit;
+            break;
+        }
+        residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
+        dlambda *= &lambda;
+        let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
+        adam_x.step(slice(&mut x), slice(&mut dx), fall * params.step_size * units.coordinate);
+        adam_lambda.step(slice1(&mut log_lambda), slice1(&mut dlambda), fall * params.multiplier_step_size);
+        Zip::from(&mut lambda).and(&log_lambda).for_each(|l, &log| *l = log.exp());
+    }
+    let relative_residual = curve.last().map_or(f64::NAN, |&(_, r)| r);
+    Run { coordinates: x, multipliers: lambda, relative_residual, curve, termination }
+}
+
+/// Lengths told from the weights and the prior.
+struct Units {
+    /// Prior norm of a centred input.
+    norm: f64,
+    /// Typical coordinate of an input of that norm.
+    coordinate: f64,
+    /// One over the typical pre-activation of a first-layer neuron at such an input.
+    alpha: f64,
+    first_layer_norm: f64,
+}
+
+impl Units {
+    fn of(problem: &AttackProblem) -> Self {
+        let norm = problem.prior.norm(problem.inputs);
+        let weight = problem.network.layers()[0].weight.view();
+        let coordinate = norm / (problem.rank() as f64).sqrt();
+        let typical_row = reduce::norm(weight) / (weight.nrows() as f64).sqrt();
+        Self {
+            norm,
+            coordinate,
+            alpha: 1.0 / (typical_row * coordinate).max(f64::MIN_POSITIVE),
+            first_layer_norm: first_layer_norm(&problem.network),
+        }
+    }
+}
+
+/// Random coordinates (m, r) of a given norm, longer where the first layer's singular values are large.
+pub(crate) fn start(problem: &AttackProblem, m: usize, norm: f64, seed: Seed) -> Array2<f32> {
+    let mut x: Array2<f32> =
+        Array2::random_using((m, problem.rank()), StandardNormal, &mut seed.named("candidates").rng());
+    for (mut column, &s) in x.axis_iter_mut(Axis(1)).zip(&problem.spectrum) {
+        column.mapv_inplace(|v| v * s);
+    }
+    for mut row in x.rows_mut() {
+        let scale = norm / reduce::norm(row.view()).max(f64::MIN_POSITIVE);
+        row.mapv_inplace(|v| v * scale as f32);
+    }
+    x
+}
+
+/// Logarithm of the multiplier that gives the sum of the start's gradients the norm of the first layer, were they
+/// orthogonal to each other.
+fn log_of_first_multiplier(
+    problem: &AttackProblem,
+    weighting: &OutputWeighting,
+    residual: &mut StationarityResidual<f32>,
+    x: &Array2<f32>,
+    alpha: f64,
+    parallelism: Parallelism,
+) -> f32 {
+    let ones = Array1::ones(weighting.len());
+    let activation = Activation::SigmoidGate { alpha };
+    residual.evaluate(&problem.network, activation, weighting, x.view(), ones.view(), parallelism);
+    let has_bias = problem.network.layers()[0].bias.is_some();
+    let total: f64 = residual.first_layer_gradient_sizes(x.view(), has_bias).iter().sum();
+    (first_layer_norm(&problem.network) / total.sqrt().max(f64::MIN_POSITIVE)).ln() as f32
+}
+
+/// Adam without weight decay.
+///
+/// # Source
+/// Kingma and Ba (2015), with beta2 = 0.99: runs of a few hundred steps forget faster.
+struct Adam {
+    first: Vec<f32>,
+    second: Vec<f32>,
+    steps: i32,
+}
+
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.99;
+
+impl Adam {
+    fn new(len: usize) -> Self {
+        Self { first: vec![0.0; len], second: vec![0.0; len], steps: 0 }
+    }
+
+    fn step(&mut self, values: &mut [f32], gradient: &[f32], step_size: f64) {
+        self.steps += 1;
+        let correct1 = 1.0 / (1.0 - BETA1.powi(self.steps));
+        let correct2 = 1.0 / (1.0 - BETA2.powi(self.steps));
+        let step = step_size as f32;
+        palimpsest_numerics::elementwise::vectorised(|| {
+            let moments = self.first.iter_mut().zip(self.second.iter_mut());
+            for ((value, &g), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
+                *first = BETA1 * *first + (1.0 - BETA1) * g;
+                *second = BETA2 * *second + (1.0 - BETA2) * g * g;
+                // Gradients here can be as small as 1e-8: the guard against 0/0 must be smaller still.
+                *value -= step * (*first * correct1) / ((*second * correct2).sqrt() + 1e-20);
+            }
+        });
+    }
+}
+
+fn slice(array: &mut Array2<f32>) -> &mut [f32] {
+    array.as_slice_mut().expect("owned arrays are contiguous")
+}
+
+fn slice1(array: &mut Array1<f32>) -> &mut [f32] {
+    array.as_slice_mut().expect("owned arrays are contiguous")
+}
+
+#[cfg(test)]
+mod tests {
+    use palimpsest_mlp::{BiasPlacement, Mlp};
+
+    use super::*;
+    use crate::PriorKnowledge;
+
+    #[test]
+    fn the_residual_falls_and_scale_does_not_matter() {
+        let network = Mlp::<f32>::initialise(&[30, 80, 60, 1], BiasPlacement::FirstLayer, 0.2, Seed::new(1));
+        let mut large = network.clone();
+        // Homogeneous: the same first layer, eight times as large (a power of two keeps bits).
+        large.layers_mut()[0].weight *= 8.0;
+        large.layers_mut()[0].bias.as_mut().unwrap().mapv_inplace(|b| b * 8.0);
+        let run = |network: &Mlp<f32>| {
+            let problem =
+                AttackProblem::prepare(network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
+                    .unwrap();
+            let weighting = OutputWeighting::Binary(vec![-1, -1, -1, -1, 1, 1, 1, 1]);
+            let params = DescentParams { steps: 60, ..DescentParams::default() };
+            let mut observe = |_: &Step| ControlFlow::Continue(());
+            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
+        };
+        let (small, large) = (run(&network), run(&large));
+        let (first, last) = (small.curve[0].1, small.relative_residual);
+        assert!(last < 0.9 * first, "{first} -> {last}");
+        assert!((&small.coordinates - &large.coordinates).iter().all(|e| e.abs() < 1e-2));
+    }
+}
