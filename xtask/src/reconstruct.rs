@@ -72,6 +72,9 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: norm of a start, in units of the norm of an input.
     #[arg(long, value_name = "NORM", help_heading = "Research options")]
     pub(crate) initial_norm: Option<f64>,
+    /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
+    #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
+    pub(crate) initial_multiplier: Option<f64>,
     /// Coordinates to work in [default: told from the spectrum].
     #[arg(long, value_name = "RANK", help_heading = "Research options")]
     pub(crate) rank: Option<usize>,
@@ -98,6 +101,7 @@ impl ReconstructArgs {
             step_size: None,
             multiplier_step_size: None,
             initial_norm: None,
+            initial_multiplier: None,
             rank: None,
             out,
         }
@@ -254,6 +258,7 @@ fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                 step_size: args.step_size.unwrap_or(defaults.step_size),
                 multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
+                initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
             })
         }
         MethodName::Alternating => {

@@ -41,6 +41,8 @@ pub struct DescentParams {
     pub multiplier_step_size: f64,
     /// Norm of a start, > 0, in units of the prior norm.
     pub initial_norm: f64,
+    /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
+    pub initial_multiplier: f64,
 }
 
 impl Default for DescentParams {
@@ -50,7 +52,8 @@ impl Default for DescentParams {
             alpha: (0.8, 25.0),
             step_size: 0.15,
             multiplier_step_size: 0.01,
-            initial_norm: 0.36,
+            initial_norm: 0.15,
+            initial_multiplier: 0.15,
         }
     }
 }
@@ -70,6 +73,7 @@ impl DescentParams {
             ("last alpha", self.alpha.1),
             ("step size", self.step_size),
             ("initial norm", self.initial_norm),
+            ("initial multiplier", self.initial_multiplier),
         ];
         for (name, value) in positive {
             if !(value.is_finite() && value > 0.0) {
@@ -106,17 +110,9 @@ pub fn anneal(
     let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
     let terms = TermWeights::uniform(network.depth());
     let mut x = start(problem, m, params.initial_norm * units.norm, seed);
-    let mut log_lambda = Array1::from_elem(
-        m,
-        log_of_first_multiplier(
-            problem,
-            weighting,
-            &mut residual,
-            &x,
-            params.alpha.0 * units.alpha,
-            parallelism,
-        ),
-    );
+    let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * units.alpha };
+    let typical = typical_multiplier(problem, weighting, &mut residual, &x, first_gates, parallelism);
+    let mut log_lambda = Array1::from_elem(m, (params.initial_multiplier * typical).ln() as f32);
     let mut lambda = log_lambda.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
     let (mut adam_x, mut adam_lambda) = (Adam::new(m * r), Adam::new(m));
@@ -192,22 +188,20 @@ pub(crate) fn start(problem: &AttackProblem, m: usize, norm: f64, seed: Seed) ->
     x
 }
 
-/// Logarithm of the multiplier that gives the sum of the start's gradients the norm of the first layer, were they
-/// orthogonal to each other.
-fn log_of_first_multiplier(
+/// The multiplier at which the gradients of all candidates, had they the prior norm and were they orthogonal to each
+/// other, would sum to the norm of the first layer.
+fn typical_multiplier(
     problem: &AttackProblem,
     weighting: &OutputWeighting,
     residual: &mut StationarityResidual<f32>,
     x: &Array2<f32>,
-    alpha: f64,
+    activation: Activation,
     parallelism: Parallelism,
-) -> f32 {
+) -> f64 {
     let ones = Array1::ones(weighting.len());
-    let activation = Activation::SigmoidGate { alpha };
     residual.evaluate(&problem.network, activation, weighting, x.view(), ones.view(), parallelism);
-    let has_bias = problem.network.layers()[0].bias.is_some();
-    let total: f64 = residual.first_layer_gradient_sizes(x.view(), has_bias).iter().sum();
-    (first_layer_norm(&problem.network) / total.sqrt().max(f64::MIN_POSITIVE)).ln() as f32
+    let norm = problem.prior.norm(problem.inputs);
+    first_layer_norm(&problem.network) / (norm * residual.squared_deltas().sqrt()).max(f64::MIN_POSITIVE)
 }
 
 /// Adam without weight decay.

@@ -176,13 +176,9 @@ impl<T: Real> StationarityResidual<T> {
         SquaredResidual { weights, biases }
     }
 
-    /// Squared norm of each candidate's gradient for a unit multiplier over the first layer, after
-    /// [`Self::evaluate`] with multipliers that are all one: `|delta_i|^2 (|x_i|^2 + 1)`, the 1 for a bias.
-    pub fn first_layer_gradient_sizes(&self, x: ArrayView2<'_, T>, has_bias: bool) -> Vec<f64> {
-        let delta = self.passes.delta().first().map_or(self.output_weights.view(), |d| d.view());
-        let bias = f64::from(u8::from(has_bias));
-        let size = |(delta, x)| reduce::squared_norm(delta) * (reduce::squared_norm(x) + bias);
-        delta.rows().into_iter().zip(x.rows()).map(size).collect()
+    /// Squared norms of the first layer's deltas at the last [`Self::evaluate`], summed over the candidates.
+    pub fn squared_deltas(&self) -> f64 {
+        self.passes.delta().first().map_or(0.0, |delta| reduce::squared_norm(delta.view()))
     }
 
     /// The residual of the last [`Self::evaluate`], in the shape of the network.
