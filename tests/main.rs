@@ -1,6 +1,12 @@
 //! Whole-workspace tests, one module a question, in one binary.
 //!
-//! `#[cfg(test)]` says nothing new to the compiler; it tells clippy that helpers, too, are test code.
+//! `#[cfg(test)]` says nothing new to the compiler; it tells clippy that functions which only serve tests are test code, too.
 
 #[cfg(test)]
+mod determinism;
+#[cfg(test)]
+mod firewall;
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod pipeline;
