@@ -72,6 +72,12 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: norm of a start, in units of the norm of an input.
     #[arg(long, value_name = "NORM", help_heading = "Research options")]
     pub(crate) initial_norm: Option<f64>,
+    /// Annealed: power of the singular value by which steps of a coordinate are scaled.
+    #[arg(long, value_name = "POWER", help_heading = "Research options")]
+    pub(crate) step_power: Option<f64>,
+    /// Annealed: power of the singular value by which residuals along a direction are divided.
+    #[arg(long, value_name = "POWER", help_heading = "Research options")]
+    pub(crate) residual_power: Option<f64>,
     /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub(crate) initial_multiplier: Option<f64>,
@@ -101,6 +107,8 @@ impl ReconstructArgs {
             step_size: None,
             multiplier_step_size: None,
             initial_norm: None,
+            step_power: None,
+            residual_power: None,
             initial_multiplier: None,
             rank: None,
             out,
@@ -257,6 +265,8 @@ fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                 alpha: args.alpha.map_or(defaults.alpha, |range| (range.0, range.1)),
                 step_size: args.step_size.unwrap_or(defaults.step_size),
                 multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
+                step_power: args.step_power.unwrap_or(defaults.step_power),
+                residual_power: args.residual_power.unwrap_or(defaults.residual_power),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
                 initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
             })

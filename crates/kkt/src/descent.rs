@@ -39,6 +39,11 @@ pub struct DescentParams {
     pub step_size: f64,
     /// Largest step of the logarithm of a multiplier, >= 0; falls alike.
     pub multiplier_step_size: f64,
+    /// Power of the singular value by which steps of a coordinate are scaled, in [0, 1]: data vary less along
+    /// directions of small singular values.
+    pub step_power: f64,
+    /// Power of the singular value by which residuals along a direction are divided, in [0, 1].
+    pub residual_power: f64,
     /// Norm of a start, > 0, in units of the prior norm.
     pub initial_norm: f64,
     /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
@@ -52,6 +57,8 @@ impl Default for DescentParams {
             alpha: (0.8, 25.0),
             step_size: 0.15,
             multiplier_step_size: 0.01,
+            step_power: 0.5,
+            residual_power: 0.0,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
         }
@@ -116,6 +123,8 @@ pub fn anneal(
     let mut lambda = log_lambda.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
     let (mut adam_x, mut adam_lambda) = (Adam::new(m * r), Adam::new(m));
+    let column_steps = relative_powers(&problem.spectrum[..r], params.step_power);
+    let column_weights = relative_powers(&problem.spectrum[..r], -params.residual_power);
     let mut curve = Vec::new();
     let mut termination = TerminationReason::MaxSteps;
     for index in 0..params.steps {
@@ -137,11 +146,19 @@ pub fn anneal(
             termination = TerminationReason::TimeLimit;
             break;
         }
+        if params.residual_power > 0.0 {
+            residual.weigh_columns(&column_weights);
+        }
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
         dlambda *= &lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
-        adam_x.step(slice(&mut x), slice(&mut dx), fall * params.step_size * units.coordinate);
-        adam_lambda.step(slice1(&mut log_lambda), slice1(&mut dlambda), fall * params.multiplier_step_size);
+        adam_x.step(slice(&mut x), slice(&mut dx), fall * params.step_size * units.coordinate, &column_steps);
+        adam_lambda.step(
+            slice1(&mut log_lambda),
+            slice1(&mut dlambda),
+            fall * params.multiplier_step_size,
+            &[1.0],
+        );
         Zip::from(&mut lambda).and(&log_lambda).for_each(|l, &log| *l = log.exp());
     }
     let relative_residual = curve.last().map_or(f64::NAN, |&(_, r)| r);
@@ -222,21 +239,36 @@ impl Adam {
         Self { first: vec![0.0; len], second: vec![0.0; len], steps: 0 }
     }
 
-    fn step(&mut self, values: &mut [f32], gradient: &[f32], step_size: f64) {
+    /// One step; the step size of entry i is multiplied by `relative[i % relative.len()]`.
+    fn step(&mut self, values: &mut [f32], gradient: &[f32], step_size: f64, relative: &[f32]) {
         self.steps += 1;
         let correct1 = 1.0 / (1.0 - BETA1.powi(self.steps));
         let correct2 = 1.0 / (1.0 - BETA2.powi(self.steps));
         let step = step_size as f32;
-        palimpsest_numerics::elementwise::vectorised(|| {
-            let moments = self.first.iter_mut().zip(self.second.iter_mut());
-            for ((value, &g), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
-                *first = BETA1 * *first + (1.0 - BETA1) * g;
-                *second = BETA2 * *second + (1.0 - BETA2) * g * g;
-                // Gradients here can be as small as 1e-8: the guard against 0/0 must be smaller still.
-                *value -= step * (*first * correct1) / ((*second * correct2).sqrt() + 1e-20);
-            }
-        });
+        let row = relative.len();
+        let rows = values.chunks_mut(row).zip(gradient.chunks(row));
+        let moments = self.first.chunks_mut(row).zip(self.second.chunks_mut(row));
+        for ((values, gradient), (first, second)) in rows.zip(moments) {
+            palimpsest_numerics::elementwise::vectorised(|| {
+                let moments = first.iter_mut().zip(second.iter_mut()).zip(relative);
+                for ((value, &g), ((first, second), &relative)) in
+                    values.iter_mut().zip(gradient).zip(moments)
+                {
+                    *first = BETA1 * *first + (1.0 - BETA1) * g;
+                    *second = BETA2 * *second + (1.0 - BETA2) * g * g;
+                    // Gradients here can be as small as 1e-8: the guard against 0/0 must be smaller still.
+                    *value -= step * relative * (*first * correct1) / ((*second * correct2).sqrt() + 1e-20);
+                }
+            });
+        }
     }
+}
+
+/// `spectrum^power`, divided by the root mean square of it.
+fn relative_powers(spectrum: &[f32], power: f64) -> Vec<f32> {
+    let powers: Vec<f64> = spectrum.iter().map(|&s| f64::from(s).max(1e-30).powf(power)).collect();
+    let mean = (powers.iter().map(|p| p * p).sum::<f64>() / powers.len() as f64).sqrt();
+    powers.iter().map(|p| (p / mean) as f32).collect()
 }
 
 fn slice(array: &mut Array2<f32>) -> &mut [f32] {

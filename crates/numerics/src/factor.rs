@@ -93,7 +93,8 @@ pub fn svd<T: Real>(a: ArrayView2<'_, T>, parallelism: Parallelism) -> Result<Sv
     let input = Mat::from_fn(rows, cols, |i, j| a[[i, j]].wide());
     let (mut s, mut u, mut v) =
         (faer::Col::<f64>::zeros(k), Mat::<f64>::zeros(rows, k), Mat::<f64>::zeros(cols, k));
-    let par = parallelism.faer();
+    // One thread: with more, faer's singular vectors differ in their last bits.
+    let par = faer::Par::Seq;
     let vectors = faer_svd::ComputeSvdVectors::Thin;
     let mut scratch =
         MemBuffer::new(faer_svd::svd_scratch::<f64>(rows, cols, vectors, vectors, par, Spec::default()));
