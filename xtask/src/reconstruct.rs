@@ -42,7 +42,7 @@ pub(crate) struct ReconstructArgs {
     /// Independent restarts, pooled.
     #[arg(long, value_name = "R", default_value_t = RESTARTS)]
     pub(crate) restarts: usize,
-    /// Steps of each restart [default: 400 annealed, 1000 alternating, 50000 gradient].
+    /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].
     #[arg(long, value_name = "STEPS")]
     pub(crate) steps: Option<usize>,
     /// Seed of the starts.
@@ -75,9 +75,6 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: power of the singular value by which steps of a coordinate are scaled.
     #[arg(long, value_name = "POWER", help_heading = "Research options")]
     pub(crate) step_power: Option<f64>,
-    /// Annealed: power of the singular value by which residuals along a direction are divided.
-    #[arg(long, value_name = "POWER", help_heading = "Research options")]
-    pub(crate) residual_power: Option<f64>,
     /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub(crate) initial_multiplier: Option<f64>,
@@ -108,7 +105,6 @@ impl ReconstructArgs {
             multiplier_step_size: None,
             initial_norm: None,
             step_power: None,
-            residual_power: None,
             initial_multiplier: None,
             rank: None,
             out,
@@ -117,7 +113,7 @@ impl ReconstructArgs {
 }
 
 /// Restarts unless told otherwise.
-const RESTARTS: usize = 12;
+const RESTARTS: usize = 6;
 
 /// Name of an attack on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -266,7 +262,6 @@ fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                 step_size: args.step_size.unwrap_or(defaults.step_size),
                 multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
                 step_power: args.step_power.unwrap_or(defaults.step_power),
-                residual_power: args.residual_power.unwrap_or(defaults.residual_power),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
                 initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
             })

@@ -42,8 +42,6 @@ pub struct DescentParams {
     /// Power of the singular value by which steps of a coordinate are scaled, in [0, 1]: data vary less along
     /// directions of small singular values.
     pub step_power: f64,
-    /// Power of the singular value by which residuals along a direction are divided, in [0, 1].
-    pub residual_power: f64,
     /// Norm of a start, > 0, in units of the prior norm.
     pub initial_norm: f64,
     /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
@@ -53,12 +51,11 @@ pub struct DescentParams {
 impl Default for DescentParams {
     fn default() -> Self {
         Self {
-            steps: 400,
+            steps: 800,
             alpha: (0.8, 25.0),
             step_size: 0.15,
             multiplier_step_size: 0.01,
             step_power: 0.5,
-            residual_power: 0.0,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
         }
@@ -86,6 +83,9 @@ impl DescentParams {
             if !(value.is_finite() && value > 0.0) {
                 return bad(name, "a finite number above 0", value.to_string());
             }
+        }
+        if !(0.0..=1.0).contains(&self.step_power) {
+            return bad("step power", "between 0 and 1", self.step_power.to_string());
         }
         if !(self.multiplier_step_size.is_finite() && self.multiplier_step_size >= 0.0) {
             let got = self.multiplier_step_size.to_string();
@@ -124,7 +124,6 @@ pub fn anneal(
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
     let (mut adam_x, mut adam_lambda) = (Adam::new(m * r), Adam::new(m));
     let column_steps = relative_powers(&problem.spectrum[..r], params.step_power);
-    let column_weights = relative_powers(&problem.spectrum[..r], -params.residual_power);
     let mut curve = Vec::new();
     let mut termination = TerminationReason::MaxSteps;
     for index in 0..params.steps {
@@ -145,9 +144,6 @@ pub fn anneal(
         if observe(&Step { index, steps: params.steps, relative_residual }).is_break() {
             termination = TerminationReason::TimeLimit;
             break;
-        }
-        if params.residual_power > 0.0 {
-            residual.weigh_columns(&column_weights);
         }
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
         dlambda *= &lambda;

@@ -176,16 +176,6 @@ impl<T: Real> StationarityResidual<T> {
         SquaredResidual { weights, biases }
     }
 
-    /// Multiplies column k of the first layer's residual by `weights[k]` squared, after [`Self::evaluate`]: the next
-    /// [`Self::gradient`] is that of the objective with the residual's columns so weighted.
-    pub(crate) fn weigh_columns(&mut self, weights: &[T]) {
-        for mut row in self.residual.layers_mut()[0].weight.rows_mut() {
-            for (value, &weight) in row.iter_mut().zip(weights) {
-                *value *= weight * weight;
-            }
-        }
-    }
-
     /// Squared norms of the first layer's deltas at the last [`Self::evaluate`], summed over the candidates.
     pub fn squared_deltas(&self) -> f64 {
         self.passes.delta().first().map_or(0.0, |delta| reduce::squared_norm(delta.view()))
