@@ -275,10 +275,11 @@ mod tests {
 
     const SEQUENTIAL: Parallelism = Parallelism::Sequential;
 
-    /// A random network, a direction like it, candidates with multipliers, and a kind of task.
+    /// A random network, which of its layers count, candidates with multipliers, and a kind of task.
     #[derive(Debug)]
     struct Problem {
         net: Mlp<f64>,
+        scope: Scope,
         weighting: OutputWeighting,
         terms: TermWeights,
         x: Array2<f64>,
@@ -293,8 +294,9 @@ mod tests {
     fn problems() -> impl Strategy<Value = Problem> {
         let placements = [BiasPlacement::FirstLayer, BiasPlacement::Everywhere, BiasPlacement::Nowhere];
         let sizes = (prop::collection::vec(1usize..=8, 2..=4), 1usize..=6, 2usize..=4);
-        (sizes, prop::sample::select(placements.to_vec()), 0..3, any::<u64>()).prop_map(
-            |((mut widths, m, classes), placement, kind, seed)| {
+        let scopes = prop::sample::select(vec![Scope::FirstLayer, Scope::AllLayers]);
+        (sizes, prop::sample::select(placements.to_vec()), scopes, 0..3, any::<u64>()).prop_map(
+            |((mut widths, m, classes), placement, scope, kind, seed)| {
                 let seed = Seed::new(seed);
                 widths.push(if kind == 2 { classes } else { 1 });
                 let net = Mlp::initialise(&widths, placement, 0.7, seed.named("network"));
@@ -311,7 +313,7 @@ mod tests {
                     biases: positive(depth, "bias terms").to_vec(),
                 };
                 let lambda = if kind == 1 { column(m, "multipliers") } else { positive(m, "multipliers") };
-                Problem { x: draw(m, widths[0], seed.named("x")), net, weighting, terms, lambda, seed }
+                Problem { x: draw(m, widths[0], seed.named("x")), net, scope, weighting, terms, lambda, seed }
             },
         )
     }
@@ -323,13 +325,13 @@ mod tests {
             x: &Array2<f64>,
             lambda: &Array1<f64>,
         ) -> StationarityResidual<f64> {
-            let mut residual = StationarityResidual::new(&self.net, lambda.len(), Scope::AllLayers);
+            let mut residual = StationarityResidual::new(&self.net, lambda.len(), self.scope);
             residual.evaluate(&self.net, activation, &self.weighting, x.view(), lambda.view(), SEQUENTIAL);
             residual
         }
 
         fn objective(&self, activation: Activation, x: &Array2<f64>, lambda: &Array1<f64>) -> f64 {
-            let mut residual = StationarityResidual::new(&self.net, lambda.len(), Scope::AllLayers);
+            let mut residual = StationarityResidual::new(&self.net, lambda.len(), self.scope);
             residual
                 .evaluate(&self.net, activation, &self.weighting, x.view(), lambda.view(), SEQUENTIAL)
                 .total(&self.terms)
@@ -395,7 +397,7 @@ mod tests {
     proptest! {
         #[test]
         fn closed_form_agrees_with_the_tape(problem in problems(), alpha in 0.5..30.0_f64) {
-            let Problem { net, weighting, terms, x, lambda, .. } = &problem;
+            let Problem { net, scope, weighting, terms, x, lambda, .. } = &problem;
             let activation = Activation::SigmoidGate { alpha };
             let tape = Tape::new();
             let theta: Vec<Var<'_, f64>> = parts(net).into_iter().map(|(.., p)| tape.var(p)).collect();
@@ -416,7 +418,7 @@ mod tests {
             let residuals: Vec<Var<'_, f64>> =
                 theta.iter().zip(tape.grad(pulled, &theta)).map(|(&t, g)| t - g).collect();
 
-            let mut found = StationarityResidual::new(net, x.nrows(), Scope::AllLayers);
+            let mut found = StationarityResidual::new(net, x.nrows(), *scope);
             let squared = found.evaluate(net, activation, weighting, x.view(), lambda.view(), SEQUENTIAL);
             prop_assert!(close(&found.outputs().to_owned(), &outputs));
             let mut total = tape.scalar(0.0);
@@ -426,6 +428,10 @@ mod tests {
                 } else {
                     (squared.weights[l], terms.weights[l])
                 };
+                if !scope.holds(l) {
+                    prop_assert!(squared == 0.0 && found.iter().all(|&v| v == 0.0), "layer {} is not asked for", l);
+                    continue;
+                }
                 let expected = residual.square_norm();
                 prop_assert!(close(&found, &residual.value()), "residual of layer {}, bias: {}", l, is_bias);
                 prop_assert!((squared - expected.item()).abs() <= 1e-9 * expected.item());
