@@ -37,6 +37,8 @@ pub(crate) struct ReportArgs {
 
 /// Pairs shown on a page and in the grid.
 const SHOWN: usize = 50;
+/// Agreement from which an unjudged report counts a candidate as found.
+const SURE: f32 = 0.8;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     output::prepare_folder(&args.folder)?;
@@ -113,12 +115,14 @@ fn unjudged(folder: &Path) -> Result<()> {
         height,
         width,
     });
-    let sure = run.ranking.iter().filter(|&&j| confidence[j] >= 0.5).count();
+    let sure = run.ranking.iter().filter(|&&j| confidence[j] >= SURE).count();
     let answer = Answer::Unjudged {
         sure,
         candidates: run.ranking.len(),
         expected_precision: None,
-        null: "agreement of at least half of the independent restarts".into(),
+        null: format!(
+            "a mean cosine of {SURE} with the nearest candidates of the other restarts, not calibrated"
+        ),
     };
     let subject = format!("network {} from {}", chain(&run.dims), run.model.display());
     let mut report = ReportData::new("What these weights may remember", subject, answer);
@@ -351,8 +355,9 @@ fn convergence(run: &RunFile) -> Convergence {
     Convergence { quantity: "relative residual".into(), scale: AxisScale::Log, curves: curves.collect() }
 }
 
+/// A count with its interval, which is rounded outwards: images are whole.
 fn count(count: usize, of: usize, interval: Option<[f64; 2]>) -> Count {
-    Count { count, of, interval }
+    Count { count, of, interval: interval.map(|[low, high]| [low.floor(), high.ceil()]) }
 }
 
 fn chain(dims: &[usize]) -> String {

@@ -294,7 +294,7 @@ mod tests {
                 AttackProblem::prepare(network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
                     .unwrap();
             let weighting = OutputWeighting::Binary(vec![-1, -1, -1, -1, 1, 1, 1, 1]);
-            let params = DescentParams { steps: 60, ..DescentParams::default() };
+            let params = DescentParams { steps: 400, ..DescentParams::default() };
             let mut observe = |_: &Step| ControlFlow::Continue(());
             anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
         };
