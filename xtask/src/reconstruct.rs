@@ -24,7 +24,7 @@ use crate::{Misuse, interrupt, output, progress};
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask reconstruct --model runs/victim/model.palimpsest --out runs/attack
-  cargo xtask reconstruct --model net.safetensors --restarts 20 --time-limit 120 --out runs/attack
+  cargo xtask reconstruct --model net.safetensors --input-shape 3x32x32 --restarts 20 --time-limit 120 --out runs/attack
   cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
 
 Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy and
@@ -57,6 +57,9 @@ pub(crate) struct ReconstructArgs {
     /// Smallest and largest raw input value, declared prior knowledge.
     #[arg(long, value_name = "LO,HI", default_value = "0,1", allow_hyphen_values = true)]
     pub(crate) input_range: Range,
+    /// Channels, height and width of an input, so that reports can show pictures [default: from a .palimpsest file].
+    #[arg(long, value_name = "CxHxW")]
+    pub(crate) input_shape: Option<InputShape>,
     /// Typical norm of a centred input, declared prior knowledge [default: told from the input range].
     #[arg(long, value_name = "NORM")]
     pub(crate) input_norm: Option<f64>,
@@ -100,6 +103,7 @@ impl ReconstructArgs {
             time_limit: None,
             input_range: Range(0.0, 1.0),
             input_norm: None,
+            input_shape: None,
             alpha: None,
             step_size: None,
             multiplier_step_size: None,
@@ -126,6 +130,24 @@ pub(crate) enum MethodName {
     Gradient,
 }
 
+/// `CxHxW` on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InputShape([usize; 3]);
+
+impl std::str::FromStr for InputShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+        match sides.as_deref() {
+            Ok(&[channels, height, width]) if (channels == 1 || channels == 3) && height > 0 && width > 0 => {
+                Ok(Self([channels, height, width]))
+            }
+            _ => Err(format!("expected channels (1 or 3), height and width, as in 3x32x32; got {text}")),
+        }
+    }
+}
+
 /// `LO,HI` on the command line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Range(f64, f64);
@@ -148,6 +170,8 @@ pub(crate) struct RunFile {
     pub(crate) made_by: String,
     pub(crate) model: PathBuf,
     pub(crate) dims: Vec<usize>,
+    /// Channels, height and width of an input, declared or from the model's file.
+    pub(crate) input_shape: Option<[usize; 3]>,
     pub(crate) params: AttackParams,
     pub(crate) seed: u64,
     pub(crate) threads: usize,
@@ -186,7 +210,16 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
 /// Runs the attack that `args` describe and writes its files.
 pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     output::prepare_folder(&args.out)?;
-    let network = load_model(&args.model)?.0;
+    let (network, provenance) = load_model(&args.model)?;
+    let input_shape = args.input_shape.map(|s| s.0).or_else(|| provenance?.image_shape);
+    if let Some(sides) = input_shape
+        && sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
+    {
+        bail!(Misuse(format!(
+            "an input of shape {sides:?} has not the {} values that the network takes; correct --input-shape",
+            network.inputs()
+        )));
+    }
     let params = params(args)?;
     let threads = threads(args.threads)?;
     let limit = args
@@ -220,6 +253,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         made_by: format!("palimpsest {}", env!("CARGO_PKG_VERSION")),
         model: output::absolute(&args.model),
         dims: network.dims(),
+        input_shape,
         params,
         seed: args.seed,
         threads,

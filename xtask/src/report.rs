@@ -109,12 +109,7 @@ fn unjudged(folder: &Path) -> Result<()> {
     let run: RunFile = output::read_json(&folder.join("run.json"))?;
     let candidates: Array2<f32> = output::read_npy(&folder.join("candidates.npy"))?;
     let confidence: Array1<f32> = output::read_npy(&folder.join("confidence.npy"))?;
-    let (_, provenance) = load_model(&run.model)?;
-    let shape = provenance.and_then(|p| p.image_shape).map(|[channels, height, width]| ImageShape {
-        channels,
-        height,
-        width,
-    });
+    let shape = run.input_shape.map(|[channels, height, width]| ImageShape { channels, height, width });
     let sure = run.ranking.iter().filter(|&&j| confidence[j] >= SURE).count();
     let answer = Answer::Unjudged {
         sure,
