@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use ndarray::Array2;
-use palimpsest_datasets::{BinarySet, DataName, InputShape, PixelMean, Task, load};
+use palimpsest_datasets::{BinarySet, DataName, DatasetError, InputShape, PixelMean, Task, load};
 
 use crate::Misuse;
 
@@ -44,7 +44,10 @@ pub(crate) struct VictimData {
 impl VictimData {
     /// Loads and selects what `args` say.
     pub(crate) fn load(args: &DataArgs) -> Result<Self> {
-        let split = load(args.data, args.data_dir.as_deref())?;
+        let split = load(args.data, args.data_dir.as_deref()).map_err(|error| match error {
+            DatasetError::NotEmbedded => anyhow::Error::new(Misuse(error.to_string())),
+            error => error.into(),
+        })?;
         let train = args.task.balanced(&split.train, args.n).map_err(|e| Misuse(e.to_string()))?;
         let held_out = args.task.held_out(&split.test, HELD_OUT)?;
         let mean = PixelMean::fit(train.dataset.inputs());

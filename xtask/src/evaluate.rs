@@ -1,8 +1,8 @@
 //! `cargo xtask evaluate`: judge a reconstruction against the training images and against nulls.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_datasets::{InputShape, Task};
@@ -14,6 +14,7 @@ use palimpsest_metrics::null_model::{class_means, random_noise};
 use palimpsest_metrics::score::Protocol;
 use palimpsest_metrics::table::{RowKind, ScoreTable, judge, score_table, thresholds};
 use palimpsest_metrics::{CandidateImages, ImageShape, TargetImages};
+use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
@@ -21,8 +22,8 @@ use palimpsest_report::{render_score_table, render_text_table};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DataArgs, VictimData};
-use crate::reconstruct::{RunFile, load_model};
-use crate::{Misuse, output, report};
+use crate::found::Found;
+use crate::{output, report};
 
 /// Judge a reconstruction against the training images and against nulls.
 #[derive(Clone, Debug, Args)]
@@ -107,8 +108,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
 
 /// Judges the reconstruction that `args` name and writes `score.json`.
 pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
-    let run: RunFile = output::read_json(&args.reconstruction.join("run.json"))?;
-    let candidates = read_candidates(&args.reconstruction, data)?;
+    let Found { run, candidates, confidence, network, .. } = Found::read(&args.reconstruction)?;
+    check_width(&candidates, data)?;
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let shape = image_shape(data.shape);
     let seed = Seed::new(JUDGE_SEED).named("judge");
@@ -118,7 +119,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let training = TargetImages::new(data.centered.view(), data.train.dataset.inputs(), shape)?;
     let held_out = TargetImages::new(data.held_out_centered.view(), data.held_out.dataset.inputs(), shape)?;
     let means = class_means(data.centered.view(), &data.labels())?;
-    let rows = weight_rows(&run, typical_norm(&candidates))?;
+    let rows = weight_rows(&network, typical_norm(&candidates));
     let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
     let noise = random_noise(candidates.nrows(), candidates.ncols(), deviation, &seed.named("noise"));
     // Each null as it is compared (centred) and as it is shown (mean restored).
@@ -148,10 +149,6 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let claims = CandidateImages::new(claims.view(), shown_claims.view(), shape)?;
     let in_order: Vec<usize> = (0..run.ranking.len()).collect();
     let truth = candidate_truth(claims, training, &protocol, &limits, &in_order, parallelism)?;
-    let confidence: Array1<f32> = output::read_npy(&args.reconstruction.join("confidence.npy"))?;
-    if confidence.len() != candidates.nrows() {
-        bail!("confidence.npy and candidates.npy differ in length; run reconstruct again");
-    }
     let score = ScoreFile {
         reconstruction: output::absolute(&args.reconstruction),
         data: DataRecord {
@@ -182,17 +179,14 @@ pub(crate) fn print(score: &ScoreFile) {
     output::line(&render_text_table(&header, &[row]));
 }
 
-/// Reads candidates and checks that they fit the data.
-pub(crate) fn read_candidates(folder: &Path, data: &VictimData) -> Result<Array2<f32>> {
-    let candidates: Array2<f32> = output::read_npy(&folder.join("candidates.npy"))?;
-    let d = data.centered.ncols();
-    if candidates.ncols() != d {
-        bail!(Misuse(format!(
-            "the candidates have {} values each and the data {d}: name the data the victim was trained on",
-            candidates.ncols()
-        )));
-    }
-    Ok(candidates)
+/// Checks that candidates fit the data.
+pub(crate) fn check_width(candidates: &Array2<f32>, data: &VictimData) -> Result<()> {
+    let (got, expected) = (candidates.ncols(), data.centered.ncols());
+    ensure!(
+        got == expected,
+        "the candidates have {got} values each and the data {expected}: name the data the victim was trained on"
+    );
+    Ok(())
 }
 
 /// The judge's view of an input's shape.
@@ -213,22 +207,25 @@ fn judge_ranking(
     let real: Vec<bool> = truth.iter().map(is_real).collect();
     let claimed = Array1::from_iter(ranking.iter().map(|&j| f64::from(confidence[j])));
     let in_order: Vec<usize> = (0..ranking.len()).collect();
+    let mut precision_at: Vec<PrecisionAt> =
+        [10, 20, 50].iter().map(|&k| precision_at(k, &in_order, &real)).collect();
+    // A short ranking has no best 50: it is counted once, whole.
+    precision_at.dedup_by_key(|best| best.k);
     Ok(RankingScore {
         ranked: ranking.len(),
-        precision_at: [10, 20, 50].iter().map(|&k| precision_at(k, &in_order, &real)).collect(),
+        precision_at,
         calibration: calibration(claimed.view(), &real, 10)?,
     })
 }
 
 /// Rows of the first weight matrix as candidates, each scaled to the norm of a typical candidate.
-fn weight_rows(run: &RunFile, norm: f32) -> Result<Array2<f32>> {
-    let (network, _) = load_model(&run.model)?;
+fn weight_rows(network: &Mlp<f32>, norm: f32) -> Array2<f32> {
     let mut rows = network.layers()[0].weight.clone();
     for mut row in rows.rows_mut() {
         let length = reduce::norm(row.view()) as f32;
         row.mapv_inplace(|v| if length > 0.0 { v * norm / length } else { 0.0 });
     }
-    Ok(rows)
+    rows
 }
 
 fn typical_norm(candidates: &Array2<f32>) -> f32 {

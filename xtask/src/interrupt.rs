@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::output;
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handler; called once, first thing.
@@ -10,6 +12,7 @@ pub(crate) fn install() {
         if INTERRUPTED.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
+        output::note("stopping; interrupt again to end at once");
     };
     // Without a handler the program still works; Ctrl-C then ends it at once.
     let _ = ctrlc::set_handler(handler);

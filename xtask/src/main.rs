@@ -1,11 +1,13 @@
 //! The runner of Palimpsest: trains victims, attacks weights, judges what came back, and reports.
 //!
-//! Clock, environment, threads and printing live here and nowhere else. Exit codes: 0 done, 1 failed, 2 misused.
+//! Clock, environment, threads and printing live here and nowhere else. Exit codes: 0 done (or stopped early by Ctrl-C
+//! with what was finished), 1 failed, 2 misused, 130 ended by a second Ctrl-C.
 
 mod ci;
 mod data;
 mod demo;
 mod evaluate;
+mod found;
 mod interrupt;
 mod output;
 mod progress;
@@ -15,7 +17,7 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Recover training data from the weights of a trained network, and say honestly how sure it is.
 #[derive(Debug, Parser)]
@@ -45,11 +47,13 @@ enum Command {
     /// Write report.html, report.md and report.json for a judged (or unjudged) reconstruction.
     Report(report::ReportArgs),
     /// Run what continuous integration runs: format, lints, tests.
+    #[command(after_help = "Examples:\n  cargo xtask ci")]
     Ci,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = values_may_be_negative(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     interrupt::install();
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
@@ -62,10 +66,29 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&format!("{error:#}"));
+            output::error(&sentence(&error));
             ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
     }
+}
+
+/// Lets every option take a number below zero, so that `--n -2` is told what is wrong with -2.
+fn values_may_be_negative(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let takes_value = arg.get_action().takes_values();
+            arg.allow_negative_numbers(takes_value)
+        })
+        .mut_subcommands(values_may_be_negative)
+}
+
+/// An error with its causes, leaving out those that it quotes already.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
 }
 
 /// An option whose value cannot work, found out after parsing: exit code 2.

@@ -1,11 +1,12 @@
 //! Printing, and files written whole or not at all.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place of the workspace that prints")]
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ndarray::{ArrayBase, Data, Dimension};
+use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
 use palimpsest_mlp::checkpoint::write_atomically;
 use serde::Serialize;
@@ -13,17 +14,18 @@ use serde::de::DeserializeOwned;
 
 /// Prints a line of results.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    // Not `println!`, which panics when a reader such as `head` has gone; the files are written all the same.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Prints a line that is not a result: what is being done, what to know.
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints an error.
 pub(crate) fn error(text: &str) {
-    eprintln!("error: {text}");
+    note(&format!("error: {text}"));
 }
 
 /// Creates a folder for results and checks that files can be written there, before any long work.
@@ -49,10 +51,23 @@ where
     Ok(write_atomically(path, &bytes)?)
 }
 
-/// Reads an `.npy` array.
+/// Longest header of our own arrays, in bytes.
+const MAX_NPY_HEADER: u16 = 256;
+
+/// Reads an `.npy` array as [`write_npy`] writes it.
 pub(crate) fn read_npy<A: ReadableElement, D: Dimension>(path: &Path) -> Result<ndarray::Array<A, D>> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    ndarray::Array::read_npy(std::io::BufReader::new(file)).with_context(|| {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let read = || {
+        // Checked here because the reader asks for as much memory as the header announces.
+        ensure!(bytes.starts_with(b"\x93NUMPY\x01"), "it does not begin like an .npy file");
+        let length = bytes.get(8..10).map_or(u16::MAX, |b| u16::from_le_bytes([b[0], b[1]]));
+        ensure!(length <= MAX_NPY_HEADER, "its header is longer than {MAX_NPY_HEADER} bytes");
+        let mut rest = bytes.as_slice();
+        let values = Header::from_reader(&mut rest)?.shape.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
+        ensure!(values.is_some_and(|n| n <= rest.len()), "it announces more values than it holds");
+        Ok(ndarray::Array::read_npy(bytes.as_slice())?)
+    };
+    read().with_context(|| {
         format!("{} is not the array it should be; run the command that writes it again", path.display())
     })
 }

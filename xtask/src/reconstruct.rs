@@ -1,20 +1,24 @@
 //! `cargo xtask reconstruct`: attack the weights of a network.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use ndarray::Array1;
 use palimpsest_kkt::alternating::AlternatingParams;
 use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::reconstruction::RunRecord;
-use palimpsest_kkt::{AttackParams, Method, PriorKnowledge, Reconstruction, RestartStep, reconstruct};
-use palimpsest_mlp::import::load_safetensors;
-use palimpsest_mlp::{Checkpoint, Mlp, Provenance};
+use palimpsest_kkt::{
+    AttackParams, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, reconstruct,
+};
+use palimpsest_mlp::import::load_network;
+use palimpsest_mlp::{Checkpoint, Mlp, MlpError, Provenance};
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +34,7 @@ use crate::{Misuse, interrupt, output, progress};
 Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy and
 run.json. Ctrl-C stops early and keeps every restart that has finished.")]
 pub(crate) struct ReconstructArgs {
-    /// The network: .palimpsest or .safetensors (PyTorch naming, dense layers).
+    /// The network: .palimpsest, or a chain of dense layers in .safetensors, .pth, .pt or .npz.
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
     /// The attack.
@@ -156,9 +160,9 @@ impl std::str::FromStr for Range {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts: Vec<f64> = text.split(',').filter_map(|part| part.trim().parse().ok()).collect();
-        match parts.as_slice() {
-            &[low, high] if low < high && low.is_finite() && high.is_finite() => Ok(Self(low, high)),
+        let parts: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+        match parts.as_deref() {
+            Ok(&[low, high]) if low < high && low.is_finite() && high.is_finite() => Ok(Self(low, high)),
             _ => Err(format!("expected two numbers, the smaller first, as in 0,1 or -1,1; got {text}")),
         }
     }
@@ -209,8 +213,16 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
 
 /// Runs the attack that `args` describe and writes its files.
 pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
-    output::prepare_folder(&args.out)?;
-    let (network, provenance) = load_model(&args.model)?;
+    let params = params(args)?;
+    let threads = threads(args.threads)?;
+    let limit = args.time_limit.map(time_limit).transpose()?;
+    if output::absolute(&args.model).to_str().is_none() {
+        bail!(Misuse("the path of --model must be UTF-8 to be named in run.json; rename the file".into()));
+    }
+    let Model { network, provenance, notes } = load_model(&args.model)?;
+    for note in notes {
+        output::note(&note);
+    }
     let input_shape = args.input_shape.map(|s| s.0).or_else(|| provenance?.image_shape);
     if let Some(sides) = input_shape
         && sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
@@ -220,22 +232,16 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             network.inputs()
         )));
     }
-    let params = params(args)?;
-    let threads = threads(args.threads)?;
-    let limit = args
-        .time_limit
-        .map(|s| if s.is_finite() && s > 0.0 { Ok(Duration::from_secs_f64(s)) } else { Err(s) });
-    let limit = limit
-        .transpose()
-        .map_err(|s| Misuse(format!("--time-limit must be a number of seconds above 0, got {s}")))?;
+    output::prepare_folder(&args.out)?;
     let start = Instant::now();
     let steps = match params.method {
         Method::Annealed(options) => options.steps,
         Method::Alternating(options) => options.steps,
         Method::Gradient(options) => options.steps,
     };
-    let bar = progress::bar("attacking", (steps * params.restarts) as u64);
+    let bar = progress::bar("attacking", steps.saturating_mul(params.restarts) as u64);
     let done = AtomicU64::new(0);
+    let stopped = AtomicBool::new(false);
     let observe = |at: &RestartStep| {
         let done = done.fetch_add(1, Ordering::Relaxed);
         if done.is_multiple_of(20) {
@@ -243,12 +249,23 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             bar.set_message(format!("restart {}, residual {:.3}", at.restart, at.step.relative_residual));
         }
         let over = interrupt::requested() || limit.is_some_and(|limit| start.elapsed() > limit);
-        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if over {
+            stopped.store(true, Ordering::Relaxed);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     };
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
-    let found = pool.install(|| reconstruct(&network, &params, Seed::new(args.seed), &observe))?;
+    let found = pool.install(|| reconstruct(&network, &params, Seed::new(args.seed), &observe));
     bar.finish_and_clear();
+    let found = found.map_err(|error| match error {
+        KktError::BadOption { .. } => anyhow!(Misuse(error.to_string())),
+        KktError::NothingFinished(_) => anyhow!(
+            "every restart met a NaN or infinity; check that this network was trained, or take smaller research options"
+        ),
+        error => error.into(),
+    })?;
     let record = RunFile {
         made_by: format!("palimpsest {}", env!("CARGO_PKG_VERSION")),
         model: output::absolute(&args.model),
@@ -263,7 +280,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         candidates: found.candidates.len(),
         ranking: found.ranking.clone(),
         spectrum: found.spectrum.clone(),
-        stopped_early: found.runs.len() < params.restarts,
+        stopped_early: stopped.into_inner(),
         runs: found.runs.clone(),
         elapsed_s: start.elapsed().as_secs_f64(),
     };
@@ -271,22 +288,78 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     Ok(record)
 }
 
-/// Reads a network and what its file says of its origin (nothing, for a foreign format).
-pub(crate) fn load_model(path: &Path) -> Result<(Mlp<f32>, Option<Provenance>)> {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("palimpsest") => {
-            let checkpoint = Checkpoint::load(path)?;
-            Ok((checkpoint.network, Some(checkpoint.provenance)))
-        }
-        Some("safetensors") => Ok((load_safetensors(path)?.cast(), None)),
-        _ => bail!(Misuse(format!(
-            "{} is neither .palimpsest nor .safetensors; export a PyTorch model with safetensors.torch.save_file",
-            path.display()
-        ))),
-    }
+/// A network and what its file says besides.
+pub(crate) struct Model {
+    pub(crate) network: Mlp<f32>,
+    /// Where it comes from; a foreign format does not say.
+    pub(crate) provenance: Option<Provenance>,
+    /// What had to be assumed and what was left unread.
+    pub(crate) notes: Vec<String>,
 }
 
+/// Reads a network; the format is told from the bytes.
+pub(crate) fn load_model(path: &Path) -> Result<Model> {
+    let named = |error: MlpError| match error {
+        MlpError::File { .. } => anyhow::Error::new(error),
+        error => anyhow::Error::new(error).context(format!("{} cannot be used", path.display())),
+    };
+    let mut start = Vec::new();
+    fs::metadata(path)
+        .and_then(|metadata| {
+            // A pipe would wait for ever, a device never end.
+            if !metadata.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            }
+            File::open(path)?.take(CHECKPOINT_MAGIC.len() as u64).read_to_end(&mut start)
+        })
+        .with_context(|| format!("cannot read {}, which should be a file of weights", path.display()))?;
+    if start == CHECKPOINT_MAGIC || path.extension().is_some_and(|e| e == "palimpsest") {
+        let checkpoint = Checkpoint::load(path).map_err(named)?;
+        let Checkpoint { network, provenance } = checkpoint;
+        return Ok(Model { network, provenance: Some(provenance), notes: Vec::new() });
+    }
+    let imported = load_network(path).map_err(named)?;
+    let assumed = imported.assumed.join("; ");
+    let mut notes =
+        vec![format!("{} is read as {}: {assumed}; here it is ReLU", path.display(), imported.format)];
+    if !imported.ignored.is_empty() {
+        notes.push(format!("it also holds, unread: {}", imported.ignored.join(", ")));
+    }
+    let network: Mlp<f32> = imported.network.cast();
+    let finite = network
+        .layers()
+        .iter()
+        .all(|layer| layer.weight.iter().chain(layer.bias.iter().flatten()).all(|value| value.is_finite()));
+    ensure!(
+        finite,
+        "{} cannot be used: it has weights above what f32 holds; scale them down",
+        path.display()
+    );
+    Ok(Model { network, provenance: None, notes })
+}
+
+/// How a file of ours begins, whatever its name.
+const CHECKPOINT_MAGIC: &[u8] = b"PLMPSEST";
+
+/// Most restarts: their results wait in memory to be pooled.
+const MAX_RESTARTS: usize = 10_000;
+/// Most candidates of a restart, which are compared with each other.
+const MAX_CANDIDATES: usize = 16_384;
+
 fn params(args: &ReconstructArgs) -> Result<AttackParams> {
+    let annealed_only = [
+        ("--alpha", args.alpha.is_some()),
+        ("--step-size", args.step_size.is_some()),
+        ("--multiplier-step-size", args.multiplier_step_size.is_some()),
+        ("--initial-norm", args.initial_norm.is_some()),
+        ("--step-power", args.step_power.is_some()),
+        ("--initial-multiplier", args.initial_multiplier.is_some()),
+    ];
+    if args.method != MethodName::Annealed
+        && let Some((name, _)) = annealed_only.iter().find(|(_, given)| *given)
+    {
+        bail!(Misuse(format!("{name} belongs to --method annealed; leave it out")));
+    }
     let method = match args.method {
         MethodName::Annealed => {
             let defaults = DescentParams::default();
@@ -314,7 +387,24 @@ fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     let params =
         AttackParams { method, candidates: args.candidates, restarts: args.restarts, rank: args.rank, prior };
     params.check().map_err(|e| Misuse(e.to_string()))?;
+    if params.restarts > MAX_RESTARTS {
+        bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
+    }
+    if let Some(m) = params.candidates
+        && m > MAX_CANDIDATES
+    {
+        bail!(Misuse(format!("--candidates must be at most {MAX_CANDIDATES}, got {m}")));
+    }
     Ok(params)
+}
+
+fn time_limit(seconds: f64) -> Result<Duration> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => bail!(Misuse(format!(
+            "--time-limit must be a number of seconds above 0 and below 1e19, got {seconds}"
+        ))),
+    }
 }
 
 fn threads(asked: Option<usize>) -> Result<usize> {

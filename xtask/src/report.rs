@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
-use ndarray::{Array1, Array2, ArrayView1};
-use palimpsest_kkt::Method;
+use ndarray::ArrayView1;
+use palimpsest_kkt::{Method, StationarityCertificate};
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::score::min_max;
 use palimpsest_metrics::table::RowKind as Row;
@@ -19,8 +19,9 @@ use palimpsest_report::{
 };
 
 use crate::data::VictimData;
-use crate::evaluate::{ScoreFile, image_shape, read_candidates, training_row};
-use crate::reconstruct::{RunFile, load_model};
+use crate::evaluate::{Match, ScoreFile, check_width, image_shape, training_row};
+use crate::found::Found;
+use crate::reconstruct::RunFile;
 use crate::train::TrainRecord;
 use crate::{Misuse, output};
 
@@ -41,7 +42,6 @@ const SHOWN: usize = 50;
 const SURE: f32 = 0.8;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
-    output::prepare_folder(&args.folder)?;
     if args.folder.join("score.json").exists() {
         let score: ScoreFile = output::read_json(&args.folder.join("score.json"))?;
         let data = VictimData::load(&score.data.args()?)?;
@@ -65,9 +65,11 @@ pub(crate) fn judged(
     data: &VictimData,
     stages: &[(String, f64)],
 ) -> Result<()> {
-    let run: RunFile = output::read_json(&score.reconstruction.join("run.json"))?;
-    let candidates = read_candidates(&score.reconstruction, data)?;
-    let confidence: Array1<f32> = output::read_npy(&score.reconstruction.join("confidence.npy"))?;
+    let found = Found::read(&score.reconstruction)?;
+    check_width(&found.candidates, data)?;
+    let fits = score.matches.len() == data.train.rows.len()
+        && score.matches.iter().all(|m| m.candidate < found.candidates.nrows());
+    ensure!(fits, "score.json does not fit the reconstruction or the data; run evaluate again");
     let row = training_row(score)?;
     let tally = row.ssim.as_ref().unwrap_or(&row.ncc);
     let threshold = score.table.thresholds.ssim.unwrap_or(score.table.thresholds.ncc);
@@ -85,10 +87,10 @@ pub(crate) fn judged(
     };
     let subject = format!("{} images of {}, task {}", score.data.n, score.data.data, score.data.task);
     let mut report = ReportData::new("What these weights remember", subject, answer);
-    report.candidates = pairs(score, data, &candidates, &confidence, &run.ranking, threshold)?;
+    report.candidates = pairs(score, data, &found, threshold)?;
     report.judge = Some(judge_section(score));
-    report.method = Some(method(&run, stages)?);
-    report.convergence = Some(convergence(&run));
+    report.method = Some(method(&found, stages, &certificates_at_truth(&found.run)));
+    report.convergence = Some(convergence(&found.run));
     let cells: Vec<GridCell> = report
         .candidates
         .iter()
@@ -106,9 +108,8 @@ pub(crate) fn judged(
 
 /// Writes the report of a reconstruction that nobody has judged.
 fn unjudged(folder: &Path) -> Result<()> {
-    let run: RunFile = output::read_json(&folder.join("run.json"))?;
-    let candidates: Array2<f32> = output::read_npy(&folder.join("candidates.npy"))?;
-    let confidence: Array1<f32> = output::read_npy(&folder.join("confidence.npy"))?;
+    let found = Found::read(folder)?;
+    let Found { run, candidates, confidence, .. } = &found;
     let shape = run.input_shape.map(|[channels, height, width]| ImageShape { channels, height, width });
     let sure = run.ranking.iter().filter(|&&j| confidence[j] >= SURE).count();
     let answer = Answer::Unjudged {
@@ -133,8 +134,9 @@ fn unjudged(folder: &Path) -> Result<()> {
             truth: None,
         });
     }
-    report.method = Some(method(&run, &[("attack".into(), run.elapsed_s)])?);
-    report.convergence = Some(convergence(&run));
+    // Nobody has judged: what the trainer's certificate says of the truth has no place here.
+    report.method = Some(method(&found, &[("attack".into(), run.elapsed_s)], &[]));
+    report.convergence = Some(convergence(run));
     report
         .limits
         .push("Pictures show candidates without the training mean, each stretched to full contrast.".into());
@@ -161,14 +163,7 @@ fn write(folder: &Path, report: &ReportData, cells: &[GridCell]) -> Result<()> {
 }
 
 /// The best pairs of a training image and its nearest candidate, best first.
-fn pairs(
-    score: &ScoreFile,
-    data: &VictimData,
-    candidates: &Array2<f32>,
-    confidence: &Array1<f32>,
-    ranking: &[usize],
-    threshold: f64,
-) -> Result<Vec<CandidateView>> {
+fn pairs(score: &ScoreFile, data: &VictimData, found: &Found, threshold: f64) -> Result<Vec<CandidateView>> {
     let shape = image_shape(data.shape);
     let value = |i: usize| score.matches[i].ssim.unwrap_or(score.matches[i].ncc);
     let mut order: Vec<usize> = (0..score.matches.len()).collect();
@@ -177,22 +172,22 @@ fn pairs(
     order
         .into_iter()
         .map(|i| {
-            let found = score.matches[i];
-            let row = candidates.row(found.candidate).insert_axis(ndarray::Axis(0));
+            let Match { candidate, ncc, ssim } = score.matches[i];
+            let row = found.candidates.row(candidate).insert_axis(ndarray::Axis(0));
             let shown = min_max(data.mean.restore(row).view());
             let show =
                 |row: ArrayView1<'_, f32>| (!shape.is_vector()).then(|| picture(row, shape)).transpose();
             Ok(CandidateView {
-                candidate: found.candidate,
+                candidate,
                 picture: show(shown.row(0))?,
-                rank: ranking.iter().position(|&j| j == found.candidate).map(|p| p + 1),
-                confidence: Some(f64::from(confidence[found.candidate])),
+                rank: found.run.ranking.iter().position(|&j| j == candidate).map(|p| p + 1),
+                confidence: Some(f64::from(found.confidence[candidate])),
                 support: None,
                 truth: Some(TruthMatch {
                     index: i,
                     picture: show(data.train.dataset.inputs().row(i))?,
-                    ssim: found.ssim.unwrap_or(f64::NAN),
-                    ncc: found.ncc,
+                    ssim: ssim.unwrap_or(f64::NAN),
+                    ncc,
                     recovered: value(i) > threshold,
                 }),
             })
@@ -263,8 +258,12 @@ fn protocol_words(score: &ScoreFile) -> String {
     }
 }
 
-fn method(run: &RunFile, stages: &[(String, f64)]) -> Result<MethodView> {
-    let (network, provenance) = load_model(&run.model)?;
+fn method(
+    found: &Found,
+    stages: &[(String, f64)],
+    certificates_at_truth: &[StationarityCertificate],
+) -> MethodView {
+    let Found { run, network, provenance, .. } = found;
     let depth = network.depth();
     let model = network.layers().iter().enumerate().map(|(l, layer)| {
         let bias = layer.bias.as_ref().map_or(0, |b| b.len());
@@ -309,7 +308,7 @@ fn method(run: &RunFile, stages: &[(String, f64)]) -> Result<MethodView> {
         ..MethodView::default()
     };
     if let Some(provenance) = provenance {
-        view.provenance.push(Setting::new("made by", provenance.made_by));
+        view.provenance.push(Setting::new("made by", &provenance.made_by));
         let known = [
             ("epochs", provenance.epochs.map(|e| e.to_string())),
             ("log loss", provenance.log_loss.map(|l| format!("{l:.2}"))),
@@ -320,23 +319,26 @@ fn method(run: &RunFile, stages: &[(String, f64)]) -> Result<MethodView> {
         }
         view.seeds.extend(provenance.seed.map(|s| Setting::new("training", s)));
     }
-    view.certificate = certificate(run);
-    Ok(view)
+    view.certificate = certificate(run, certificates_at_truth);
+    view
 }
 
-/// The first layer's residual at the candidates, and what the trainer's certificate says at the truth, if it is there.
-fn certificate(run: &RunFile) -> Vec<LayerCertificate> {
-    let best = run.runs.iter().map(|r| r.relative_residual).min_by(f64::total_cmp);
+/// What the trainer's certificate, if it lies beside the model, says of the training data: truth, for judges alone.
+fn certificates_at_truth(run: &RunFile) -> Vec<StationarityCertificate> {
     let trained: Option<TrainRecord> =
         run.model.parent().and_then(|folder| output::read_json(&folder.join("train.json")).ok());
-    let at_truth = trained.map(|t| t.certificates);
-    let layers = run.dims.len() - 1;
-    (0..layers)
+    trained.map(|t| t.certificates).unwrap_or_default()
+}
+
+/// The first layer's residual at the candidates, and every layer's at the truth where that is known.
+fn certificate(run: &RunFile, at_truth: &[StationarityCertificate]) -> Vec<LayerCertificate> {
+    let best = run.runs.iter().map(|r| r.relative_residual).min_by(f64::total_cmp);
+    (1..run.dims.len())
         .map(|l| LayerCertificate {
-            layer: format!("layer {}", l + 1),
-            at_candidates: best.filter(|_| l == 0),
+            layer: format!("layer {l}"),
+            at_candidates: best.filter(|_| l == 1),
             // The first certificate is fitted to the first layer alone, the second to all of them.
-            at_truth: at_truth.as_ref().and_then(|c| c.get(usize::from(l > 0))?.layers.get(l).copied()),
+            at_truth: at_truth.get(usize::from(l > 1)).and_then(|c| c.layers.get(l - 1).copied()),
         })
         .collect()
 }

@@ -104,11 +104,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
 /// Trains the victim that `args` describe and writes its three files.
 pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainRecord)> {
     let (schedule, until_log_loss, epochs) = regime(args)?;
-    if args.hidden.is_empty() || args.hidden.contains(&0) {
-        bail!(Misuse("--hidden needs at least one width, each at least 1, as in 1000,1000".into()));
-    }
     let d = data.centered.ncols();
-    let dims: Vec<usize> = [d].into_iter().chain(args.hidden.iter().copied()).chain([1]).collect();
+    let dims = widths(d, &args.hidden)?;
     let params = TrainParams {
         max_epochs: epochs,
         until_log_loss,
@@ -163,6 +160,22 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
     Ok((checkpoint, record))
 }
 
+/// Most weights of a victim: 1 GiB in `f64`, and as many as can be read back.
+const MAX_WEIGHTS: usize = 1 << 27;
+
+/// Widths of all layers, from the inputs to the output.
+fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
+    if hidden.is_empty() || hidden.contains(&0) {
+        bail!(Misuse("--hidden needs at least one width, each at least 1, as in 1000,1000".into()));
+    }
+    let dims: Vec<usize> = [inputs].into_iter().chain(hidden.iter().copied()).chain([1]).collect();
+    let weights = dims.windows(2).try_fold(0_usize, |sum, w| sum.checked_add(w[0].checked_mul(w[1])?));
+    if weights.is_none_or(|weights| weights > MAX_WEIGHTS) {
+        bail!(Misuse(format!("--hidden makes more than {MAX_WEIGHTS} weights; choose smaller widths")));
+    }
+    Ok(dims)
+}
+
 fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
     let regime = &args.regime;
     let epochs = |default| args.epochs.unwrap_or(default);
@@ -170,8 +183,8 @@ fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
         bail!(Misuse("--epochs must be at least 1".into()));
     }
     Ok(if let Some(weight_decay) = regime.weight_decay {
-        if !(weight_decay.is_finite() && weight_decay > 0.0) {
-            bail!(Misuse(format!("--weight-decay must be a number above 0, got {weight_decay}")));
+        if !(weight_decay > 0.0 && weight_decay <= 1.0) {
+            bail!(Misuse(format!("--weight-decay must be above 0 and at most 1, got {weight_decay}")));
         }
         (Schedule::WeightDecay { weight_decay, step_size: 0.15 }, None, epochs(4000))
     } else if regime.published {

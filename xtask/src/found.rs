@@ -1,0 +1,64 @@
+//! What `reconstruct` wrote, read back and checked as a whole before anyone judges or shows it.
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use ndarray::{Array1, Array2};
+use palimpsest_mlp::{Mlp, Provenance};
+
+use crate::output;
+use crate::reconstruct::{Model, RunFile, load_model};
+
+/// A reconstruction and the network it came from; indices, lengths and widths fit each other.
+pub(crate) struct Found {
+    pub(crate) run: RunFile,
+    /// Candidates, (M, d), M >= 1, finite.
+    pub(crate) candidates: Array2<f32>,
+    /// Agreement of restarts, (M), in [0, 1].
+    pub(crate) confidence: Array1<f32>,
+    pub(crate) network: Mlp<f32>,
+    pub(crate) provenance: Option<Provenance>,
+}
+
+/// Largest value of a candidate: its square still has room in an `f32`.
+const LARGEST: f32 = 1e15;
+
+impl Found {
+    /// Reads the folder that `reconstruct` wrote.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let run: RunFile = output::read_json(&folder.join("run.json"))?;
+        let candidates: Array2<f32> = output::read_npy(&folder.join("candidates.npy"))?;
+        let confidence: Array1<f32> = output::read_npy(&folder.join("confidence.npy"))?;
+        let unfit = |what: &str| {
+            format!("the files in {} do not fit together: {what}; run reconstruct again", folder.display())
+        };
+        let (m, d) = candidates.dim();
+        ensure!(m > 0 && run.candidates == m, unfit("run.json and candidates.npy differ in length"));
+        ensure!(confidence.len() == m, unfit("confidence.npy and candidates.npy differ in length"));
+        ensure!(
+            !run.ranking.is_empty() && run.ranking.iter().all(|&j| j < m),
+            unfit("the ranking in run.json names candidates that are not there")
+        );
+        ensure!(
+            candidates.iter().all(|v| v.abs() < LARGEST),
+            unfit("a candidate has values that are not finite or above 1e15")
+        );
+        ensure!(
+            confidence.iter().all(|c| (0.0..=1.0).contains(c)),
+            unfit("confidence.npy has values outside [0, 1]")
+        );
+        let values = |sides: [usize; 3]| sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side));
+        if let Some(sides) = run.input_shape
+            && values(sides) != Some(d)
+        {
+            bail!(unfit("the shape of an input in run.json is not that of a candidate"));
+        }
+        let Model { network, provenance, .. } = load_model(&run.model)?;
+        ensure!(
+            network.dims() == run.dims && network.inputs() == d,
+            "{} is no longer the network that was attacked; run reconstruct again",
+            run.model.display()
+        );
+        Ok(Self { run, candidates, confidence, network, provenance })
+    }
+}
