@@ -28,6 +28,8 @@ pub(crate) struct DemoArgs {
 
 /// Training images of the demo.
 const EXAMPLES: usize = 100;
+/// Restarts of the demo's attack: small images leave time for more than usual.
+const RESTARTS: usize = 6;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     output::prepare_folder(&args.out)?;
@@ -55,7 +57,10 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     timed(&mut stages, "train", || train::victim(&train_args, &data))?;
 
     output::note("2/4 attacking its weights from random starts");
-    let attack_args = ReconstructArgs::defaults(victim.join("model.palimpsest"), attack.clone());
+    let attack_args = ReconstructArgs {
+        restarts: RESTARTS,
+        ..ReconstructArgs::defaults(victim.join("model.palimpsest"), attack.clone())
+    };
     timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;
 
     output::note("3/4 judging what came back against the training images and against nulls");

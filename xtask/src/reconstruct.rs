@@ -121,7 +121,7 @@ impl ReconstructArgs {
 }
 
 /// Restarts unless told otherwise.
-const RESTARTS: usize = 6;
+const RESTARTS: usize = 4;
 
 /// Name of an attack on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
