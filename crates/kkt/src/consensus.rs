@@ -47,9 +47,9 @@ pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8]) -> Consensus {
             for &other in voters.iter().filter(|&&other| other != this) {
                 let cosines = matmul(unit[this].view(), unit[other].t(), Parallelism::Sequential);
                 for (i, row) in cosines.rows().into_iter().enumerate() {
-                    let found =
-                        row.iter().zip(labels).any(|(&c, &label)| label == labels[i] && c > SAME_COSINE);
-                    votes[i] += f32::from(u8::from(found));
+                    let alike = row.iter().zip(labels).filter(|(_, label)| **label == labels[i]);
+                    // Rounding may carry a cosine past 1.
+                    votes[i] += alike.map(|(&cosine, _)| cosine).fold(0.0, f32::max).min(1.0);
                 }
             }
             votes / (voters.len() - 1) as f32
