@@ -8,7 +8,8 @@
 //! * [`loss`] and [`train`](mod@train): logistic loss in log space (losses of e^-1000 stay exact) and descent to
 //!   a KKT point: published, loss-normalised, or heavy ball with weight decay;
 //! * [`subspace`]: exact training in the span of the data, and the weights' own row space;
-//! * [`checkpoint`] and [`import`]: checksummed files of our own, and `.safetensors` in PyTorch's naming.
+//! * [`checkpoint`] and [`import`]: checksummed files of our own, `.safetensors` in PyTorch's naming in and out, and
+//!   `.pth` and `.npz` in.
 //!
 //! ```
 //! use ndarray::{Array1, Array2};
