@@ -264,6 +264,8 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         KktError::NothingFinished(_) => anyhow!(
             "every restart met a NaN or infinity; check that this network was trained, or take smaller research options"
         ),
+        KktError::Factor(_) => anyhow::Error::new(error)
+            .context("the first layer cannot be decomposed; check that its weights are of ordinary size"),
         error => error.into(),
     })?;
     let record = RunFile {

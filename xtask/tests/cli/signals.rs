@@ -1,0 +1,140 @@
+//! Interrupts, kills and full disks: what is under a final name is whole.
+
+use std::fs;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use ndarray::{Array1, Array2};
+use ndarray_npy::ReadNpyExt;
+use palimpsest_mlp::Checkpoint;
+use palimpsest_mlp::import::load_network;
+
+use crate::desk::{ATTACK, Desk, JUDGE, TRAIN, finish};
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Waits until the running command has made its folder, and then a little.
+fn wait_for(desk: &Desk, folder: &str) {
+    let start = Instant::now();
+    while !desk.path(folder).exists() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{folder} does not appear");
+        sleep(Duration::from_millis(5));
+    }
+    sleep(Duration::from_millis(700));
+}
+
+#[test]
+fn an_interrupted_attack_keeps_the_restarts_that_are_done() {
+    let desk = Desk::with_victim();
+    let line = "reconstruct --model victim/model.palimpsest --restarts 10000 --steps 300 --out attack";
+    for name in ["INT", "TERM"] {
+        let child = desk.start(desk.command(line));
+        wait_for(&desk, "attack");
+        signal(&child, name);
+        let sent = Instant::now();
+        let ran = finish(child, line);
+        assert!(sent.elapsed() < Duration::from_secs(20), "took {:?} to stop", sent.elapsed());
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        assert!(ran.err.contains("stopping"), "{}", ran.err);
+        let run = desk.json("attack/run.json");
+        assert_eq!(run["stopped_early"], true);
+        let done = run["runs"].as_array().unwrap().len();
+        assert!((1..10_000).contains(&done), "{done} restarts");
+        let candidates = Array2::<f32>::read_npy(desk.read("attack/candidates.npy").as_slice()).unwrap();
+        assert_eq!(
+            candidates.nrows() as u64,
+            done as u64 * run["candidates_per_run"].as_u64().unwrap(),
+            "all candidates of all finished restarts"
+        );
+        desk.ok(JUDGE);
+        fs::remove_dir_all(desk.path("attack")).unwrap();
+    }
+}
+
+#[test]
+fn an_interrupted_single_restart_keeps_what_it_has() {
+    let desk = Desk::with_victim();
+    let line = "reconstruct --model victim/model.palimpsest --restarts 1 --steps 1000000000 --out attack";
+    let child = desk.start(desk.command(line));
+    wait_for(&desk, "attack");
+    signal(&child, "INT");
+    assert_eq!(finish(child, line).code, Some(0));
+    let run = desk.json("attack/run.json");
+    assert_eq!((&run["stopped_early"], &run["runs"][0]["termination"]), (&true.into(), &"TimeLimit".into()));
+    desk.ok(JUDGE);
+}
+
+#[test]
+fn interrupted_training_keeps_the_network() {
+    let desk = Desk::new();
+    let line = TRAIN.replace("--epochs 50", "--epochs 1000000000 --weight-decay 2e-3");
+    let child = desk.start(desk.command(&line));
+    wait_for(&desk, "victim");
+    signal(&child, "INT");
+    let ran = finish(child, &line);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(desk.names("victim"), ["model.palimpsest", "model.safetensors", "train.json"]);
+    assert_eq!(desk.json("victim/train.json")["stop"], "Observer");
+    desk.ok(ATTACK);
+}
+
+/// Every file under a final name can be read to its end.
+fn assert_whole(desk: &Desk, folder: &str) {
+    for name in desk.names(folder) {
+        let path = desk.path(&format!("{folder}/{name}"));
+        let bytes = || fs::read(&path).unwrap();
+        match name.as_str() {
+            // The rename did not come to pass.
+            hidden if hidden.starts_with(".palimpsest-") => {}
+            "model.palimpsest" => drop(Checkpoint::load(&path).unwrap()),
+            "model.safetensors" => drop(load_network(&path).unwrap()),
+            "candidates.npy" => drop(Array2::<f32>::read_npy(bytes().as_slice()).unwrap()),
+            "multipliers.npy" | "confidence.npy" => {
+                drop(Array1::<f32>::read_npy(bytes().as_slice()).unwrap());
+            }
+            "labels.npy" => drop(Array1::<i8>::read_npy(bytes().as_slice()).unwrap()),
+            json if json.ends_with(".json") => {
+                drop(serde_json::from_slice::<serde_json::Value>(&bytes()).unwrap());
+            }
+            other => panic!("{other} has no business in {folder}"),
+        }
+    }
+}
+
+#[test]
+fn a_killed_command_leaves_no_half_file() {
+    let desk = Desk::with_victim();
+    for (line, out) in [(TRAIN, "victim"), (ATTACK, "attack")] {
+        let line = line.replace(&format!("--out {out}"), "--out killed");
+        for delay_ms in (0..60).step_by(4) {
+            let mut child = desk.start(desk.command(&line));
+            sleep(Duration::from_millis(delay_ms));
+            // It may have ended by itself.
+            let _ = child.kill();
+            finish(child, &line);
+            assert_whole(&desk, "killed");
+        }
+        let _ = fs::remove_dir_all(desk.path("killed"));
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_sentence_and_no_half_file() {
+    let desk = Desk::with_victim();
+    desk.ok(ATTACK);
+    for (line, out) in [(TRAIN, "victim"), (ATTACK, "attack")] {
+        let line = line.replace(&format!("--out {out}"), "--out full");
+        // Files may not grow beyond about 50 kB, which neither the network nor the candidates fit in.
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"trap "" XFSZ; ulimit -f 100; exec "$0" "$@""#, env!("CARGO_BIN_EXE_xtask")]);
+        command.args(line.split_whitespace()).current_dir(desk.path(""));
+        let ran = finish(desk.start(command), &line);
+        assert_eq!(ran.code, Some(1), "{line}\n{}", ran.err);
+        assert!(ran.err.contains("error: cannot write full/"), "{}", ran.err);
+        assert!(desk.names("full").is_empty(), "{:?}", desk.names("full"));
+    }
+}
