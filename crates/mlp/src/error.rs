@@ -44,12 +44,31 @@ pub enum MlpError {
         got: String,
     },
     /// Training produced a NaN or an infinity.
-    #[error("training diverged at epoch {epoch} (the loss is not a number); use a smaller step size")]
+    #[error(
+        "training diverged at epoch {epoch} (the loss is not a number); make the inputs of ordinary size, or take a \
+         smaller step size or less weight decay"
+    )]
     Diverged {
         /// The epoch at which it was seen.
         epoch: usize,
     },
+    /// A state to resume from is not one of this run.
+    #[error(
+        "the state to resume from is of another run: widths {:?}{}, here {:?}{}; repeat the options of that run, or \
+         start anew",
+        state.0, with_velocity(state.1), run.0, with_velocity(run.1)
+    )]
+    ForeignState {
+        /// Widths of the state's network, and whether it has a velocity.
+        state: (Vec<usize>, bool),
+        /// The same of the run.
+        run: (Vec<usize>, bool),
+    },
     /// A factorisation inside failed.
     #[error(transparent)]
     Factor(#[from] palimpsest_numerics::factor::FactorError),
+}
+
+fn with_velocity(has_velocity: bool) -> &'static str {
+    if has_velocity { " with a velocity" } else { "" }
 }

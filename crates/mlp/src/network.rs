@@ -5,12 +5,13 @@ use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::{StandardNormal, Uniform};
 use palimpsest_numerics::Real;
 use palimpsest_numerics::seed::Seed;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::MlpError;
 
 /// One dense layer: `z = weight h + bias`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "T: Clone + Serialize", deserialize = "T: Deserialize<'de>"))]
 pub struct Dense<T> {
     /// Weights, (out, in).
     pub weight: Array2<T>,
@@ -31,10 +32,26 @@ pub enum BiasPlacement {
 
 /// A multilayer perceptron; also the shape of a gradient or of a direction in its parameter space.
 ///
-/// Invariants: at least one layer, widths chain, no empty dimension, every number finite on construction.
-#[derive(Clone, Debug, PartialEq)]
+/// Invariants: at least one layer, widths chain, no empty dimension, every number finite on construction, and when it
+/// is deserialised.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Vec<Dense<T>>", bound(deserialize = "T: Real + Deserialize<'de>"))]
 pub struct Mlp<T> {
     layers: Vec<Dense<T>>,
+}
+
+impl<T: Real> TryFrom<Vec<Dense<T>>> for Mlp<T> {
+    type Error = MlpError;
+
+    fn try_from(layers: Vec<Dense<T>>) -> Result<Self, MlpError> {
+        Self::new(layers)
+    }
+}
+
+impl<T: Clone + Serialize> Serialize for Mlp<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.layers.serialize(serializer)
+    }
 }
 
 impl<T: Real> Mlp<T> {

@@ -128,6 +128,51 @@ pub struct Epoch<'a, T> {
     /// The network in training coordinates: in [`TrainingSpace::ExactSubspace`] its first layer has one column per
     /// coordinate.
     pub network: &'a Mlp<T>,
+    /// Everything from which [`resume`] goes on.
+    pub state: &'a TrainState<T>,
+}
+
+/// Where a descent stands before a step, in training coordinates; [`resume`] goes on from it to the same bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "T: Real + Serialize", deserialize = "T: Real + Deserialize<'de>"))]
+pub struct TrainState<T> {
+    epoch: usize,
+    network: Mlp<T>,
+    /// Of the heavy ball; the other schedules have none.
+    velocity: Option<Mlp<T>>,
+    shrink: Shrink,
+    /// Share of the largest step and the log loss before, of the loss-normalised schedule.
+    step_share: f64,
+    previous_log_loss: f64,
+}
+
+impl<T: Real> TrainState<T> {
+    /// Steps taken so far.
+    pub fn epoch(&self) -> usize {
+        self.epoch
+    }
+
+    fn start(network: Mlp<T>, schedule: Schedule) -> Self {
+        Self {
+            epoch: 0,
+            velocity: matches!(schedule, Schedule::WeightDecay { .. }).then(|| network.zeros_like()),
+            network,
+            shrink: Shrink { factor: 1.0, velocity: 0.0 },
+            step_share: 1.0,
+            previous_log_loss: f64::INFINITY,
+        }
+    }
+
+    /// Whether a run that would start at `other` could have come here.
+    fn check_fits(&self, other: &Self) -> Result<(), MlpError> {
+        let shape = |network: &Mlp<T>| -> Vec<_> {
+            network.layers().iter().map(|l| (l.weight.dim(), l.bias.is_some())).collect()
+        };
+        let same = shape(&self.network) == shape(&other.network)
+            && self.velocity.as_ref().map(shape) == other.velocity.as_ref().map(shape);
+        let dims = |state: &Self| (state.network.dims(), state.velocity.is_some());
+        if same { Ok(()) } else { Err(MlpError::ForeignState { state: dims(self), run: dims(other) }) }
+    }
 }
 
 /// Why training ended.
@@ -172,6 +217,38 @@ pub fn train<T: Real>(
     params: &TrainParams,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<TrainOutcome<T>, MlpError> {
+    train_from(network, inputs, labels, params, None, observer)
+}
+
+/// Goes on with a run of [`train`] that an observer saw at `state`; all other arguments are those of that run. The
+/// outcome is the same to the bit as if it had never stopped.
+///
+/// # Errors
+/// Those of [`train`], and [`MlpError::ForeignState`] when the state cannot be of this run.
+///
+/// # Panics
+/// As [`train`].
+#[track_caller]
+pub fn resume<T: Real>(
+    network: Mlp<T>,
+    inputs: ArrayView2<'_, T>,
+    labels: ArrayView1<'_, T>,
+    params: &TrainParams,
+    state: TrainState<T>,
+    observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
+) -> Result<TrainOutcome<T>, MlpError> {
+    train_from(network, inputs, labels, params, Some(state), observer)
+}
+
+#[track_caller]
+fn train_from<T: Real>(
+    network: Mlp<T>,
+    inputs: ArrayView2<'_, T>,
+    labels: ArrayView1<'_, T>,
+    params: &TrainParams,
+    from: Option<TrainState<T>>,
+    observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
+) -> Result<TrainOutcome<T>, MlpError> {
     params.check()?;
     assert_eq!(network.outputs(), 1, "train: a binary task needs one output");
     assert_eq!(
@@ -183,36 +260,43 @@ pub fn train<T: Real>(
     assert!(labels.iter().all(|y| y.abs() == T::one()), "train: labels must be -1 or +1");
     let parallelism = params.parallelism;
     match params.space {
-        TrainingSpace::Full => descend(network, inputs, labels, params, observer).map(|(outcome, _)| outcome),
+        TrainingSpace::Full => {
+            descend(network, inputs, labels, params, from, observer).map(|(outcome, _)| outcome)
+        }
         TrainingSpace::ExactSubspace => {
             let subspace = InputSubspace::spanned_by(inputs, parallelism)?;
             let remainder = subspace.remainder(network.layers()[0].weight.view(), parallelism);
             let projected = subspace.project_network(&network, parallelism);
             let coordinates = subspace.project(inputs, parallelism);
-            let (outcome, kept) = descend(projected, coordinates.view(), labels, params, observer)?;
+            let (outcome, kept) = descend(projected, coordinates.view(), labels, params, from, observer)?;
             let network = subspace.lift_network(&outcome.network, remainder, T::of(kept), parallelism);
             Ok(TrainOutcome { network, ..outcome })
         }
     }
 }
 
-/// Descends from `network`; also returns the factor by which weight decay shrank whatever no input touches.
+/// Descends from `network`, or goes on `from` where a descent from it was; also returns the factor by which weight
+/// decay shrank whatever no input touches.
 fn descend<T: Real>(
-    mut network: Mlp<T>,
+    network: Mlp<T>,
     x: ArrayView2<'_, T>,
     labels: ArrayView1<'_, T>,
     params: &TrainParams,
+    from: Option<TrainState<T>>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<(TrainOutcome<T>, f64), MlpError> {
     let (n, parallelism) = (x.nrows(), params.parallelism);
-    let mut passes = Passes::new(&network, n);
-    let mut velocity = matches!(params.schedule, Schedule::WeightDecay { .. }).then(|| network.zeros_like());
+    let mut state = TrainState::start(network, params.schedule);
+    if let Some(from) = from {
+        from.check_fits(&state)?;
+        state = from;
+    }
+    let mut passes = Passes::new(&state.network, n);
     let (mut margins, mut weights) = (vec![0.0; n], vec![0.0; n]);
     let mut g = Array2::zeros((n, 1));
-    let mut shrink = Shrink { factor: 1.0, velocity: 0.0 };
-    let (mut multiplier, mut previous) = (1.0, f64::INFINITY);
-    for index in 0.. {
-        forward(&network, x, Activation::Relu, &mut passes, parallelism);
+    for index in state.epoch.. {
+        state.epoch = index;
+        forward(&state.network, x, Activation::Relu, &mut passes, parallelism);
         for ((margin, &y), &o) in margins.iter_mut().zip(labels).zip(passes.output().column(0)) {
             *margin = (y * o).wide();
         }
@@ -220,30 +304,37 @@ fn descend<T: Real>(
         if !log_loss.is_finite() {
             return Err(MlpError::Diverged { epoch: index });
         }
+        let mut step_share = state.step_share;
         let step_size = match params.schedule {
             Schedule::GradientDescent { step_size } => step_size,
             Schedule::LossNormalised { step_size } => {
                 if index > 100 {
-                    multiplier =
-                        if log_loss > previous { multiplier * 0.5 } else { f64::min(1.0, multiplier * 1.02) };
+                    step_share = if log_loss > state.previous_log_loss {
+                        step_share * 0.5
+                    } else {
+                        f64::min(1.0, step_share * 1.02)
+                    };
                 }
-                previous = log_loss;
-                step_size * multiplier
+                step_size * step_share
             }
             Schedule::WeightDecay { step_size, .. } => {
                 step_size * heavy_ball_profile(index, params.max_epochs)
             }
         };
         let training_errors = margins.iter().filter(|&&m| m <= 0.0).count();
-        let epoch = Epoch { index, log_loss, training_errors, step_size, network: &network };
+        let epoch =
+            Epoch { index, log_loss, training_errors, step_size, network: &state.network, state: &state };
         let stop = observer(&epoch).is_break().then_some(StopReason::Observer);
         let stop = stop.or((index >= params.max_epochs).then_some(StopReason::MaxEpochs));
         let stop =
             params.until_log_loss.filter(|&target| log_loss <= target).map(|_| StopReason::LogLoss).or(stop);
         if let Some(reason) = stop {
+            let network = state.network;
             let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
-            return Ok((outcome, shrink.factor));
+            return Ok((outcome, state.shrink.factor));
         }
+        // Only now: a run resumed from what the observer saw comes by above again.
+        (state.step_share, state.previous_log_loss) = (step_share, log_loss);
         // d(log L)/dm, turned into d(mean L)/dm by the factor L where the schedule asks for it.
         log_loss_gradient(&margins, log_loss, &mut weights);
         let scale = match params.schedule {
@@ -253,8 +344,8 @@ fn descend<T: Real>(
         for ((g, &w), &y) in g.iter_mut().zip(&weights).zip(labels) {
             *g = T::of(w * scale) * y;
         }
-        backward(&network, g.view(), &mut passes, parallelism);
-        match (&mut velocity, params.schedule) {
+        backward(&state.network, g.view(), &mut passes, parallelism);
+        match (&mut state.velocity, params.schedule) {
             (Some(velocity), Schedule::WeightDecay { weight_decay, .. }) => {
                 parameter_gradient(
                     x,
@@ -265,8 +356,8 @@ fn descend<T: Real>(
                     velocity,
                     parallelism,
                 );
-                heavy_ball_step(&mut network, velocity, weight_decay, step_size, parallelism);
-                shrink.step(weight_decay, step_size);
+                heavy_ball_step(&mut state.network, velocity, weight_decay, step_size, parallelism);
+                state.shrink.step(weight_decay, step_size);
             }
             _ => parameter_gradient(
                 x,
@@ -274,7 +365,7 @@ fn descend<T: Real>(
                 T::of(-step_size),
                 T::one(),
                 Scope::AllLayers,
-                &mut network,
+                &mut state.network,
                 parallelism,
             ),
         }
@@ -330,6 +421,7 @@ fn heavy_ball_step<T: Real>(
 
 /// The same heavy ball for the part of the first layer outside the span of the data, which feels decay alone: that
 /// part keeps its direction, so one number describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Shrink {
     factor: f64,
     velocity: f64,
@@ -418,6 +510,54 @@ mod tests {
         let left: f64 = residual.layers().iter().map(|l| l.weight.iter().map(|v| v * v).sum::<f64>()).sum();
         // Neurons that sit on a kink keep a share of the residual.
         assert!((left / size).sqrt() / wd < 0.2, "relative residual {}", (left / size).sqrt() / wd);
+    }
+
+    #[test]
+    fn a_run_resumed_anywhere_ends_in_the_same_bits() {
+        let (net, x, y) = problem();
+        for schedule in [
+            Schedule::GradientDescent { step_size: 0.1 },
+            // Large enough for steps to be halved.
+            Schedule::LossNormalised { step_size: 0.5 },
+            Schedule::WeightDecay { weight_decay: 1e-2, step_size: 0.05 },
+        ] {
+            for space in [TrainingSpace::Full, TrainingSpace::ExactSubspace] {
+                let params = TrainParams { max_epochs: 300, space, ..TrainParams::new(schedule) };
+                let whole = run(schedule, space, 300);
+                for stop_at in [0, 1, 101, 150, 299, 300] {
+                    let mut seen = None;
+                    let mut stop = |e: &Epoch<'_, f64>| {
+                        seen = (e.index == stop_at).then(|| postcard::to_stdvec(e.state).unwrap());
+                        if seen.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    };
+                    train(net.clone(), x.view(), y.view(), &params, &mut stop).unwrap();
+                    let state: TrainState<f64> = postcard::from_bytes(&seen.unwrap()).unwrap();
+                    assert_eq!(state.epoch(), stop_at);
+                    let mut go_on = |_: &Epoch<'_, f64>| ControlFlow::Continue(());
+                    let resumed =
+                        resume(net.clone(), x.view(), y.view(), &params, state, &mut go_on).unwrap();
+                    assert_eq!(resumed.network, whole.network, "{schedule:?} {space:?} {stop_at}");
+                    assert_eq!(resumed.log_loss.to_bits(), whole.log_loss.to_bits());
+                    assert_eq!((resumed.epochs, resumed.reason), (whole.epochs, whole.reason));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_of_another_run_is_refused() {
+        let (net, x, y) = problem();
+        let other = Mlp::initialise(&[30, 24, 20, 1], BiasPlacement::FirstLayer, 0.05, Seed::new(2));
+        let decay = Schedule::WeightDecay { weight_decay: 1e-2, step_size: 0.05 };
+        let plain = Schedule::GradientDescent { step_size: 0.1 };
+        for (network, schedule) in [(other, plain), (net.clone(), decay)] {
+            let state = TrainState::start(network, schedule);
+            let params = TrainParams { space: TrainingSpace::Full, ..TrainParams::new(plain) };
+            let mut go_on = |_: &Epoch<'_, f64>| ControlFlow::Continue(());
+            let error =
+                resume(net.clone(), x.view(), y.view(), &params, state, &mut go_on).unwrap_err().to_string();
+            assert!(error.contains("another run"), "{error}");
+        }
     }
 
     #[test]
