@@ -57,6 +57,15 @@ impl VictimData {
         Ok(Self { train, held_out, mean, centered, held_out_centered, shape })
     }
 
+    /// Checksum of the centred training inputs and their labels.
+    pub(crate) fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for value in self.centered.iter().chain(&self.train.signs) {
+            hasher.update(&value.to_le_bytes());
+        }
+        hasher.finalize().to_string()
+    }
+
     /// Labels of the training examples in {-1, +1}.
     pub(crate) fn labels(&self) -> Vec<i8> {
         self.train.signs.iter().map(|&s| if s > 0.0 { 1 } else { -1 }).collect()

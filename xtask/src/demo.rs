@@ -9,7 +9,9 @@ use palimpsest_datasets::{DataName, Task};
 
 use crate::data::{DataArgs, VictimData};
 use crate::evaluate::{self, EvaluateArgs};
+use crate::lock::lock_folder;
 use crate::reconstruct::{self, ReconstructArgs};
+use crate::snapshot::ResumeArgs;
 use crate::train::{self, RegimeArgs, TrainArgs};
 use crate::{interrupt, output, report};
 
@@ -32,7 +34,7 @@ const EXAMPLES: usize = 100;
 const RESTARTS: usize = 6;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
-    output::prepare_folder(&args.out)?;
+    let _lock = lock_folder(&args.out)?;
     let data_args = DataArgs {
         data: DataName::FashionMnist,
         data_dir: None,
@@ -45,7 +47,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
 
     output::note(&format!("1/4 training a classifier on {EXAMPLES} images"));
     let data = VictimData::load(&data_args)?;
-    output::prepare_folder(&victim)?;
+    let _victim_lock = lock_folder(&victim)?;
     let train_args = TrainArgs {
         data: data_args.clone(),
         hidden: vec![1000, 1000],
@@ -53,6 +55,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         epochs: None,
         seed: 0,
         out: victim.clone(),
+        resume: ResumeArgs::when_possible(&victim),
     };
     timed(&mut stages, "train", || train::victim(&train_args, &data))?;
 
@@ -64,7 +67,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;
 
     output::note("3/4 judging what came back against the training images and against nulls");
-    output::prepare_folder(&judged)?;
+    let _judged_lock = lock_folder(&judged)?;
     let evaluate_args = EvaluateArgs { reconstruction: attack, data: data_args, out: judged.clone() };
     let score = timed(&mut stages, "judge", || evaluate::evaluate(&evaluate_args, &data))?;
 

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataArgs, VictimData};
 use crate::found::Found;
+use crate::lock::lock_folder;
 use crate::{output, report};
 
 /// Judge a reconstruction against the training images and against nulls.
@@ -98,7 +99,7 @@ pub(crate) struct RankingScore {
 const JUDGE_SEED: u64 = 0;
 
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
-    output::prepare_folder(&args.out)?;
+    let _lock = lock_folder(&args.out)?;
     let data = VictimData::load(&args.data)?;
     let score = evaluate(args, &data)?;
     print(&score);

@@ -9,10 +9,12 @@ mod demo;
 mod evaluate;
 mod found;
 mod interrupt;
+mod lock;
 mod output;
 mod progress;
 mod reconstruct;
 mod report;
+mod snapshot;
 mod train;
 
 use std::process::ExitCode;

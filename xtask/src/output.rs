@@ -1,6 +1,6 @@
 //! Printing, and files written whole or not at all.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -26,17 +26,6 @@ pub(crate) fn note(text: &str) {
 /// Prints an error.
 pub(crate) fn error(text: &str) {
     note(&format!("error: {text}"));
-}
-
-/// Creates a folder for results and checks that files can be written there, before any long work.
-pub(crate) fn prepare_folder(folder: &Path) -> Result<()> {
-    let probe = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let probe = folder.join(format!(".palimpsest-probe-{}", std::process::id()));
-        File::create(&probe)?;
-        fs::remove_file(probe)
-    };
-    probe().with_context(|| format!("cannot write into {}; choose another --out folder", folder.display()))
 }
 
 /// Writes an array as `.npy`.

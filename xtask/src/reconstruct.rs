@@ -22,6 +22,7 @@ use palimpsest_mlp::{Checkpoint, Mlp, MlpError, Provenance};
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::lock::lock_folder;
 use crate::{Misuse, interrupt, output, progress};
 
 /// Attack the weights of a network; sees the weights and declared prior knowledge only.
@@ -232,7 +233,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             network.inputs()
         )));
     }
-    output::prepare_folder(&args.out)?;
+    let _lock = lock_folder(&args.out)?;
     let start = Instant::now();
     let steps = match params.method {
         Method::Annealed(options) => options.steps,

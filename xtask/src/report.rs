@@ -21,6 +21,7 @@ use palimpsest_report::{
 use crate::data::VictimData;
 use crate::evaluate::{Match, ScoreFile, check_width, image_shape, training_row};
 use crate::found::Found;
+use crate::lock::lock_folder;
 use crate::reconstruct::RunFile;
 use crate::train::TrainRecord;
 use crate::{Misuse, output};
@@ -42,11 +43,14 @@ const SHOWN: usize = 50;
 const SURE: f32 = 0.8;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
-    if args.folder.join("score.json").exists() {
+    let holds = |name: &str| args.folder.join(name).exists();
+    // Only then, so that no folder is made where there was none.
+    let _lock = (holds("score.json") || holds("run.json")).then(|| lock_folder(&args.folder)).transpose()?;
+    if holds("score.json") {
         let score: ScoreFile = output::read_json(&args.folder.join("score.json"))?;
         let data = VictimData::load(&score.data.args()?)?;
         judged(&args.folder, &score, &data, &[])?;
-    } else if args.folder.join("run.json").exists() {
+    } else if holds("run.json") {
         unjudged(&args.folder)?;
     } else {
         bail!(Misuse(format!(

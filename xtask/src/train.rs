@@ -10,14 +10,19 @@ use palimpsest_datasets::InputShape;
 use palimpsest_kkt::{StationarityCertificate, certify};
 use palimpsest_mlp::import::save_safetensors;
 use palimpsest_mlp::passes::{Scope, outputs};
-use palimpsest_mlp::train::{Epoch, Schedule, StopReason, TrainOutcome, TrainParams, train};
+use palimpsest_mlp::train::{
+    Epoch, Schedule, StopReason, TrainOutcome, TrainParams, TrainState, resume, train,
+};
 use palimpsest_mlp::{Activation, BiasPlacement, Checkpoint, Mlp, Provenance};
 use palimpsest_numerics::Real;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DataArgs, VictimData};
+use crate::lock::lock_folder;
+use crate::snapshot::{ResumeArgs, Snapshots};
 use crate::{Misuse, interrupt, output, progress};
 
 /// Train a victim: a binary classifier whose weights will be attacked.
@@ -27,7 +32,8 @@ use crate::{Misuse, interrupt, output, progress};
   cargo xtask train --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --until-log-loss -11.5 --out runs/cifar500
   cargo xtask train --data mnist --task 0,1,2/7,8,9 --n 50 --hidden 500 --seed 3 --out runs/small
 
-Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json.")]
+Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json. A run that was interrupted or killed goes on
+to the same bits when the same command is given again with --resume.")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
@@ -45,6 +51,8 @@ pub(crate) struct TrainArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) resume: ResumeArgs,
 }
 
 /// How far and how the victim is trained; loss-normalised to log loss -11.5 if nothing is said.
@@ -79,7 +87,7 @@ pub(crate) struct TrainRecord {
 }
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
-    output::prepare_folder(&args.out)?;
+    let _lock = lock_folder(&args.out)?;
     let data = VictimData::load(&args.data)?;
     let record = victim(args, &data)?.1;
     output::line(&format!(
@@ -101,7 +109,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     Ok(())
 }
 
-/// Trains the victim that `args` describe and writes its three files.
+/// Trains the victim that `args` describe and writes its three files into the folder, which the caller has locked.
 pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainRecord)> {
     let (schedule, until_log_loss, epochs) = regime(args)?;
     let d = data.centered.ncols();
@@ -116,13 +124,22 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
     let first_layer_std =
         if args.regime.weight_decay.is_some() { (3.0 * d as f64).sqrt().recip() } else { 1e-4 };
     let seed = Seed::new(args.seed).named("initialisation");
-    let start = Instant::now();
-    let outcome = if args.regime.published {
-        descend::<f64>(&dims, first_layer_std, seed, data, &params)?
-    } else {
-        descend::<f32>(&dims, first_layer_std, seed, data, &params)?
+    let made_by = format!("palimpsest {}", env!("CARGO_PKG_VERSION"));
+    let options = Options {
+        made_by: &made_by,
+        data: args.data.data.to_string(),
+        task: args.data.task.to_string(),
+        n: args.data.n,
+        training_set: data.digest(),
+        hidden: &args.hidden,
+        schedule,
+        until_log_loss,
+        epochs,
+        seed: args.seed,
     };
-    let training_s = start.elapsed().as_secs_f64();
+    let descend = if args.regime.published { descend::<f64> } else { descend::<f32> };
+    let Descended { outcome, training_s, snapshots } =
+        descend(&dims, first_layer_std, seed, data, &params, args, &options)?;
     if outcome.training_errors > 0 {
         output::note(&format!(
             "warning: {} training examples are still misclassified; the attack expects none (train longer)",
@@ -130,7 +147,7 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         ));
     }
     let provenance = Provenance {
-        made_by: format!("palimpsest {}", env!("CARGO_PKG_VERSION")),
+        made_by: made_by.clone(),
         data: Some(args.data.data.to_string()),
         task: Some(args.data.task.to_string()),
         examples: Some(args.data.n),
@@ -157,7 +174,27 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         threads: rayon::current_num_threads(),
     };
     write(&args.out, &checkpoint, &record)?;
+    match record.stop {
+        StopReason::Observer => output::note("stopped early; --resume goes on from here"),
+        StopReason::MaxEpochs | StopReason::LogLoss => snapshots.remove(),
+    }
     Ok((checkpoint, record))
+}
+
+/// What decides the bits of a training run: a snapshot is of this run when all of it is the same.
+#[derive(Serialize)]
+struct Options<'a> {
+    made_by: &'a str,
+    data: String,
+    task: String,
+    n: usize,
+    /// Checksum of inputs and labels.
+    training_set: String,
+    hidden: &'a [usize],
+    schedule: Schedule,
+    until_log_loss: Option<f64>,
+    epochs: usize,
+    seed: u64,
 }
 
 /// Most weights of a victim: 1 GiB in `f64`, and as many as can be read back.
@@ -198,29 +235,53 @@ fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
     })
 }
 
-/// Trains in the precision T; the network comes back in the precision of checkpoints.
-fn descend<T: Real>(
+/// A run of [`descend`].
+struct Descended {
+    outcome: TrainOutcome<f32>,
+    /// Time of training, over all the sessions it took.
+    training_s: f64,
+    snapshots: Snapshots,
+}
+
+/// Trains in the precision T, or goes on training; the network comes back in the precision of checkpoints.
+fn descend<T: Real + Serialize + DeserializeOwned>(
     dims: &[usize],
     first_layer_std: f64,
     seed: Seed,
     data: &VictimData,
     params: &TrainParams,
-) -> Result<TrainOutcome<f32>> {
+    args: &TrainArgs,
+    options: &Options<'_>,
+) -> Result<Descended> {
+    let (mut snapshots, from) = Snapshots::open::<(f64, TrainState<T>)>(&args.out, &args.resume, options)?;
     let network = Mlp::<T>::initialise(dims, BiasPlacement::FirstLayer, first_layer_std, seed);
     let inputs = data.centered.mapv(|v| T::of(f64::from(v)));
     let labels = data.train.signs.mapv(|v| T::of(f64::from(v)));
+    let (before_s, from) = from.map_or((0.0, None), |(seconds, state)| (seconds, Some(state)));
+    if let Some(state) = &from {
+        output::note(&format!("going on at epoch {}", state.epoch()));
+    }
+    let start = Instant::now();
+    let elapsed_s = || before_s + start.elapsed().as_secs_f64();
     let bar = progress::bar("training", params.max_epochs as u64);
     let mut observer = |epoch: &Epoch<'_, T>| {
         if epoch.index.is_multiple_of(20) {
             bar.set_position(epoch.index as u64);
             bar.set_message(format!("log loss {:.2}, {} errors", epoch.log_loss, epoch.training_errors));
         }
-        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let over = interrupt::requested();
+        if over || snapshots.due() {
+            snapshots.write(&(elapsed_s(), epoch.state));
+        }
+        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let TrainOutcome { network, epochs, log_loss, training_errors, reason } =
-        train(network, inputs.view(), labels.view(), params, &mut observer)?;
+    let TrainOutcome { network, epochs, log_loss, training_errors, reason } = match from {
+        None => train(network, inputs.view(), labels.view(), params, &mut observer)?,
+        Some(state) => resume(network, inputs.view(), labels.view(), params, state, &mut observer)?,
+    };
     bar.finish_and_clear();
-    Ok(TrainOutcome { network: network.cast(), epochs, log_loss, training_errors, reason })
+    let outcome = TrainOutcome { network: network.cast(), epochs, log_loss, training_errors, reason };
+    Ok(Descended { outcome, training_s: elapsed_s(), snapshots })
 }
 
 fn accuracy(network: &Mlp<f32>, data: &VictimData, parallelism: Parallelism) -> f64 {

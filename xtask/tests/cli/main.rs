@@ -8,6 +8,12 @@ mod damage;
 #[cfg(test)]
 mod desk;
 #[cfg(test)]
+#[cfg(unix)]
+mod kill;
+#[cfg(test)]
+#[cfg(unix)]
+mod lock;
+#[cfg(test)]
 mod misuse;
 #[cfg(test)]
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use palimpsest_mlp::import::load_network;
 
 use crate::desk::{ATTACK, Desk, JUDGE, TRAIN, finish};
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(sent.success());
 }
@@ -77,18 +77,21 @@ fn interrupted_training_keeps_the_network() {
     signal(&child, "INT");
     let ran = finish(child, &line);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert_eq!(desk.names("victim"), ["model.palimpsest", "model.safetensors", "train.json"]);
+    assert_eq!(
+        desk.names("victim"),
+        ["model.palimpsest", "model.safetensors", "snapshot-1.bin", "train.json"]
+    );
     assert_eq!(desk.json("victim/train.json")["stop"], "Observer");
     desk.ok(ATTACK);
 }
 
 /// Every file under a final name can be read to its end.
-fn assert_whole(desk: &Desk, folder: &str) {
+pub(crate) fn assert_whole(desk: &Desk, folder: &str) {
     for name in desk.names(folder) {
         let path = desk.path(&format!("{folder}/{name}"));
         let bytes = || fs::read(&path).unwrap();
         match name.as_str() {
-            // The rename did not come to pass.
+            // The rename did not come to pass, or the lock's name outlived its holder.
             hidden if hidden.starts_with(".palimpsest-") => {}
             "model.palimpsest" => drop(Checkpoint::load(&path).unwrap()),
             "model.safetensors" => drop(load_network(&path).unwrap()),
@@ -100,6 +103,7 @@ fn assert_whole(desk: &Desk, folder: &str) {
             json if json.ends_with(".json") => {
                 drop(serde_json::from_slice::<serde_json::Value>(&bytes()).unwrap());
             }
+            "snapshot-1.bin" | "snapshot-2.bin" => assert!(bytes().starts_with(b"PLMPSNAP")),
             other => panic!("{other} has no business in {folder}"),
         }
     }
