@@ -64,6 +64,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         restarts: RESTARTS,
         ..ReconstructArgs::defaults(victim.join("model.palimpsest"), attack.clone())
     };
+    let _attack_lock = lock_folder(&attack)?;
     timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;
 
     output::note("3/4 judging what came back against the training images and against nulls");

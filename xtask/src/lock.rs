@@ -22,6 +22,8 @@ const TRIES: usize = 100;
 #[must_use = "the folder is locked only while this lives"]
 pub(crate) struct FolderLock {
     path: PathBuf,
+    /// The folder, if it was not there before.
+    made: Option<PathBuf>,
     _file: File,
 }
 
@@ -29,12 +31,17 @@ impl Drop for FolderLock {
     fn drop(&mut self) {
         // The lock goes with the file's last handle; a name left behind does no harm.
         let _ = fs::remove_file(&self.path);
+        if let Some(folder) = &self.made {
+            // Only an empty one goes: a command that was refused leaves no trace.
+            let _ = fs::remove_dir(folder);
+        }
     }
 }
 
 /// Creates a folder for results and locks it, which also shows that files can be written there.
 pub(crate) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let cannot = || format!("cannot write into {}; choose another --out folder", folder.display());
+    let made = (!folder.exists()).then(|| folder.to_owned());
     fs::create_dir_all(folder).with_context(cannot)?;
     let path = folder.join(NAME);
     for _ in 0..TRIES {
@@ -52,7 +59,7 @@ pub(crate) fn lock_folder(folder: &Path) -> Result<FolderLock> {
         if still_named(&file, &path) {
             file.set_len(0).and_then(|()| file.write_all(holder().as_bytes())).with_context(cannot)?;
             clear_leftovers(folder);
-            return Ok(FolderLock { path, _file: file });
+            return Ok(FolderLock { path, made, _file: file });
         }
     }
     Err(anyhow!("{} is not a file of its own", path.display())).with_context(cannot)
@@ -127,6 +134,13 @@ mod tests {
         drop(lock);
         drop(lock_folder(folder.path()).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+        let new = folder.path().join("new");
+        drop(lock_folder(&new).unwrap());
+        assert!(!new.exists(), "an empty folder is not left either");
+        let lock = lock_folder(&new).unwrap();
+        fs::write(new.join("result"), "content").unwrap();
+        drop(lock);
+        assert!(new.join("result").exists());
     }
 
     #[test]

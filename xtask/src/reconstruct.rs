@@ -194,6 +194,7 @@ pub(crate) struct RunFile {
 }
 
 pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
+    let _lock = lock_folder(&args.out)?;
     let record = attack(args)?;
     let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
     output::line(&format!(
@@ -212,7 +213,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     Ok(())
 }
 
-/// Runs the attack that `args` describe and writes its files.
+/// Runs the attack that `args` describe and writes its files into the folder, which the caller has locked.
 pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     let params = params(args)?;
     let threads = threads(args.threads)?;
@@ -233,7 +234,6 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             network.inputs()
         )));
     }
-    let _lock = lock_folder(&args.out)?;
     let start = Instant::now();
     let steps = match params.method {
         Method::Annealed(options) => options.steps,

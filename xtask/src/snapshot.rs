@@ -267,16 +267,17 @@ mod tests {
         let folder = folder_with(&[&[1], &[2, 3]]);
         let newest = folder.path().join("snapshot-2.bin");
         let whole = fs::read(&newest).unwrap();
+        assert!(parse(whole.clone()).is_ok() && parse([&whole[..], &[0]].concat()).is_err());
         for end in 0..whole.len() {
-            fs::write(&newest, &whole[..end]).unwrap();
-            assert_eq!(open(folder.path(), NOW, 1).unwrap().1, Some(vec![1]), "cut at {end}");
+            assert!(parse(whole[..end].to_vec()).is_err(), "cut at {end}");
         }
         for at in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x41;
-            fs::write(&newest, &flipped).unwrap();
-            assert_eq!(open(folder.path(), NOW, 1).unwrap().1, Some(vec![1]), "flipped at {at}");
+            assert!(parse(flipped).is_err(), "flipped at {at}");
         }
+        fs::write(&newest, &whole[1..]).unwrap();
+        assert_eq!(open(folder.path(), NOW, 1).unwrap().1, Some(vec![1]));
         let (mut snapshots, _) = open(folder.path(), NOW, 1).unwrap();
         snapshots.write(&vec![8_u32]);
         assert_eq!(open(folder.path(), NOW, 1).unwrap().1, Some(vec![8]), "the damaged one is replaced");

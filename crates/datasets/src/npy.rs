@@ -326,6 +326,21 @@ mod tests {
     }
 
     #[test]
+    fn every_flip_of_a_header_is_an_error_or_says_the_same_and_none_panics() {
+        let (inputs, labels) = (npy(&array![[1.0_f32, 2.0], [3.0, 4.0]]), npy(&array![1_u8, 2]));
+        for at in 0..inputs.len() {
+            for mask in [0x01, 0x41, 0x80, 0xff] {
+                let mut flipped = inputs.clone();
+                flipped[at] ^= mask;
+                // Another byte order, type or layout of the same size is another array, as another value is.
+                if let Ok(set) = parse(&flipped, &labels, "flip") {
+                    assert_eq!(set.inputs().dim(), (2, 2), "flip at {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn hostile_headers_neither_allocate_nor_overflow_the_stack() {
         let labels = npy(&array![1_u8]);
         let header = |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");

@@ -12,7 +12,7 @@ use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
 use crate::DatasetError;
-use crate::source::{MAX_BYTES, read_limited, too_large};
+use crate::source::{read_limited, unpacked_limit};
 
 const FORMAT: &str = "npz archive";
 const MAX_MEMBERS: usize = 256;
@@ -27,7 +27,8 @@ const LOCAL_BYTES: usize = 30;
 ///
 /// # Errors
 /// [`DatasetError::Malformed`] when the archive is damaged, has more than 256 members or none of that name, or uses
-/// what NumPy does not write; [`DatasetError::TooLarge`] when the member unpacks to more than [`MAX_BYTES`].
+/// what NumPy does not write; [`DatasetError::TooLarge`] when the member unpacks to more than
+/// [`unpacked_limit`] allows.
 pub(crate) fn member<'a>(zip: &'a [u8], name: &str) -> Result<Cow<'a, [u8]>, DatasetError> {
     let truncated =
         || DatasetError::malformed(FORMAT, "a part of it lies outside the file; it is truncated or damaged");
@@ -74,9 +75,12 @@ fn unpack_member<'a>(zip: &'a [u8], entry: &[u8]) -> Option<Result<Cow<'a, [u8]>
     }
     let content = match method {
         0 => Cow::Borrowed(packed),
-        8 => match read_limited(DeflateDecoder::new(packed), size.min(MAX_BYTES)) {
+        8 if size > unpacked_limit(packed_size) => {
+            let (what, limit) = ("array in an npz archive".into(), unpacked_limit(packed_size));
+            return Some(Err(DatasetError::TooLarge { what, limit }));
+        }
+        8 => match read_limited(DeflateDecoder::new(packed), size) {
             Ok(Some(content)) => Cow::Owned(content),
-            Ok(None) if size >= MAX_BYTES => return Some(Err(too_large("array in an npz archive"))),
             Ok(None) => return malformed(format!("an array unpacks to more than the declared {size} bytes")),
             Err(e) => return malformed(format!("{e}; it is damaged")),
         },

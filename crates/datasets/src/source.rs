@@ -13,6 +13,11 @@ use crate::DatasetError;
 /// Largest file, and largest unpacked content of a file, in bytes; the largest official file has 47 million.
 pub const MAX_BYTES: usize = 256 << 20;
 
+/// How many times larger than packed something may be that unpacks to more than [`SMALL_BYTES`]; images shrink to a tenth or so, and
+/// a bomb of a few kilobytes stays one of a megabyte.
+const MAX_RATIO: usize = 100;
+const SMALL_BYTES: usize = 1 << 20;
+
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Content of a regular file, unpacked when it is gzip.
@@ -39,14 +44,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
 ///
 /// # Errors
 /// [`DatasetError::Malformed`] when the gzip stream is truncated or damaged, [`DatasetError::TooLarge`] when more
-/// than [`MAX_BYTES`] come out of it.
+/// than [`MAX_BYTES`] come out of it, or more than a megabyte that is a hundred times what went in.
 pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, DatasetError> {
     if !bytes.starts_with(&GZIP_MAGIC) {
         return Ok(Cow::Borrowed(bytes));
     }
-    match read_limited(MultiGzDecoder::new(bytes), MAX_BYTES) {
+    let limit = unpacked_limit(bytes.len());
+    match read_limited(MultiGzDecoder::new(bytes), limit) {
         Ok(Some(unpacked)) => Ok(Cow::Owned(unpacked)),
-        Ok(None) => Err(too_large("unpacked gzip data")),
+        Ok(None) => Err(DatasetError::TooLarge { what: "unpacked gzip data".into(), limit }),
         Err(e) => Err(DatasetError::malformed(
             "gzip file",
             format!("{e}; it is truncated or damaged, fetch it again"),
@@ -82,6 +88,11 @@ pub(crate) fn read_limited(reader: impl Read, limit: usize) -> io::Result<Option
     let mut bytes = Vec::new();
     reader.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit).then_some(bytes))
+}
+
+/// Most bytes that so many packed ones may unpack to.
+pub(crate) fn unpacked_limit(packed: usize) -> usize {
+    packed.saturating_mul(MAX_RATIO).clamp(SMALL_BYTES, MAX_BYTES)
 }
 
 pub(crate) fn too_large(what: &str) -> DatasetError {
@@ -137,6 +148,10 @@ mod tests {
         assert!(bomb.len() < 2000);
         assert!(read_limited(MultiGzDecoder::new(&bomb[..]), (1 << 20) - 1).unwrap().is_none());
         assert!(read_limited(MultiGzDecoder::new(&bomb[..]), 1 << 20).unwrap().is_some());
+        assert!(unpack(&bomb).is_ok());
+        let bomb = gzip(&vec![0; (1 << 20) + 1]);
+        assert!(matches!(unpack(&bomb), Err(DatasetError::TooLarge { limit: SMALL_BYTES, .. })));
+        assert_eq!([0, 20_000, usize::MAX].map(unpacked_limit), [SMALL_BYTES, 2_000_000, MAX_BYTES]);
     }
 
     #[test]

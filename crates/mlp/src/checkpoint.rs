@@ -10,6 +10,7 @@ use std::path::Path;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
+use crate::import::read_limited;
 use crate::train::Schedule;
 use crate::{Dense, Mlp, MlpError};
 
@@ -129,9 +130,9 @@ impl Checkpoint {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`MlpError::File`] when it cannot be read, and those of [`Checkpoint::from_bytes`].
+    /// [`MlpError::File`] when it cannot be read or is above 1 GiB, and those of [`Checkpoint::from_bytes`].
     pub fn load(path: &Path) -> Result<Self, MlpError> {
-        Self::from_bytes(&read(path)?)
+        Self::from_bytes(&read_limited(path)?)
     }
 
     /// Writes a file with [`write_atomically`].
@@ -144,7 +145,7 @@ impl Checkpoint {
 }
 
 /// Writes `bytes` to a temporary file beside `path`, syncs it, and renames it: `path` is the old file or the whole
-/// new one at every moment.
+/// new one at every moment, also of a power cut.
 ///
 /// # Errors
 /// [`MlpError::File`].
@@ -161,22 +162,18 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), MlpError> {
             file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.persist(path).map_err(|e| e.error)?;
+        // The name, too, has to survive a power cut. Not every file system can be asked for that.
+        #[cfg(unix)]
+        let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
     };
     write().map_err(|source| MlpError::File { action: "write", path: path.into(), source })
 }
 
-/// Reads a file whole.
-///
-/// # Errors
-/// [`MlpError::File`].
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, MlpError> {
-    fs::read(path).map_err(|source| MlpError::File { action: "read", path: path.into(), source })
-}
-
 #[cfg(test)]
 mod tests {
     use palimpsest_numerics::seed::Seed;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::BiasPlacement;
@@ -221,12 +218,38 @@ mod tests {
             layers: vec![StoredDense { outputs: usize::MAX, inputs: 3, weight: vec![1.0], bias: None }],
             provenance: Provenance::default(),
         };
-        let payload = postcard::to_stdvec(&payload).unwrap();
-        let mut bytes =
-            [MAGIC.as_slice(), &VERSION.to_le_bytes(), &(payload.len() as u64).to_le_bytes()].concat();
-        bytes.extend_from_slice(blake3::hash(&payload).as_bytes());
-        bytes.extend_from_slice(&payload);
+        let bytes = sealed(&postcard::to_stdvec(&payload).unwrap());
         assert!(matches!(Checkpoint::from_bytes(&bytes), Err(MlpError::BadCheckpoint(_))));
+    }
+
+    #[test]
+    fn a_file_above_the_limit_is_not_held_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.palimpsest");
+        fs::File::create(&path).unwrap().set_len((1 << 30) + 1).unwrap();
+        assert!(Checkpoint::load(&path).unwrap_err().to_string().contains("1 GiB"));
+        assert!(Checkpoint::load(folder.path()).unwrap_err().to_string().contains("not a regular file"));
+    }
+
+    /// The bytes with `payload` under a right header.
+    fn sealed(payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u64).to_le_bytes();
+        let sum = blake3::hash(payload);
+        [MAGIC.as_slice(), &VERSION.to_le_bytes(), &length, sum.as_bytes(), payload].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn mutations_behind_the_checksum_do_not_panic(
+            edits in prop::collection::vec((any::<usize>(), any::<u8>()), 1..5),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut payload = sample().to_bytes()[HEADER..].to_vec();
+            let length = payload.len();
+            edits.iter().for_each(|&(at, value)| payload[at % length] = value);
+            let _ = Checkpoint::from_bytes(&sealed(&payload));
+            let _ = Checkpoint::from_bytes(&sealed(&payload[..cut.index(length)]));
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::import::Format;
+
 /// Everything this crate reports; shape mistakes of a caller panic instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -20,9 +22,14 @@ pub enum MlpError {
     /// The bytes are not a checkpoint of ours.
     #[error("not a readable checkpoint: {0}")]
     BadCheckpoint(String),
-    /// The bytes are not a usable `.safetensors` file.
-    #[error("not a readable safetensors network: {0}")]
-    BadSafetensors(String),
+    /// The bytes are not a usable file of weights of that kind.
+    #[error("this {format} file is not read: {problem}")]
+    BadWeights {
+        /// Kind of the file.
+        format: Format,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

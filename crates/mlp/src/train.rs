@@ -544,6 +544,24 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn mutated_states_are_refused_or_of_a_fitting_shape(
+            edits in proptest::collection::vec((0_usize..2000, 0_u8..), 1..5),
+        ) {
+            let net = Mlp::<f32>::initialise(&[5, 4, 1], BiasPlacement::FirstLayer, 0.5, Seed::new(1));
+            let decay = Schedule::WeightDecay { weight_decay: 1e-2, step_size: 0.05 };
+            let start = TrainState::start(net, decay);
+            let mut bytes = postcard::to_stdvec(&start).unwrap();
+            let length = bytes.len();
+            edits.iter().for_each(|&(at, value)| bytes[at % length] = value);
+            if let Ok(state) = postcard::from_bytes::<TrainState<f32>>(&bytes) {
+                let _ = state.check_fits(&start);
+            }
+            let _ = postcard::from_bytes::<TrainState<f32>>(&bytes[..length - 1]);
+        }
+    }
+
     #[test]
     fn a_state_of_another_run_is_refused() {
         let (net, x, y) = problem();

@@ -210,12 +210,7 @@ fn network(
 
 /// The error for bytes that cannot be read as what they claim to be.
 fn unreadable(format: Format, problem: String) -> MlpError {
-    match format {
-        Format::Safetensors => MlpError::BadSafetensors(problem),
-        Format::Pth | Format::Npz => {
-            MlpError::NotANetwork(format!("this {format} file is not read: {problem}"))
-        }
-    }
+    MlpError::BadWeights { format, problem }
 }
 
 /// A name from a file as it may be printed: escaped and cut.
@@ -228,7 +223,7 @@ fn shown(name: &str) -> String {
 }
 
 /// A regular file of limited size, whole.
-fn read_limited(path: &Path) -> Result<Vec<u8>, MlpError> {
+pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, MlpError> {
     let read = || {
         let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         let file = File::open(path)?;

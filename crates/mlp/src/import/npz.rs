@@ -20,8 +20,9 @@ const MAX_UNPACKED_BYTES: usize = 256 << 20;
 /// Reads the bytes of a `.npz` file.
 ///
 /// # Errors
-/// [`MlpError::NotANetwork`] when the bytes are damaged, unpack to more than 256 MiB, or hold anything but one chain of
-/// dense layers; [`MlpError::NotFinite`].
+/// [`MlpError::BadWeights`] when the bytes are damaged or unpack to more than 256 MiB or to more than a hundred times
+/// their size; [`MlpError::NotANetwork`] when they hold anything but one chain of dense layers;
+/// [`MlpError::NotFinite`].
 ///
 /// ```
 /// let bytes = include_bytes!("../../fixtures/yardstick.npz");

@@ -16,7 +16,7 @@ const MAX_HEADER_BYTES: u64 = 4 << 20;
 /// Reads the bytes of a `.safetensors` file.
 ///
 /// # Errors
-/// [`MlpError::BadSafetensors`] when the bytes are not such a file; [`MlpError::NotANetwork`] when it holds anything but
+/// [`MlpError::BadWeights`] when the bytes are not such a file; [`MlpError::NotANetwork`] when it holds anything but
 /// a chain of dense layers; [`MlpError::NotFinite`].
 pub fn read_safetensors(bytes: &[u8]) -> Result<Imported, MlpError> {
     let contents = contents(bytes).map_err(|problem| unreadable(Format::Safetensors, problem))?;

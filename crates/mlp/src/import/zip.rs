@@ -18,6 +18,10 @@ use super::shown;
 
 /// Most members of an archive; PyTorch writes one a tensor, the optimizer's included.
 const MAX_MEMBERS: usize = 10_000;
+/// How much larger than packed a member of more than [`SMALL_BYTES`] may be: trained weights hardly shrink, and a bomb of a few
+/// kilobytes is refused before it is unpacked.
+const MAX_RATIO: usize = 100;
+const SMALL_BYTES: usize = 1 << 20;
 const END: &[u8] = b"PK\x05\x06";
 const END_BYTES: usize = 22;
 const ENTRY: &[u8] = b"PK\x01\x02";
@@ -95,6 +99,13 @@ impl<'a> Member<'a> {
                 if self.size > *budget {
                     return Err(format!(
                         "`{name}` unpacks to {} bytes, above the {budget} that are left of the limit; save without \
+                         compression",
+                        self.size
+                    ));
+                }
+                if self.size > SMALL_BYTES.max(self.packed.len().saturating_mul(MAX_RATIO)) {
+                    return Err(format!(
+                        "`{name}` unpacks to {} bytes, more than {MAX_RATIO} times what it takes; save without \
                          compression",
                         self.size
                     ));
