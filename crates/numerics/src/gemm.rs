@@ -1,6 +1,6 @@
 //! The door for matrix products.
 //!
-//! One function, [`gemm`], computes `C <- alpha A B + beta C` on array views. A transpose is the view's own
+//! One function, [`gemm()`], computes `C <- alpha A B + beta C` on array views. A transpose is the view's own
 //! (`a.t()`), since a view carries its strides; nothing is copied. How many threads work on one product is an
 //! argument, never ambient. The same bits come out for any number of threads: work is split over rows and
 //! columns of `C`, never over the inner dimension.
