@@ -8,6 +8,9 @@ mod damage;
 #[cfg(test)]
 mod desk;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod disk;
+#[cfg(test)]
 #[cfg(unix)]
 mod kill;
 #[cfg(test)]
