@@ -1,10 +1,12 @@
 //! `cargo xtask reconstruct`: attack the weights of a network.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -15,7 +17,7 @@ use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::reconstruction::RunRecord;
 use palimpsest_kkt::{
-    AttackParams, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, reconstruct,
+    AttackParams, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, Run, reconstruct_from,
 };
 use palimpsest_mlp::import::load_network;
 use palimpsest_mlp::{Checkpoint, Mlp, MlpError, Provenance};
@@ -23,6 +25,7 @@ use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::lock_folder;
+use crate::snapshot::{ResumeArgs, Snapshots};
 use crate::{Misuse, interrupt, output, progress};
 
 /// Attack the weights of a network; sees the weights and declared prior knowledge only.
@@ -33,7 +36,8 @@ use crate::{Misuse, interrupt, output, progress};
   cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
 
 Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy and
-run.json. Ctrl-C stops early and keeps every restart that has finished.")]
+run.json. Ctrl-C stops early and keeps every restart that has finished; the same command with --resume does the others, and
+so it does after a kill.")]
 pub(crate) struct ReconstructArgs {
     /// The network: .palimpsest, or a chain of dense layers in .safetensors, .pth, .pt or .npz.
     #[arg(long, value_name = "FILE")]
@@ -92,6 +96,8 @@ pub(crate) struct ReconstructArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) resume: ResumeArgs,
 }
 
 impl ReconstructArgs {
@@ -116,6 +122,7 @@ impl ReconstructArgs {
             step_power: None,
             initial_multiplier: None,
             rank: None,
+            resume: ResumeArgs::when_possible(&out),
             out,
         }
     }
@@ -234,7 +241,27 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             network.inputs()
         )));
     }
+    let options = Options {
+        made_by: concat!("palimpsest ", env!("CARGO_PKG_VERSION")),
+        network: digest(&network),
+        params: &params,
+        seed: args.seed,
+    };
+    let (snapshots, kept) = Snapshots::open::<(f64, BTreeMap<u64, Run>)>(&args.out, &args.resume, &options)?;
+    let (before_s, finished) = kept.unwrap_or_default();
+    if !finished.is_empty() {
+        output::note(&format!("going on after {} of {} restarts", finished.len(), params.restarts));
+    }
     let start = Instant::now();
+    let elapsed_s = || before_s + start.elapsed().as_secs_f64();
+    let saved = Mutex::new((snapshots, finished.clone()));
+    let keep = |restart: u64, run: &Run| {
+        let (snapshots, runs) = &mut *saved.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.insert(restart, run.clone());
+        if snapshots.due() {
+            snapshots.write(&(elapsed_s(), &*runs));
+        }
+    };
     let steps = match params.method {
         Method::Annealed(options) => options.steps,
         Method::Alternating(options) => options.steps,
@@ -249,7 +276,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             bar.set_position(done);
             bar.set_message(format!("restart {}, residual {:.3}", at.restart, at.step.relative_residual));
         }
-        let over = interrupt::requested() || limit.is_some_and(|limit| start.elapsed() > limit);
+        let over = interrupt::requested() || limit.is_some_and(|limit| elapsed_s() > limit.as_secs_f64());
         if over {
             stopped.store(true, Ordering::Relaxed);
             return ControlFlow::Break(());
@@ -258,8 +285,15 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     };
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
-    let found = pool.install(|| reconstruct(&network, &params, Seed::new(args.seed), &observe));
+    let found = pool
+        .install(|| reconstruct_from(&network, &params, Seed::new(args.seed), &finished, &observe, &keep));
     bar.finish_and_clear();
+    let (mut snapshots, runs) = saved.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // A time limit ends a run as it was asked to; an interrupt only breaks it off.
+    let broken_off = stopped.load(Ordering::Relaxed) && interrupt::requested() && !runs.is_empty();
+    if broken_off {
+        snapshots.write(&(elapsed_s(), &runs));
+    }
     let found = found.map_err(|error| match error {
         KktError::BadOption { .. } => anyhow!(Misuse(error.to_string())),
         KktError::NothingFinished(_) => anyhow!(
@@ -285,10 +319,39 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         spectrum: found.spectrum.clone(),
         stopped_early: stopped.into_inner(),
         runs: found.runs.clone(),
-        elapsed_s: start.elapsed().as_secs_f64(),
+        elapsed_s: elapsed_s(),
     };
     write(&args.out, &found, &record)?;
+    if broken_off {
+        output::note("stopped early; --resume goes on from the restarts that are done");
+    } else {
+        snapshots.remove();
+    }
     Ok(record)
+}
+
+/// What decides the bits of an attack: a snapshot is of this attack when all of it is the same.
+#[derive(Serialize)]
+struct Options<'a> {
+    made_by: &'a str,
+    /// Checksum of the weights.
+    network: String,
+    #[serde(flatten)]
+    params: &'a AttackParams,
+    seed: u64,
+}
+
+fn digest(network: &Mlp<f32>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for layer in network.layers() {
+        for &size in layer.weight.shape() {
+            hasher.update(&(size as u64).to_le_bytes());
+        }
+        for value in layer.weight.iter().chain(layer.bias.iter().flatten()) {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+    hasher.finalize().to_string()
 }
 
 /// A network and what its file says besides.

@@ -158,6 +158,9 @@ impl Snapshots {
         let bytes = postcard::to_extend(&(self.next, &self.options), vec![0; HEADER])?;
         let mut bytes = postcard::to_extend(state, bytes)?;
         let (header, body) = bytes.split_at_mut(HEADER);
+        if body.len() as u64 > MAX_BYTES - HEADER as u64 {
+            bail!("a snapshot of {} bytes is above the limit of {MAX_BYTES}", body.len());
+        }
         header[..8].copy_from_slice(MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
         header[12..20].copy_from_slice(&(body.len() as u64).to_le_bytes());

@@ -19,6 +19,16 @@ pub enum KktError {
     /// The network has no training data to give back by this method.
     #[error("this network cannot be attacked: {0}")]
     NotAttackable(String),
+    /// A run to go on from is not one of this attack.
+    #[error(
+        "restart {restart} of the attack to go on from is of another network or of other options: {problem}"
+    )]
+    ForeignRun {
+        /// Index of the restart.
+        restart: u64,
+        /// What does not fit.
+        problem: String,
+    },
     /// No restart came to an end.
     #[error("no restart finished: {0}")]
     NothingFinished(String),

@@ -44,8 +44,8 @@ pub mod stationarity;
 pub use certificate::{StationarityCertificate, certify};
 pub use error::KktError;
 pub use problem::{AttackProblem, PriorKnowledge};
-pub use reconstruction::{Candidates, Reconstruction, TerminationReason};
-pub use restarts::{AttackParams, Method, RestartStep, reconstruct};
+pub use reconstruction::{Candidates, Reconstruction, Run, TerminationReason};
+pub use restarts::{AttackParams, Method, RestartStep, reconstruct, reconstruct_from};
 
 /// Where a run is, as its observer sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -54,7 +54,7 @@ impl Candidates {
 }
 
 /// One run from one random start, in coordinates of the attack's subspace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// Candidates, (m, r).
     pub coordinates: Array2<f32>,

@@ -1,5 +1,6 @@
 //! Independent restarts over rayon, pooled into one reconstruction.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,6 +96,24 @@ pub fn reconstruct(
     seed: Seed,
     observe: &(dyn Fn(&RestartStep) -> ControlFlow<()> + Sync),
 ) -> Result<Reconstruction, KktError> {
+    reconstruct_from(network, params, seed, &BTreeMap::new(), observe, &|_, _| {})
+}
+
+/// [`reconstruct`] when some restarts are `finished` already, by index; `keep` is handed each run that comes to its end,
+/// from several threads, so that the attack can go on from there another time.
+///
+/// A restart depends on its index alone, so the result is the same bits as without a break.
+///
+/// # Errors
+/// Those of [`reconstruct`], and [`KktError::ForeignRun`] for a run that cannot be one of this attack.
+pub fn reconstruct_from(
+    network: &Mlp<f32>,
+    params: &AttackParams,
+    seed: Seed,
+    finished: &BTreeMap<u64, Run>,
+    observe: &(dyn Fn(&RestartStep) -> ControlFlow<()> + Sync),
+    keep: &(dyn Fn(u64, &Run) + Sync),
+) -> Result<Reconstruction, KktError> {
     params.check()?;
     if network.outputs() != 1 {
         return Err(KktError::NotAttackable(format!(
@@ -107,6 +126,19 @@ pub fn reconstruct(
     let m = params.candidates.unwrap_or(2 * problem.rank());
     let labels: Vec<i8> = (0..m).map(|i| if i < m / 2 { -1 } else { 1 }).collect();
     let weighting = OutputWeighting::Binary(labels.clone());
+    let lift = !matches!(params.method, Method::Gradient(_));
+    let columns = if lift { problem.rank() } else { network.inputs() };
+    for (&restart, run) in finished {
+        let (got, multipliers) = (run.coordinates.dim(), run.multipliers.len());
+        if got != (m, columns) || multipliers != m || run.termination == TerminationReason::TimeLimit {
+            let problem = format!(
+                "{got:?} coordinates, {multipliers} multipliers, ended by {:?}; needed {:?}, to its end",
+                run.termination,
+                (m, columns)
+            );
+            return Err(KktError::ForeignRun { restart, problem });
+        }
+    }
     let inside = if params.restarts == 1 { threads } else { Parallelism::Sequential };
     let stopped = AtomicBool::new(false);
     let runs: Vec<Option<Run>> = (0..params.restarts)
@@ -114,6 +146,9 @@ pub fn reconstruct(
         .with_max_len(1)
         .map(|index| {
             let restart = index as u64;
+            if let Some(run) = finished.get(&restart) {
+                return Some(run.clone());
+            }
             if stopped.load(Ordering::Relaxed) {
                 return None;
             }
@@ -125,7 +160,7 @@ pub fn reconstruct(
                 flow
             };
             let seed = seed.named("restarts").indexed(restart);
-            Some(match &params.method {
+            let run = match &params.method {
                 Method::Annealed(options) => {
                     anneal(&problem, &weighting, options, seed, inside, &mut observe)
                 }
@@ -135,10 +170,13 @@ pub fn reconstruct(
                 Method::Gradient(options) => {
                     descend(network, &weighting, options, seed, inside, &mut observe)
                 }
-            })
+            };
+            if run.termination != TerminationReason::TimeLimit {
+                keep(restart, &run);
+            }
+            Some(run)
         })
         .collect();
-    let lift = !matches!(params.method, Method::Gradient(_));
     pool(&problem, runs, &labels, lift, threads)
 }
 

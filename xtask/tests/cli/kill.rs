@@ -95,6 +95,20 @@ fn training_killed_at_random_moments_ends_in_the_same_bytes() {
 }
 
 #[test]
+fn attacks_killed_at_random_moments_end_in_the_same_bytes() {
+    let desk = Desk::with_victim();
+    for method in
+        ["--method annealed --steps 400 --restarts 12", "--method alternating --steps 60 --restarts 9"]
+    {
+        let line = format!("reconstruct --model victim/model.palimpsest {method} --out out");
+        survives(&desk, &line, &["elapsed_s"]);
+        for folder in ["out", "whole"] {
+            std::fs::remove_dir_all(desk.path(folder)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn an_interrupted_run_goes_on_and_only_when_told_to() {
     let desk = Desk::new();
     let line = "train --data fashion-mnist --task odd-even --n 10 --hidden 40,30 --weight-decay 2e-3 \
