@@ -1,6 +1,7 @@
 //! What an attack is given: a network, declared prior knowledge, and nothing else.
 
 use ndarray::{Array2, ArrayView2, s};
+use palimpsest_mlp::merge::merge_parallel_neurons;
 use palimpsest_mlp::{InputSubspace, Mlp};
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::Parallelism;
@@ -62,7 +63,7 @@ impl PriorKnowledge {
 /// A network prepared for attack: its first layer in its own leading singular subspace.
 #[derive(Clone, Debug)]
 pub struct AttackProblem {
-    /// The network on r coordinates.
+    /// The network on r coordinates, neurons that say the same thing merged.
     pub network: Mlp<f32>,
     /// From coordinates to inputs and back.
     pub subspace: InputSubspace<f32>,
@@ -107,7 +108,8 @@ impl AttackProblem {
             });
         }
         let subspace = InputSubspace::leading(&svd, rank);
-        let network_in_subspace = subspace.project_network(network, parallelism);
+        let network_in_subspace =
+            merge_parallel_neurons(&subspace.project_network(network, parallelism));
         Ok(Self { network: network_in_subspace, subspace, spectrum, prior, inputs: network.inputs() })
     }
 

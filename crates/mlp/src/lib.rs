@@ -31,6 +31,7 @@ pub mod checkpoint;
 mod error;
 pub mod import;
 pub mod loss;
+pub mod merge;
 pub mod network;
 pub mod passes;
 pub mod subspace;
