@@ -1,7 +1,7 @@
 //! Printing, and files written whole or not at all.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -45,7 +45,7 @@ const MAX_NPY_HEADER: u16 = 256;
 
 /// Reads an `.npy` array as [`write_npy`] writes it.
 pub(crate) fn read_npy<A: ReadableElement, D: Dimension>(path: &Path) -> Result<ndarray::Array<A, D>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read_limited(path)?;
     let read = || {
         // Checked here because the reader asks for as much memory as the header announces.
         ensure!(bytes.starts_with(b"\x93NUMPY\x01"), "it does not begin like an .npy file");
@@ -71,10 +71,26 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 /// Reads a JSON file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| {
+    serde_json::from_slice(&read_limited(path)?).with_context(|| {
         format!("{} is damaged or of another version; run the command that writes it again", path.display())
     })
+}
+
+/// Largest file of a run folder.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+
+/// A regular file of limited size, whole: a pipe would be waited for, a device never end.
+fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let read = || {
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file of at most 4 GiB"));
+        }
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// `path` made absolute for a message, without touching the disk beyond the current folder's name.

@@ -188,14 +188,13 @@ impl Found {
 }
 
 fn read(path: &Path) -> Result<Found> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    // A pipe would be waited for.
+    let metadata = fs::metadata(path)?;
+    // Opening a pipe would wait for a writer.
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
         bail!("it is no regular file of at most {MAX_BYTES} bytes");
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
     parse(bytes)
 }
 

@@ -1,7 +1,7 @@
 //! Bytes as they come: read with a limit, unpacked when they are gzip, and told apart by their SHA-256.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -27,12 +27,11 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// [`MAX_BYTES`] packed or unpacked.
 pub fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let file_error = |source| DatasetError::File { path: path.to_owned(), source };
-    let file = File::open(path).map_err(file_error)?;
-    // A pipe or a device has no end that could be waited for.
-    if !file.metadata().map_err(file_error)?.is_file() {
+    // Before it is opened: opening a pipe waits for a writer.
+    if !fs::metadata(path).map_err(file_error)?.is_file() {
         return Err(file_error(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }
-    let packed = read_limited(file, MAX_BYTES).map_err(file_error)?;
+    let packed = File::open(path).and_then(|file| read_limited(file, MAX_BYTES)).map_err(file_error)?;
     let unpacked = packed.ok_or_else(|| too_large("file")).and_then(|packed| match unpack(&packed)? {
         Cow::Owned(unpacked) => Ok(unpacked),
         Cow::Borrowed(_) => Ok(packed),

@@ -97,10 +97,23 @@ fn files_that_are_no_attackable_network_are_refused() {
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_not_waited_for() {
-    let desk = Desk::new();
-    let made = std::process::Command::new("mkfifo").arg(desk.path("pipe.palimpsest")).status();
-    assert!(made.unwrap().success(), "mkfifo is part of every Unix");
+    let desk = Desk::with_victim();
+    for folder in ["broken", "data", "out"] {
+        std::fs::create_dir(desk.path(folder)).unwrap();
+    }
+    for pipe in ["pipe.palimpsest", "broken/run.json", "data/train-images-idx3-ubyte", "out/snapshot-1.bin"] {
+        let made = std::process::Command::new("mkfifo").arg(desk.path(pipe)).status();
+        assert!(made.unwrap().success(), "mkfifo is part of every Unix");
+    }
     desk.refused("reconstruct --model pipe.palimpsest --out attack", 1, &["not a regular file"]);
+    desk.refused(&JUDGE.replace("attack", "broken"), 1, &["not a regular file"]);
+    desk.refused(
+        "train --data mnist --data-dir data --task odd-even --n 10 --out x",
+        1,
+        &["not a regular file"],
+    );
+    let resumed = ATTACK.replace("--out attack", "--resume --out out");
+    desk.refused(&resumed, 1, &["no snapshot in out can be used"]);
 }
 
 /// Damages to the folder that `reconstruct` wrote, each with words of the complaint.

@@ -17,7 +17,7 @@
 //! ```
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -226,9 +226,8 @@ fn shown(name: &str) -> String {
 pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, MlpError> {
     let read = || {
         let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        // A pipe or a device has no end that could be waited for.
+        // Before it is opened: opening a pipe waits for a writer.
+        let metadata = fs::metadata(path)?;
         if !metadata.is_file() {
             return refused("not a regular file");
         }
@@ -237,7 +236,7 @@ pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, MlpError> {
         }
         let mut bytes = Vec::new();
         // Should the file grow meanwhile, its end is cut off and noticed as damage.
-        file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+        File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     read().map_err(|source| MlpError::File { action: "read", path: path.into(), source })
