@@ -95,7 +95,9 @@ pub(crate) fn assert_whole(desk: &Desk, folder: &str) {
             hidden if hidden.starts_with(".palimpsest-") => {}
             "model.palimpsest" => drop(Checkpoint::load(&path).unwrap()),
             "model.safetensors" => drop(load_network(&path).unwrap()),
-            "candidates.npy" => drop(Array2::<f32>::read_npy(bytes().as_slice()).unwrap()),
+            "candidates.npy" | "reconstructions.npy" => {
+                drop(Array2::<f32>::read_npy(bytes().as_slice()).unwrap())
+            }
             "multipliers.npy" | "confidence.npy" => {
                 drop(Array1::<f32>::read_npy(bytes().as_slice()).unwrap());
             }
