@@ -6,6 +6,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -14,8 +15,10 @@ use crate::output;
 const NAME: &str = ".palimpsest-lock";
 /// Most bytes of a holder's name that are shown.
 const MAX_HOLDER_BYTES: u64 = 300;
-/// How often a file is tried that loses its name meanwhile, because another holder has just ended.
-const TRIES: usize = 100;
+/// How often a file is tried: a holder that was killed keeps its lock until the system has taken its memory back, and one
+/// that ends takes the file's name with it.
+const TRIES: usize = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The right to write into a folder, given back when dropped.
 #[derive(Debug)]
@@ -44,12 +47,16 @@ pub(crate) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let made = (!folder.exists()).then(|| folder.to_owned());
     fs::create_dir_all(folder).with_context(cannot)?;
     let path = folder.join(NAME);
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         let mut options = File::options();
         let mut file =
             options.read(true).write(true).create(true).truncate(false).open(&path).with_context(cannot)?;
         match file.try_lock() {
             Ok(()) => {}
+            Err(TryLockError::WouldBlock) if attempt < TRIES => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             Err(TryLockError::WouldBlock) => bail!(held(folder, file)),
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 output::note(&format!("{} cannot be locked; let no other run write there", folder.display()));
@@ -177,7 +184,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..200 {
+                    for _ in 0..50 {
                         if let Ok(lock) = lock_folder(folder.path()) {
                             assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold the folder");
                             entered.fetch_add(1, Ordering::SeqCst);
@@ -188,6 +195,6 @@ mod tests {
                 });
             }
         });
-        assert!(entered.into_inner() >= 200);
+        assert!(entered.into_inner() >= 50);
     }
 }
