@@ -61,7 +61,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
 
     output::note("2/4 attacking its weights from random starts");
     let attack_args = ReconstructArgs {
-        restarts: RESTARTS,
+        restarts: Some(RESTARTS),
         ..ReconstructArgs::defaults(victim.join("model.palimpsest"), attack.clone())
     };
     let _attack_lock = lock_folder(&attack)?;

@@ -91,6 +91,9 @@ pub(crate) struct Match {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RankingScore {
     pub(crate) ranked: usize,
+    /// Whether each ranked candidate is real, surest first.
+    #[serde(default)]
+    pub(crate) real: Vec<bool>,
     pub(crate) precision_at: Vec<PrecisionAt>,
     pub(crate) calibration: Calibration,
 }
@@ -216,6 +219,7 @@ fn judge_ranking(
         ranked: ranking.len(),
         precision_at,
         calibration: calibration(claimed.view(), &real, 10)?,
+        real,
     })
 }
 

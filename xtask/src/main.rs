@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod reconstruct;
 mod report;
+mod reproduce;
 mod snapshot;
 mod train;
 
@@ -48,6 +49,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Write report.html, report.md and report.json for a judged (or unjudged) reconstruction.
     Report(report::ReportArgs),
+    /// Make the benchmark's victims, attack them, and print one table.
+    Reproduce(reproduce::ReproduceArgs),
     /// Run what continuous integration runs: format, lints, tests.
     #[command(after_help = "Examples:\n  cargo xtask ci")]
     Ci,
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
         Command::Ci => ci::run(),
     };
     match outcome {

@@ -35,8 +35,8 @@ use crate::{Misuse, interrupt, output, progress};
   cargo xtask reconstruct --model net.safetensors --input-shape 3x32x32 --restarts 20 --time-limit 120 --out runs/attack
   cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
 
-Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy and
-run.json. Ctrl-C stops early and keeps every restart that has finished; the same command with --resume does the others, and
+Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy
+(probability of being real), agreement.npy (across restarts), reconstructions.npy (merged, surest first) and run.json. Ctrl-C stops early and keeps every restart that has finished; the same command with --resume does the others, and
 so it does after a kill.")]
 pub(crate) struct ReconstructArgs {
     /// The network: .palimpsest, or a chain of dense layers in .safetensors, .pth, .pt or .npz.
@@ -48,9 +48,9 @@ pub(crate) struct ReconstructArgs {
     /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
     #[arg(long, value_name = "M")]
     pub(crate) candidates: Option<usize>,
-    /// Independent restarts, pooled.
-    #[arg(long, value_name = "R", default_value_t = RESTARTS)]
-    pub(crate) restarts: usize,
+    /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 32].
+    #[arg(long, value_name = "R")]
+    pub(crate) restarts: Option<usize>,
     /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].
     #[arg(long, value_name = "STEPS")]
     pub(crate) steps: Option<usize>,
@@ -107,7 +107,7 @@ impl ReconstructArgs {
             model,
             method: MethodName::Annealed,
             candidates: None,
-            restarts: RESTARTS,
+            restarts: None,
             steps: None,
             seed: 0,
             threads: None,
@@ -129,7 +129,9 @@ impl ReconstructArgs {
 }
 
 /// Restarts unless told otherwise.
-const RESTARTS: usize = 4;
+const RESTARTS: usize = 8;
+/// Restarts under a time limit unless told otherwise: later ones find little that is new.
+const RESTARTS_IN_TIME: usize = 32;
 
 /// Name of an attack on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -450,8 +452,9 @@ fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     };
     let prior =
         PriorKnowledge { input_range: (args.input_range.0, args.input_range.1), input_norm: args.input_norm };
-    let params =
-        AttackParams { method, candidates: args.candidates, restarts: args.restarts, rank: args.rank, prior };
+    let restarts =
+        args.restarts.unwrap_or(if args.time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS });
+    let params = AttackParams { method, candidates: args.candidates, restarts, rank: args.rank, prior };
     params.check().map_err(|e| Misuse(e.to_string()))?;
     if params.restarts > MAX_RESTARTS {
         bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
@@ -486,5 +489,7 @@ fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> 
     output::write_npy(&folder.join("multipliers.npy"), &found.multipliers)?;
     output::write_npy(&folder.join("labels.npy"), &Array1::from(found.labels.clone()))?;
     output::write_npy(&folder.join("confidence.npy"), &found.confidence)?;
+    output::write_npy(&folder.join("agreement.npy"), &found.agreement)?;
+    output::write_npy(&folder.join("reconstructions.npy"), &found.merged.view().to_owned())?;
     output::write_json(&folder.join("run.json"), record)
 }

@@ -5,7 +5,7 @@
 //! collapsed to few distinct candidates agrees with itself many times over and proves nothing, so it neither votes nor
 //! is counted. It is a score that ranks, not a probability.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
@@ -91,6 +91,36 @@ pub fn ranking(
     taken
 }
 
+/// One best estimate for each ranked candidate, (ranking, r), of unit length: the mean direction of itself and the
+/// nearest candidate of the same label in each run, where that is at least [`SAME_COSINE`] near, weighted by its cosine.
+///
+/// `candidates` (M, r) are those of all runs, one run after the other, each with the shared `labels` (m).
+///
+/// # Panics
+/// When the candidates are not whole runs, or the ranking names one that is not there.
+#[track_caller]
+pub fn merge(candidates: ArrayView2<'_, f32>, labels: &[i8], ranking: &[usize]) -> Array2<f32> {
+    let (all, m) = (candidates.nrows(), labels.len());
+    assert!(m > 0 && all.is_multiple_of(m), "merge: {all} candidates are not whole runs of {m}");
+    let unit = unit_rows(candidates);
+    let mut merged = Array2::zeros((ranking.len(), candidates.ncols()));
+    merged.axis_iter_mut(Axis(0)).into_par_iter().zip(ranking).for_each(|(mut row, &this)| {
+        let cosines = matvec(unit.view(), unit.row(this));
+        for run in 0..all / m {
+            let alike = (0..m).filter(|&i| labels[i] == labels[this % m]).map(|i| run * m + i);
+            let nearest = alike.max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(this);
+            if cosines[nearest] >= SAME_COSINE {
+                row.scaled_add(cosines[nearest], &unit.row(nearest));
+            }
+        }
+        let length = reduce::norm(row.view()) as f32;
+        if length > 0.0 {
+            row /= length;
+        }
+    });
+    merged
+}
+
 fn unit_rows(run: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut unit = run.to_owned();
     for mut row in unit.rows_mut() {
@@ -114,7 +144,7 @@ fn is_collapsed(unit: &Array2<f32>, labels: &[i8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Axis, concatenate};
+    use ndarray::concatenate;
     use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
     use palimpsest_numerics::seed::Seed;
 
@@ -151,6 +181,24 @@ mod tests {
         assert_eq!(ranking(candidates.view(), &[1; 6], confidence.view()), [1, 3, 2]);
         let labels = [1, 1, 1, -1, -1, -1];
         assert_eq!(ranking(candidates.view(), &labels, confidence.view()), [1, 4, 3, 2, 5, 0]);
+    }
+
+    #[test]
+    fn merging_averages_noise_away() {
+        let truth = draw(4, "truth");
+        let labels = [1, 1, -1, -1];
+        let noisy = |run: usize| &truth + &(draw(4, &format!("noise {run}")) * 0.5);
+        let runs: Vec<_> = (0..6).map(noisy).collect();
+        let all = concatenate(Axis(0), &runs.iter().map(|r| r.view()).collect::<Vec<_>>()).unwrap();
+        let merged = merge(all.view(), &labels, &[2, 8, 1]);
+        let cosine = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| {
+            f64::from(a.dot(&b)) / (reduce::norm(a) * reduce::norm(b))
+        };
+        for (row, &ranked) in merged.rows().into_iter().zip(&[2_usize, 8, 1]) {
+            let (before, after) =
+                (cosine(all.row(ranked), truth.row(ranked % 4)), cosine(row, truth.row(ranked % 4)));
+            assert!(after > before && after > 0.95, "{before} -> {after}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! A network trained far enough is close to a KKT point of a margin problem (or, with weight decay, to a stationary
 //! point): its weights are a weighted sum of gradients at its training inputs. This crate writes that equation down
 //! ([`stationarity`]), says how well it can be satisfied ([`certificate`]), and solves it for the inputs
-//! ([`descent`], [`alternating`], [`gradient`]) from many random starts ([`restarts`]) whose agreement is a first truth-free score
-//! ([`consensus`]).
+//! ([`descent`], [`alternating`], [`gradient`]) from many random starts ([`restarts`]) whose agreement ([`consensus`])
+//! becomes a probability without the truth ([`confidence`]).
 //!
 //! The crate sees a network and declared [`PriorKnowledge`], nothing else: it has no access to data sets or to the
 //! metrics that judge it.
@@ -31,6 +31,7 @@
 
 pub mod alternating;
 pub mod certificate;
+pub mod confidence;
 pub mod consensus;
 pub mod descent;
 mod error;

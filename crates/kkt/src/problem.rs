@@ -108,8 +108,7 @@ impl AttackProblem {
             });
         }
         let subspace = InputSubspace::leading(&svd, rank);
-        let network_in_subspace =
-            merge_parallel_neurons(&subspace.project_network(network, parallelism));
+        let network_in_subspace = merge_parallel_neurons(&subspace.project_network(network, parallelism));
         Ok(Self { network: network_in_subspace, subspace, spectrum, prior, inputs: network.inputs() })
     }
 

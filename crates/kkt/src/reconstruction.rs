@@ -93,9 +93,13 @@ pub struct Reconstruction {
     /// Labels (M) in {-1, +1}.
     pub labels: Vec<i8>,
     /// Consensus score (M) in [0, 1].
+    pub agreement: Array1<f32>,
+    /// Probability (M) that a candidate is a real training input, in [0, 1].
     pub confidence: Array1<f32>,
     /// Candidates that stand for the distinct inputs found, surest first.
     pub ranking: Vec<usize>,
+    /// The best estimate of each ranked input, (ranking, d), all of the prior norm: what the restarts agree on.
+    pub merged: Candidates,
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
     /// Coordinates the attack worked in.

@@ -12,7 +12,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::alternating::{AlternatingParams, alternate};
-use crate::consensus::{consensus, ranking};
+use crate::confidence::ConfidenceModel;
+use crate::consensus::{consensus, merge, ranking};
 use crate::descent::{DescentParams, anneal};
 use crate::gradient::{GradientParams, descend};
 use crate::problem::{AttackProblem, PriorKnowledge};
@@ -204,17 +205,26 @@ fn pool(
     let agreement = consensus(&views, labels);
     let stacked = concatenate(Axis(0), &views).expect("runs have the same number of columns");
     let labels_of_all = labels.repeat(kept.len());
-    let confidence = concatenate(Axis(0), &agreement.scores.iter().map(|s| s.view()).collect::<Vec<_>>())
+    let scores = concatenate(Axis(0), &agreement.scores.iter().map(|s| s.view()).collect::<Vec<_>>())
         .expect("vectors always join");
     let multipliers =
         concatenate(Axis(0), &kept.iter().map(|(_, run)| run.multipliers.view()).collect::<Vec<_>>())
             .expect("vectors always join");
-    let ranking = ranking(stacked.view(), &labels_of_all, confidence.view());
-    let candidates: Array2<f32> = if lift { problem.lift(stacked.view(), parallelism) } else { stacked };
+    let ranking = ranking(stacked.view(), &labels_of_all, scores.view());
+    let distinct = ranking.len() as f64 / scores.len() as f64;
+    let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
+    residuals.sort_by(f64::total_cmp);
+    let (median, model) = (residuals[residuals.len() / 2], ConfidenceModel::default());
+    let confidence = scores.mapv(|score| model.probability(score, distinct, median, kept.len()));
+    let lifted = |rows: Array2<f32>| if lift { problem.lift(rows.view(), parallelism) } else { rows };
+    let mut merged = lifted(merge(stacked.view(), labels, &ranking));
+    merged *= problem.prior.norm(problem.inputs) as f32;
     Ok(Reconstruction {
-        candidates: Candidates::new(candidates),
+        candidates: Candidates::new(lifted(stacked)),
+        merged: Candidates::new(merged),
         multipliers,
         labels: labels_of_all,
+        agreement: scores,
         confidence,
         ranking,
         runs: kept

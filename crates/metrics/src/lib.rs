@@ -56,6 +56,7 @@
 pub mod calibration;
 mod error;
 mod image;
+pub mod logistic;
 pub mod matching;
 pub mod ncc;
 pub mod null_model;

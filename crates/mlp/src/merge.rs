@@ -129,10 +129,8 @@ mod tests {
         for (k, mut row) in second.rows_mut().into_iter().enumerate() {
             row.scaled_add(lengths[[k, 0]], &directions.row(k % groups));
         }
-        let first = Dense {
-            weight: draw(30, 12, "first"),
-            bias: Some(draw(1, 30, "bias").row(0).to_owned()),
-        };
+        let first =
+            Dense { weight: draw(30, 12, "first"), bias: Some(draw(1, 30, "bias").row(0).to_owned()) };
         let dense = |weight| Dense { weight, bias: None };
         Mlp::new(vec![first, dense(second), dense(draw(1, 40, "last"))]).unwrap()
     }
