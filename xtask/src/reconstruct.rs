@@ -17,7 +17,8 @@ use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::reconstruction::RunRecord;
 use palimpsest_kkt::{
-    AttackParams, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, Run, reconstruct_from,
+    AttackParams, Attackability, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, Run,
+    reconstruct_from,
 };
 use palimpsest_mlp::import::load_network;
 use palimpsest_mlp::{Checkpoint, Mlp, MlpError, Provenance};
@@ -190,6 +191,8 @@ pub(crate) struct RunFile {
     pub(crate) seed: u64,
     pub(crate) threads: usize,
     pub(crate) time_limit_s: Option<f64>,
+    /// What the weights said beforehand.
+    pub(crate) attackability: Attackability,
     pub(crate) rank: usize,
     pub(crate) candidates_per_run: usize,
     pub(crate) candidates: usize,
@@ -205,6 +208,7 @@ pub(crate) struct RunFile {
 pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     let record = attack(args)?;
+    output::line(&record.attackability.sentences());
     let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
     output::line(&format!(
         "{} candidates from {} of {} restarts in {:.1} s (rank {}, {} a restart{})",
@@ -314,6 +318,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         seed: args.seed,
         threads,
         time_limit_s: args.time_limit,
+        attackability: found.attackability.clone(),
         rank: found.rank,
         candidates_per_run: found.candidates_per_run,
         candidates: found.candidates.len(),

@@ -30,6 +30,7 @@
 //! ```
 
 pub mod alternating;
+pub mod attackability;
 pub mod certificate;
 pub mod confidence;
 pub mod consensus;
@@ -42,6 +43,7 @@ pub mod restarts;
 pub mod spectrum;
 pub mod stationarity;
 
+pub use attackability::{Attackability, Outlook};
 pub use certificate::{StationarityCertificate, certify};
 pub use error::KktError;
 pub use problem::{AttackProblem, PriorKnowledge};

@@ -3,6 +3,8 @@
 use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+use crate::Attackability;
+
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TerminationReason {
@@ -102,6 +104,8 @@ pub struct Reconstruction {
     pub merged: Candidates,
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
+    /// What the weights said beforehand.
+    pub attackability: Attackability,
     /// Coordinates the attack worked in.
     pub rank: usize,
     /// Candidates per run.

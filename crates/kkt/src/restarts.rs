@@ -19,7 +19,7 @@ use crate::gradient::{GradientParams, descend};
 use crate::problem::{AttackProblem, PriorKnowledge};
 use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
 use crate::stationarity::OutputWeighting;
-use crate::{KktError, Step};
+use crate::{Attackability, KktError, Step};
 
 /// Which attack is run from each start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,11 +178,13 @@ pub fn reconstruct_from(
             Some(run)
         })
         .collect();
-    pool(&problem, runs, &labels, lift, threads)
+    let attackability = Attackability::of(network, &problem);
+    pool(&problem, attackability, runs, &labels, lift, threads)
 }
 
 fn pool(
     problem: &AttackProblem,
+    attackability: Attackability,
     runs: Vec<Option<Run>>,
     labels: &[i8],
     lift: bool,
@@ -238,6 +240,7 @@ fn pool(
                 collapsed,
             })
             .collect(),
+        attackability,
         rank: problem.rank(),
         candidates_per_run: labels.len(),
         spectrum: problem.spectrum.clone(),
