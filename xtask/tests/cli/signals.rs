@@ -98,7 +98,7 @@ pub(crate) fn assert_whole(desk: &Desk, folder: &str) {
             "candidates.npy" | "reconstructions.npy" => {
                 drop(Array2::<f32>::read_npy(bytes().as_slice()).unwrap())
             }
-            "multipliers.npy" | "confidence.npy" => {
+            "multipliers.npy" | "confidence.npy" | "agreement.npy" => {
                 drop(Array1::<f32>::read_npy(bytes().as_slice()).unwrap());
             }
             "labels.npy" => drop(Array1::<i8>::read_npy(bytes().as_slice()).unwrap()),
