@@ -2,10 +2,11 @@
 
 use dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::{cholesky::llt, svd as faer_svd};
-use faer::{Mat, MatMut, MatRef, Spec};
+use faer::{Mat, MatMut, MatRef, Par, Spec};
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, s};
 
 use crate::Real;
+use crate::elementwise::vectorised;
 use crate::gemm::{Parallelism, gemm};
 use crate::reduce;
 
@@ -94,7 +95,7 @@ pub fn svd<T: Real>(a: ArrayView2<'_, T>, parallelism: Parallelism) -> Result<Sv
     let (mut s, mut u, mut v) =
         (faer::Col::<f64>::zeros(k), Mat::<f64>::zeros(rows, k), Mat::<f64>::zeros(cols, k));
     // One thread: with more, faer's singular vectors differ in their last bits.
-    let par = faer::Par::Seq;
+    let par = Par::Seq;
     let vectors = faer_svd::ComputeSvdVectors::Thin;
     let mut scratch =
         MemBuffer::new(faer_svd::svd_scratch::<f64>(rows, cols, vectors, vectors, par, Spec::default()));
@@ -139,11 +140,12 @@ pub fn orthonormal_rows<T: Real>(
 
 /// A Cholesky factorisation that owns its memory, so that repeated use allocates nothing.
 ///
-/// Fill [`Cholesky::matrix_mut`] with a symmetric positive definite matrix, [`Cholesky::factor`], then
-/// [`Cholesky::solve_in_place`].
+/// Fill the upper triangle of [`Cholesky::matrix_mut`] with a symmetric positive definite matrix, [`Cholesky::factor`],
+/// then [`Cholesky::solve_in_place`].
 pub struct Cholesky<T> {
     /// Before factoring: the matrix. After: the factor in the upper triangle, nothing of use in the lower.
     matrix: Array2<T>,
+    test_vector: Vec<T>,
     expected: Vec<f64>,
     scratch: MemBuffer,
     parallelism: Parallelism,
@@ -152,16 +154,17 @@ pub struct Cholesky<T> {
 impl<T: Real> Cholesky<T> {
     /// Memory for matrices of order `order`.
     pub fn with_order(order: usize, parallelism: Parallelism) -> Self {
-        let request = llt::factor::cholesky_in_place_scratch::<T>(order, parallelism.faer(), Spec::default());
+        let request = llt::factor::cholesky_in_place_scratch::<T>(order, Par::Seq, Spec::default());
         Self {
             matrix: Array2::zeros((order, order)),
+            test_vector: (0..order).map(|i| T::of(1.0 + (i % 3) as f64)).collect(),
             expected: vec![0.0; order],
             scratch: MemBuffer::new(request),
             parallelism,
         }
     }
 
-    /// The matrix to fill before [`Cholesky::factor`]; both triangles are used.
+    /// The matrix to fill before [`Cholesky::factor`]; its lower triangle is never read.
     pub fn matrix_mut(&mut self) -> ArrayViewMut2<'_, T> {
         self.matrix.view_mut()
     }
@@ -178,7 +181,7 @@ impl<T: Real> Cholesky<T> {
         llt::factor::cholesky_in_place(
             MatMut::from_column_major_slice_mut(values, order, order),
             Default::default(),
-            self.parallelism.faer(),
+            Par::Seq,
             MemStack::new(&mut self.scratch),
             Spec::default(),
         )
@@ -198,40 +201,59 @@ impl<T: Real> Cholesky<T> {
         assert_eq!(rhs.nrows(), order, "solve_in_place: order {order}, right-hand side {:?}", rhs.dim());
         let values = self.matrix.as_slice().expect("the matrix is owned and contiguous");
         let rhs = rhs.as_slice_mut().expect("solve_in_place: the right-hand side must be row-major");
-        llt::solve::solve_in_place(
-            MatRef::from_column_major_slice(values, order, order),
-            MatMut::from_row_major_slice_mut(rhs, order, cols),
-            self.parallelism.faer(),
-            MemStack::new(&mut MemBuffer::new(dyn_stack::StackReq::EMPTY)),
-        );
+        let factor = MatRef::from_column_major_slice(values, order, order);
+        solve_columns(factor, MatMut::from_row_major_slice_mut(rhs, order, cols), self.parallelism);
     }
 
-    /// `A v` and `||A|| ||v||` for the test vector, before factoring overwrites A.
+    /// `A v` and `||A|| ||v||` for the test vector, before factoring overwrites A; from the upper triangle alone.
     fn expect_product(&mut self) -> f64 {
+        self.expected.fill(0.0);
         let mut squares = 0.0;
-        for (row, expected) in self.matrix.rows().into_iter().zip(&mut self.expected) {
-            *expected = row.iter().enumerate().map(|(i, a)| a.wide() * test_vector(i)).sum();
-            squares += reduce::squared_norm(row);
+        for (i, row) in self.matrix.rows().into_iter().enumerate() {
+            let row = &row.to_slice().expect("a row is contiguous")[i..];
+            let (v, diagonal) = (self.test_vector[i].wide(), row[0].wide());
+            self.expected[i] += reduce::inner(row, &self.test_vector[i..]);
+            add_scaled(&mut self.expected[i + 1..], v, &row[1..]);
+            squares += 2.0 * reduce::sum_squares(row) - diagonal * diagonal;
         }
-        let length = (0..self.expected.len()).map(|i| test_vector(i).powi(2)).sum::<f64>();
-        (squares * length).sqrt()
+        (squares * reduce::sum_squares(&self.test_vector)).sqrt()
     }
 
     /// `||L L^T v - A v||`. Our upper triangle holds L^T: row j is column j of L.
     fn residual(&mut self) -> f64 {
         for (j, row) in self.matrix.rows().into_iter().enumerate() {
-            let transposed: f64 =
-                row.iter().enumerate().skip(j).map(|(i, l)| l.wide() * test_vector(i)).sum();
-            for (i, l) in row.iter().enumerate().skip(j) {
-                self.expected[i] -= l.wide() * transposed;
-            }
+            let row = &row.to_slice().expect("a row is contiguous")[j..];
+            let transposed = reduce::inner(row, &self.test_vector[j..]);
+            add_scaled(&mut self.expected[j..], -transposed, row);
         }
-        self.expected.iter().map(|e| e * e).sum::<f64>().sqrt()
+        reduce::sum_squares(&self.expected).sqrt()
     }
 }
 
-fn test_vector(i: usize) -> f64 {
-    1.0 + (i % 3) as f64
+/// `sum <- sum + factor * values`.
+fn add_scaled<T: Real>(sum: &mut [f64], factor: f64, values: &[T]) {
+    vectorised(|| sum.iter_mut().zip(values).for_each(|(s, v)| *s += factor * v.wide()));
+}
+
+/// Right-hand sides solved by one call of the kernel; the same cuts for any number of threads.
+const SOLVED_TOGETHER: usize = 128;
+
+fn solve_columns<T: Real>(factor: MatRef<'_, T>, rhs: MatMut<'_, T>, parallelism: Parallelism) {
+    let cols = rhs.ncols();
+    if cols <= SOLVED_TOGETHER {
+        let no_scratch = &mut MemBuffer::new(dyn_stack::StackReq::EMPTY);
+        return llt::solve::solve_in_place(factor, rhs, Par::Seq, MemStack::new(no_scratch));
+    }
+    let (left, right) = rhs.split_at_col_mut((cols / 2).next_multiple_of(SOLVED_TOGETHER));
+    if parallelism == Parallelism::Sequential {
+        solve_columns(factor, left, parallelism);
+        solve_columns(factor, right, parallelism);
+    } else {
+        rayon::join(
+            || solve_columns(factor, left, parallelism),
+            || solve_columns(factor, right, parallelism),
+        );
+    }
 }
 
 fn unit<T: Real>() -> f64 {

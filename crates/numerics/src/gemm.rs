@@ -1,16 +1,20 @@
 //! The door for matrix products.
 //!
-//! One function, [`gemm()`], computes `C <- alpha A B + beta C` on array views. A transpose is the view's own
-//! (`a.t()`), since a view carries its strides; nothing is copied. How many threads work on one product is an
-//! argument, never ambient. The same bits come out for any number of threads: work is split over rows and
-//! columns of `C`, never over the inner dimension.
+//! [`gemm()`] computes `C <- alpha A B + beta C` on array views, [`symmetric`] the upper triangle of `C <- A A^T` for half
+//! the work. A transpose is the view's own (`a.t()`), since a view carries its strides; nothing is copied. How many
+//! threads work on one product is an argument, never ambient.
 //!
-//! This is the only module of the workspace with `unsafe` code: the call into the product kernel, which takes
-//! raw pointers.
+//! The kernel is faer's, always called for one thread; products are cut over rows of `C` for several. Every number is
+//! summed in the same order however `C` is cut, so the same bits come out for any number of threads. Nothing is allocated
+//! but the kernel's packing memory, once a thread.
+//!
+//! This is the only module of the workspace with `unsafe` code: handing views to the kernel, which takes raw pointers.
 
 use std::num::NonZeroUsize;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2};
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, MatMut, MatRef, Par};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
 use crate::Real;
 
@@ -33,17 +37,10 @@ impl Parallelism {
         }
     }
 
-    pub(crate) fn faer(self) -> faer::Par {
+    fn count(self) -> usize {
         match self {
-            Self::Sequential => faer::Par::Seq,
-            Self::Threads(n) => faer::Par::rayon(n.get()),
-        }
-    }
-
-    fn kernel(self) -> gemm::Parallelism {
-        match self {
-            Self::Sequential => gemm::Parallelism::None,
-            Self::Threads(n) => gemm::Parallelism::Rayon(n.get()),
+            Self::Sequential => 1,
+            Self::Threads(n) => n.get(),
         }
     }
 }
@@ -69,7 +66,7 @@ pub fn gemm<T: Real>(
     a: ArrayView2<'_, T>,
     b: ArrayView2<'_, T>,
     beta: T,
-    mut c: ArrayViewMut2<'_, T>,
+    c: ArrayViewMut2<'_, T>,
     parallelism: Parallelism,
 ) {
     let ((m, k), (k_b, n)) = (a.dim(), b.dim());
@@ -80,40 +77,110 @@ pub fn gemm<T: Real>(
         b.dim(),
         c.dim()
     );
-    if m == 0 || n == 0 {
+    cut(alpha, a, b, beta, c, parallelism.count());
+}
+
+/// Products of fewer multiplications are not cut: small ones take other kernels, which sum in another order.
+const LEAST_PIECE: usize = 1 << 20;
+/// Rows of a piece, at least: a product of one row is a product of a vector.
+const LEAST_ROWS: usize = 32;
+
+fn cut<T: Real>(
+    alpha: T,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    beta: T,
+    c: ArrayViewMut2<'_, T>,
+    threads: usize,
+) {
+    let (m, n) = c.dim();
+    let half = m / 2;
+    if threads < 2 || half < LEAST_ROWS || n < 2 || half * n * a.ncols() < LEAST_PIECE {
+        return piece(alpha, a, b, beta, c);
+    }
+    let (a_top, a_bottom) = a.split_at(Axis(0), half);
+    let (c_top, c_bottom) = c.split_at(Axis(0), half);
+    rayon::join(
+        || cut(alpha, a_top, b, beta, c_top, threads / 2),
+        || cut(alpha, a_bottom, b, beta, c_bottom, threads - threads / 2),
+    );
+}
+
+fn piece<T: Real>(
+    alpha: T,
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    beta: T,
+    mut c: ArrayViewMut2<'_, T>,
+) {
+    let accum = if beta == T::zero() { Accum::Replace } else { Accum::Add };
+    if accum == Accum::Add && beta != T::one() {
+        c *= beta;
+    }
+    faer::linalg::matmul::matmul(destination(&mut c), accum, operand(&a), operand(&b), alpha, Par::Seq);
+}
+
+/// Upper triangle, diagonal included, of `C <- A A^T` with A (m, k) and C (m, m); the lower triangle of C is left with
+/// numbers of no meaning.
+///
+/// # Panics
+/// When the shapes do not fit.
+///
+/// ```
+/// use ndarray::{array, Array2};
+/// use palimpsest_numerics::gemm::{symmetric, Parallelism};
+/// let mut c = Array2::<f64>::zeros((2, 2));
+/// symmetric(array![[1.0, 2.0], [0.0, 3.0]].view(), c.view_mut(), Parallelism::Sequential);
+/// assert_eq!((c[[0, 0]], c[[0, 1]], c[[1, 1]]), (5.0, 6.0, 9.0));
+/// ```
+#[track_caller]
+pub fn symmetric<T: Real>(a: ArrayView2<'_, T>, c: ArrayViewMut2<'_, T>, parallelism: Parallelism) {
+    let m = a.nrows();
+    assert_eq!(c.dim(), (m, m), "symmetric: A is {:?}, C is {:?}; needed (m, k), (m, m)", a.dim(), c.dim());
+    upper(a, c, parallelism.count());
+}
+
+fn upper<T: Real>(a: ArrayView2<'_, T>, mut c: ArrayViewMut2<'_, T>, threads: usize) {
+    let m = a.nrows();
+    if m <= TRIANGLE {
+        // The same cuts for any number of threads, so that every number is summed by the same kernel.
+        let (upper, full) = (BlockStructure::TriangularUpper, BlockStructure::Rectangular);
+        let (a, c) = (operand(&a), destination(&mut c));
+        triangular::matmul(c, upper, Accum::Replace, a, full, a.transpose(), full, T::one(), Par::Seq);
         return;
     }
-    let (a_strides, b_strides) = (a.strides(), b.strides());
-    let c_strides: [isize; 2] = [c.strides()[0], c.strides()[1]];
-    // SAFETY: the three views are valid for reads (a, b) and writes (c) at every index below their
-    // dimensions with exactly these strides (in elements, negative ones included, counted from the first
-    // logical element, which is what `as_ptr` points at); the dimensions chain, as asserted above; `c` is
-    // borrowed mutably, so it overlaps neither `a` nor `b`; T is f32 or f64 (the trait is sealed), two types
-    // for which the kernel is implemented.
-    #[expect(unsafe_code, reason = "the product kernel takes raw pointers")]
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            c_strides[1],
-            c_strides[0],
-            beta != T::zero(),
-            a.as_ptr(),
-            a_strides[1],
-            a_strides[0],
-            b.as_ptr(),
-            b_strides[1],
-            b_strides[0],
-            beta,
-            alpha,
-            false,
-            false,
-            false,
-            parallelism.kernel(),
-        );
+    let half = (m / 2).next_multiple_of(LEAST_ROWS);
+    let (a_top, a_bottom) = a.split_at(Axis(0), half);
+    let (c_top, c_bottom) = c.split_at(Axis(0), half);
+    let (c_left, mut c_right) = c_top.split_at(Axis(1), half);
+    let (_, c_bottom) = c_bottom.split_at(Axis(1), half);
+    cut(T::one(), a_top, a_bottom.t(), T::zero(), c_right.view_mut(), threads);
+    let (first, second) = (|| upper(a_top, c_left, threads / 2), || upper(a_bottom, c_bottom, threads / 2));
+    if threads > 1 {
+        rayon::join(first, second);
+    } else {
+        (first(), second()).0
     }
+}
+
+/// Order up to which a triangle is one call of the kernel.
+const TRIANGLE: usize = 256;
+
+#[expect(unsafe_code, reason = "the kernel's views are made from raw pointers")]
+fn operand<'a, T: Real>(view: &'a ArrayView2<'_, T>) -> MatRef<'a, T> {
+    let ((rows, cols), strides) = (view.dim(), view.strides());
+    // SAFETY: the view is valid for reads at every index below its dimensions with exactly these strides (in elements,
+    // negative ones included, counted from the first logical element, which is what `as_ptr` points at), for at least
+    // the lifetime of the borrow.
+    unsafe { MatRef::from_raw_parts(view.as_ptr(), rows, cols, strides[0], strides[1]) }
+}
+
+#[expect(unsafe_code, reason = "the kernel's views are made from raw pointers")]
+fn destination<'a, T: Real>(view: &'a mut ArrayViewMut2<'_, T>) -> MatMut<'a, T> {
+    let (rows, cols) = view.dim();
+    let (row_stride, col_stride) = (view.strides()[0], view.strides()[1]);
+    // SAFETY: as for `operand`, for reads and writes; the view is borrowed mutably, so nothing else reaches its elements.
+    unsafe { MatMut::from_raw_parts_mut(view.as_mut_ptr(), rows, cols, row_stride, col_stride) }
 }
 
 /// `A B` as a new array: A (m, k), B (k, n), result (m, n).
@@ -186,11 +253,33 @@ mod tests {
 
     #[test]
     fn any_thread_count_gives_the_same_bits() {
-        for (m, k, n) in [(500, 300, 257), (64, 1000, 64), (1000, 100, 1), (33, 7, 900)] {
+        let shapes =
+            [(500, 300, 257), (64, 1000, 64), (1000, 100, 1), (33, 7, 900), (1000, 1, 300), (131, 2100, 99)];
+        for (m, k, n) in shapes {
             let (a, b) = (draw(m, k, "a").mapv(|v| v as f32), draw(n, k, "b").mapv(|v| v as f32));
             let one = matmul(a.view(), b.t(), Parallelism::Sequential);
             for threads in [2, 3, 4] {
                 assert_eq!(one, matmul(a.view(), b.t(), Parallelism::of_threads(threads)), "{m} {k} {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_symmetric_product_is_the_upper_triangle_of_the_product() {
+        for (m, k) in [(0, 3), (1, 1), (5, 7), (300, 40), (701, 90)] {
+            let a = draw(m, k, "a");
+            let expected = naive(a.view(), a.t());
+            let mut one = Array2::from_elem((m, m), f64::NAN);
+            symmetric(a.view(), one.view_mut(), Parallelism::Sequential);
+            for threads in [2, 3, 4] {
+                let mut many = Array2::from_elem((m, m), f64::NAN);
+                symmetric(a.view(), many.view_mut(), Parallelism::of_threads(threads));
+                for i in 0..m {
+                    for j in i..m {
+                        assert!((one[[i, j]] - expected[[i, j]]).abs() < 1e-11, "{m} {k} at {i} {j}");
+                        assert_eq!(one[[i, j]].to_bits(), many[[i, j]].to_bits(), "{m} {k} {threads}");
+                    }
+                }
             }
         }
     }
