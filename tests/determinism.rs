@@ -74,6 +74,7 @@ fn training() {
     for schedule in [
         Schedule::GradientDescent { step_size: 0.1 },
         Schedule::LossNormalised { step_size: 0.05 },
+        Schedule::PacedFlow { step_size: 0.05 },
         Schedule::WeightDecay { weight_decay: 2e-3, step_size: 0.1 },
     ] {
         for space in [TrainingSpace::Full, TrainingSpace::ExactSubspace] {

@@ -35,12 +35,14 @@ pub fn log_slope(margin: f64) -> f64 {
 #[track_caller]
 pub fn log_mean_loss(margins: &[f64]) -> f64 {
     assert!(!margins.is_empty(), "log_mean_loss: no margins");
-    let logs: Vec<f64> = margins.iter().map(|&m| log_logistic(m)).collect();
-    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // The largest logarithm belongs to the smallest margin; a NaN stays one in the sum below.
+    let largest = log_logistic(margins.iter().copied().fold(f64::INFINITY, f64::min));
     if !largest.is_finite() {
         return largest;
     }
-    largest + (logs.iter().map(|l| (l - largest).exp()).sum::<f64>() / margins.len() as f64).ln()
+    largest
+        + (margins.iter().map(|&m| (log_logistic(m) - largest).exp()).sum::<f64>() / margins.len() as f64)
+            .ln()
 }
 
 /// Derivative of `log(mean loss)` with respect to each margin (all <= 0), written into `out`.

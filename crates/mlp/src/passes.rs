@@ -14,7 +14,7 @@
 //!
 //! Nothing here allocates, apart from [`Passes::new`].
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::{Real, reduce};
@@ -141,7 +141,8 @@ pub fn forward<T: Real>(
         gemm(T::one(), h, layer.weight.t(), T::zero(), z.view_mut(), parallelism);
         let bias = layer.bias.as_ref().map(|b| b.as_slice().expect("a bias is contiguous"));
         if l < last {
-            for_each_row2(z, &mut passes.slopes[l], |z, slope| activation.apply(z, bias, slope));
+            let (width, slopes) = (z.ncols(), rows_mut(&mut passes.slopes[l]));
+            activate(activation, bias, width, rows_mut(z), slopes, parallelism);
         } else if let Some(bias) = &layer.bias {
             *z += bias;
         }
@@ -165,8 +166,8 @@ pub fn backward<T: Real>(
         let above = above.first().unwrap_or(&passes.output_delta);
         let weight = network.layers()[l + 1].weight.view();
         gemm(T::one(), above.view(), weight, T::zero(), passes.upstream[l].view_mut(), parallelism);
-        let (d, u, s) = (rows_mut(&mut delta[l]), rows(&passes.upstream[l]), rows(&passes.slopes[l]));
-        vectorised(|| {
+        let inputs = [rows(&passes.upstream[l]), rows(&passes.slopes[l])];
+        for_pieces(rows_mut(&mut delta[l]), inputs, parallelism, |d, [u, s]| {
             for ((d, &u), &s) in d.iter_mut().zip(u).zip(s) {
                 *d = u * s;
             }
@@ -233,9 +234,8 @@ pub fn tangent<T: Real>(
             gemm(T::one(), passes.tangent_h[l - 1].view(), weight, written, out.view_mut(), parallelism);
         }
         if l < last {
-            let (dh, dz, s) =
-                (rows_mut(&mut passes.tangent_h[l]), rows(&passes.tangent_z[l]), rows(&passes.slopes[l]));
-            vectorised(|| {
+            let inputs = [rows(&passes.tangent_z[l]), rows(&passes.slopes[l])];
+            for_pieces(rows_mut(&mut passes.tangent_h[l]), inputs, parallelism, |dh, [dz, s]| {
                 for ((dh, &dz), &s) in dh.iter_mut().zip(dz).zip(s) {
                     *dh = dz * s;
                 }
@@ -281,9 +281,8 @@ pub fn tangent_input_gradient<T: Real>(
             None => {}
         }
         // Adjoint of z_l: through the value (slope) and through the slope itself (curvature).
-        let (a, s) = (rows_mut(adjoint), rows(&passes.slopes[l]));
-        let (u, dz) = (rows(&passes.upstream[l]), rows(&passes.tangent_z[l]));
-        vectorised(|| {
+        let inputs = [&passes.slopes[l], &passes.upstream[l], &passes.tangent_z[l]].map(rows);
+        for_pieces(rows_mut(adjoint), inputs, parallelism, |a, [s, u, dz]| {
             for (((a, &s), &u), &dz) in a.iter_mut().zip(s).zip(u).zip(dz) {
                 *a = *a * s + u * dz * sharpness * s * (T::one() - s);
             }
@@ -303,15 +302,23 @@ pub fn outputs<T: Real>(network: &Mlp<T>, x: ArrayView2<'_, T>, parallelism: Par
     passes.output
 }
 
-/// Squared Euclidean norm of each layer's parameters: weights, then biases, in layer order of `net`.
+/// Squared Euclidean norm of each layer's parameters: weights, then biases (0 where there are none), in layer order.
 pub fn squared_norms<T: Real>(net: &Mlp<T>) -> (Vec<f64>, Vec<f64>) {
-    let weights = net.layers().iter().map(|l| reduce::squared_norm(l.weight.view())).collect();
-    let biases = net
-        .layers()
-        .iter()
-        .map(|l| l.bias.as_ref().map_or(0.0, |b| reduce::squared_norm(b.view())))
-        .collect();
+    let (mut weights, mut biases) = (vec![0.0; net.depth()], vec![0.0; net.depth()]);
+    squared_norms_into(net, &mut weights, &mut biases);
     (weights, biases)
+}
+
+/// [`squared_norms`] in memory that is handed in, one number a layer.
+///
+/// # Panics
+/// When there is less memory than layers.
+#[track_caller]
+pub fn squared_norms_into<T: Real>(net: &Mlp<T>, weights: &mut [f64], biases: &mut [f64]) {
+    for (l, layer) in net.layers().iter().enumerate() {
+        weights[l] = reduce::squared_norm(layer.weight.view());
+        biases[l] = layer.bias.as_ref().map_or(0.0, |b| reduce::squared_norm(b.view()));
+    }
 }
 
 fn rows<T>(array: &Array2<T>) -> &[T] {
@@ -322,14 +329,52 @@ fn rows_mut<T>(array: &mut Array2<T>) -> &mut [T] {
     array.as_slice_mut().expect("workspace arrays are contiguous")
 }
 
-fn for_each_row2<T: Real>(a: &mut Array2<T>, b: &mut Array2<T>, mut f: impl FnMut(&mut [T], &mut [T])) {
-    for (mut a, mut b) in a.axis_iter_mut(Axis(0)).zip(b.axis_iter_mut(Axis(0))) {
-        f(a.as_slice_mut().expect("a row is contiguous"), b.as_slice_mut().expect("a row is contiguous"));
+/// Elements below which a pass stays on one thread.
+const PIECE: usize = 1 << 16;
+
+/// Calls `pass` on pieces of `out` and the same pieces of `inputs`. Elementwise: how it is cut changes no bit.
+fn for_pieces<T: Real, const N: usize>(
+    out: &mut [T],
+    inputs: [&[T]; N],
+    parallelism: Parallelism,
+    pass: impl Fn(&mut [T], [&[T]; N]) + Copy + Sync,
+) {
+    if parallelism == Parallelism::Sequential || out.len() < 2 * PIECE {
+        return vectorised(|| pass(out, inputs));
     }
+    let half = out.len() / 2;
+    let (left, right) = out.split_at_mut(half);
+    rayon::join(
+        || for_pieces(left, inputs.map(|i| &i[..half]), parallelism, pass),
+        || for_pieces(right, inputs.map(|i| &i[half..]), parallelism, pass),
+    );
+}
+
+/// Bias, value and slope for rows of `width` pre-activations.
+fn activate<T: Real>(
+    activation: Activation,
+    bias: Option<&[T]>,
+    width: usize,
+    z: &mut [T],
+    slope: &mut [T],
+    parallelism: Parallelism,
+) {
+    let rows = z.len() / width;
+    if parallelism == Parallelism::Sequential || rows < 2 || z.len() < 2 * PIECE {
+        let rows = z.chunks_exact_mut(width).zip(slope.chunks_exact_mut(width));
+        return rows.for_each(|(z, slope)| activation.apply(z, bias, slope));
+    }
+    let (z_left, z_right) = z.split_at_mut(rows / 2 * width);
+    let (slope_left, slope_right) = slope.split_at_mut(rows / 2 * width);
+    rayon::join(
+        || activate(activation, bias, width, z_left, slope_left, parallelism),
+        || activate(activation, bias, width, z_right, slope_right, parallelism),
+    );
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Axis;
     use palimpsest_autograd::{Tape, Var};
     use palimpsest_numerics::seed::Seed;
     use proptest::prelude::*;
