@@ -87,7 +87,8 @@ fn stationarity_and_both_gradients() {
             other => panic!("unknown kind {other}"),
         };
         let mut residual = StationarityResidual::new(&net, lambda.len(), Scope::AllLayers);
-        let squared = residual.evaluate(&net, activation, &weighting, x.view(), lambda.view(), SEQUENTIAL);
+        let squared =
+            residual.evaluate(&net, activation, &weighting, x.view(), lambda.view(), SEQUENTIAL).clone();
 
         assert_close(&what("outputs"), residual.outputs(), &matrix(&case["outputs"]), 1e-10);
         let recorded = vector(&case["stationarity_terms"]);

@@ -10,11 +10,11 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, Zip, s};
+use ndarray::{Array1, Array2, ArrayView1, Zip, s};
 use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::{self, Passes};
 use palimpsest_numerics::factor::Cholesky;
-use palimpsest_numerics::gemm::{Parallelism, gemm};
+use palimpsest_numerics::gemm::{Parallelism, gemm, symmetric};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -93,23 +93,21 @@ pub fn alternate(
     let mut state = State::new(problem, weighting, seed, parallelism);
     let mut curve = Vec::new();
     let mut termination = TerminationReason::MaxSteps;
+    let mut residual = f64::NAN;
     for index in 0..params.steps {
         let progress = index as f64 / params.steps as f64;
         let geometric = |(first, last): (f64, f64)| first * (last / first).powf(progress);
-        let residual =
-            match state.step(problem, weighting, params, geometric(params.alpha), geometric(params.proximal))
-            {
-                Some(residual) => residual,
-                None => {
-                    termination = TerminationReason::NonFinite { step: index };
-                    break;
-                }
-            };
+        state.gates(problem, weighting, geometric(params.alpha));
         if index % curve_stride(params.steps) == 0 || index + 1 == params.steps {
+            residual = state.relative_residual();
             curve.push((index, residual));
         }
         if observe(&Step { index, steps: params.steps, relative_residual: residual }).is_break() {
             termination = TerminationReason::TimeLimit;
+            break;
+        }
+        if !residual.is_finite() || state.solve(params, geometric(params.proximal)).is_none() {
+            termination = TerminationReason::NonFinite { step: index };
             break;
         }
     }
@@ -120,6 +118,10 @@ pub fn alternate(
 /// Steps between two points of a convergence curve: about a hundred points a run.
 pub(crate) fn curve_stride(steps: usize) -> usize {
     (steps / 100).max(1)
+}
+
+fn tail(row: ArrayView1<'_, f32>, from: usize) -> &[f32] {
+    &row.to_slice().expect("a row is contiguous")[from..]
 }
 
 struct State {
@@ -133,8 +135,7 @@ struct State {
     /// P before and after the step, (m, columns of target).
     p: Array2<f32>,
     before: Array2<f32>,
-    /// K P for the residual.
-    fitted: Array2<f32>,
+    /// U U^T, upper triangle.
     gram: Array2<f32>,
     cholesky: Cholesky<f32>,
     norm: f32,
@@ -162,7 +163,6 @@ impl State {
             directions: Array2::zeros((m, problem.network.outputs())),
             p: Array2::zeros((m, columns)),
             before: Array2::zeros((m, columns)),
-            fitted: Array2::zeros((m, columns)),
             gram: Array2::zeros((m, m)),
             cholesky: Cholesky::with_order(m, parallelism),
             norm,
@@ -170,23 +170,15 @@ impl State {
         }
     }
 
-    /// One step; returns the relative residual of the first-layer equation *before* it, or `None` for a NaN.
-    fn step(
-        &mut self,
-        problem: &AttackProblem,
-        weighting: &OutputWeighting,
-        params: &AlternatingParams,
-        alpha: f64,
-        proximal: f64,
-    ) -> Option<f64> {
-        let (m, r, parallelism) = (self.x.nrows(), self.x.ncols(), self.parallelism);
+    /// The equation at the present candidates: U U^T, P before the step, and U T.
+    fn gates(&mut self, problem: &AttackProblem, weighting: &OutputWeighting, alpha: f64) {
+        let (r, parallelism) = (self.x.ncols(), self.parallelism);
         let activation = Activation::SigmoidGate { alpha };
         passes::forward(&problem.network, self.x.view(), activation, &mut self.passes, parallelism);
         weighting.directions(self.passes.output(), &mut self.directions);
         passes::backward(&problem.network, self.directions.view(), &mut self.passes, parallelism);
         let u = self.passes.delta()[0].view();
-        gemm(1.0, u, u.t(), 0.0, self.gram.view_mut(), parallelism);
-        // P before the step, and the right-hand side U T + t P.
+        symmetric(u, self.gram.view_mut(), parallelism);
         for ((mut row, x), &c) in self.before.rows_mut().into_iter().zip(self.x.rows()).zip(&self.c) {
             Zip::from(row.slice_mut(s![..r])).and(&x).for_each(|p, &x| *p = c * x);
             if row.len() > r {
@@ -194,16 +186,28 @@ impl State {
             }
         }
         gemm(1.0, u, self.target.view(), 0.0, self.p.view_mut(), parallelism);
-        gemm(1.0, self.gram.view(), self.before.view(), 0.0, self.fitted.view_mut(), parallelism);
-        let inner = |a: &Array2<f32>, b: &Array2<f32>| {
-            reduce::inner(a.as_slice().expect("contiguous"), b.as_slice().expect("contiguous"))
-        };
-        let squared =
-            self.target_squared - 2.0 * inner(&self.p, &self.before) + inner(&self.fitted, &self.before);
-        if !squared.is_finite() {
-            return None;
-        }
-        let residual = (squared.max(0.0) / self.target_squared).sqrt();
+    }
+
+    /// Relative residual of the first-layer equation, between [`Self::gates`] and [`Self::solve`]: from
+    /// `||T||^2 - 2 <U T, P> + <U U^T, P P^T>`.
+    fn relative_residual(&mut self) -> f64 {
+        let mut outer = self.cholesky.matrix_mut();
+        symmetric(self.before.view(), outer.view_mut(), self.parallelism);
+        let both = (self.gram.rows().into_iter().zip(outer.rows())).enumerate().map(|(i, (k, o))| {
+            f64::from(k[i]) * f64::from(o[i]) + 2.0 * reduce::inner(tail(k, i + 1), tail(o, i + 1))
+        });
+        let fitted: f64 = both.sum();
+        let explained: f64 = (self.p.rows().into_iter().zip(self.before.rows()))
+            .map(|(a, b)| reduce::inner(tail(a, 0), tail(b, 0)))
+            .sum();
+        // `max` would hide a NaN.
+        let squared = self.target_squared - 2.0 * explained + fitted;
+        if squared.is_finite() { (squared.max(0.0) / self.target_squared).sqrt() } else { f64::NAN }
+    }
+
+    /// Solves for P and reads candidates off it; `None` for a NaN.
+    fn solve(&mut self, params: &AlternatingParams, proximal: f64) -> Option<()> {
+        let (m, r) = self.x.dim();
         let ridge = proximal as f32 * self.gram.diag().mean().expect("at least one candidate");
         let mut matrix = self.cholesky.matrix_mut();
         matrix.assign(&self.gram);
@@ -212,7 +216,7 @@ impl State {
         self.cholesky.factor().ok()?;
         self.cholesky.solve_in_place(self.p.view_mut());
         self.read_off(params, r, m);
-        Some(residual)
+        Some(())
     }
 
     fn read_off(&mut self, params: &AlternatingParams, r: usize, m: usize) {

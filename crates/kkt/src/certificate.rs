@@ -2,14 +2,15 @@
 //!
 //! Minimises `||theta - sum_i lambda_i y_i grad_theta Phi(x_i)||` over `lambda >= 0`. Gradients are never formed: a
 //! layer's gradient is the outer product of a delta and an input, so the Gram matrix is the elementwise product of the
-//! two Gram matrices. Everything is in `f64`. It needs the truth and is therefore the judge's, or a trainer's.
+//! two Gram matrices, made in blocks of rows. Everything is in `f64`. It needs the truth and is therefore the judge's, or a trainer's.
 
-use ndarray::{Array1, Array2, ArrayView2};
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
 use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::{Activation, Mlp};
-use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::nnls::{NnlsError, nnls};
-use palimpsest_numerics::reduce;
 use serde::{Deserialize, Serialize};
 
 /// How close a network is to a KKT point of its training data.
@@ -55,45 +56,88 @@ pub fn certify(
     passes::forward(network, x, activation, &mut passes, parallelism);
     let signs = Array2::from_shape_fn((n, 1), |(i, _)| f64::from(labels[i]));
     passes::backward(network, signs.view(), &mut passes, parallelism);
-    let depth = network.depth();
-    let mut terms = Vec::with_capacity(depth);
-    for (l, layer) in network.layers().iter().enumerate() {
+    let mut gram = Array2::<f64>::zeros((n, n));
+    let mut target = Array1::<f64>::zeros(n);
+    for (l, layer) in network.layers().iter().enumerate().filter(|(l, _)| scope.holds(*l)) {
         let h = if l == 0 { x } else { passes.hidden()[l - 1].view() };
         let delta = passes.delta().get(l).map_or(signs.view(), |d| d.view());
-        let mut gram = matmul(h, h.t(), parallelism);
+        let shift = if layer.bias.is_some() { 1.0 } else { 0.0 };
+        add_gram(h, delta, shift, &mut gram, parallelism);
         // <W, delta h^T> + <b, delta> = <delta, W h + b>.
-        let mut z = matmul(h, layer.weight.t(), parallelism);
-        let mut squared_norm = reduce::squared_norm(layer.weight.view());
-        if let Some(bias) = &layer.bias {
-            gram += 1.0;
-            z += bias;
-            squared_norm += reduce::squared_norm(bias.view());
+        for rows in blocks(n) {
+            let (h, delta) = (h.slice(s![rows.clone(), ..]), delta.slice(s![rows.clone(), ..]));
+            let mut z = matmul(h, layer.weight.t(), parallelism);
+            if let Some(bias) = &layer.bias {
+                z += bias;
+            }
+            for ((target, z), delta) in target.slice_mut(s![rows]).iter_mut().zip(z.rows()).zip(delta.rows())
+            {
+                *target += (&z * &delta).sum();
+            }
         }
-        gram *= &matmul(delta, delta.t(), parallelism);
-        let target = Array1::from_shape_fn(n, |i| (&delta.row(i) * &z.row(i)).sum());
-        terms.push((gram, target, squared_norm));
     }
-    let fitted = match scope {
-        Scope::FirstLayer => &terms[..1],
-        Scope::AllLayers => &terms[..],
-    };
-    let gram = fitted.iter().fold(Array2::zeros((n, n)), |sum, (gram, ..)| sum + gram);
-    let target = fitted.iter().fold(Array1::zeros(n), |sum, (_, target, _)| sum + target);
+    mirror(&mut gram);
     let lambda = nnls(gram.view(), target.view())?.x;
-    let squared = |(gram, target, norm): &(Array2<f64>, Array1<f64>, f64)| {
-        let fit = (&lambda * &(matvec(gram.view(), lambda.view()) - target * 2.0)).sum();
-        (norm + fit).max(0.0)
+    drop(gram);
+    let weighted = &signs * &lambda.view().insert_axis(Axis(1));
+    passes::backward(network, weighted.view(), &mut passes, parallelism);
+    let mut residual = network.clone();
+    passes::parameter_gradient(x, &passes, -1.0, 1.0, Scope::AllLayers, &mut residual, parallelism);
+    let (left, size) = (squared_layers(&residual), squared_layers(network));
+    let relative = |left: f64, size: f64| (left / size.max(f64::MIN_POSITIVE)).sqrt();
+    let fitted = |squares: &[f64]| match scope {
+        Scope::FirstLayer => squares[0],
+        Scope::AllLayers => squares.iter().sum(),
     };
-    let layers: Vec<f64> = terms.iter().map(|t| (squared(t) / t.2.max(f64::MIN_POSITIVE)).sqrt()).collect();
-    let (left, size) = fitted.iter().fold((0.0, 0.0), |(left, size), t| (left + squared(t), size + t.2));
     Ok(StationarityCertificate {
         scope,
         gate_alpha: (activation.sharpness() > 0.0).then(|| activation.sharpness()),
-        relative_residual: (left / size.max(f64::MIN_POSITIVE)).sqrt(),
-        layers,
+        relative_residual: relative(fitted(&left), fitted(&size)),
+        layers: left.iter().zip(&size).map(|(&left, &size)| relative(left, size)).collect(),
         support: lambda.iter().filter(|&&l| l > 0.0).count(),
         multipliers: lambda.to_vec(),
     })
+}
+
+/// Rows of the Gram matrix that are made at once: memory stays near that of the matrix itself.
+const BLOCK: usize = 512;
+
+fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n).step_by(BLOCK).map(move |start| start..n.min(start + BLOCK))
+}
+
+/// Adds a layer's inner products of gradients, `(h_i . h_j + shift) (delta_i . delta_j)`, to the upper
+/// triangle of `gram` (n, n), in blocks of rows.
+fn add_gram(
+    h: ArrayView2<'_, f64>,
+    delta: ArrayView2<'_, f64>,
+    shift: f64,
+    gram: &mut Array2<f64>,
+    parallelism: Parallelism,
+) {
+    for rows in blocks(h.nrows()) {
+        let product = |a: ArrayView2<'_, f64>| {
+            matmul(a.slice(s![rows.clone(), ..]), a.slice(s![rows.start.., ..]).t(), parallelism)
+        };
+        Zip::from(gram.slice_mut(s![rows.clone(), rows.start..]))
+            .and(&product(h))
+            .and(&product(delta))
+            .for_each(|gram, &h, &delta| *gram += (h + shift) * delta);
+    }
+}
+
+fn mirror(upper: &mut Array2<f64>) {
+    for i in 0..upper.nrows() {
+        for j in 0..i {
+            upper[[i, j]] = upper[[j, i]];
+        }
+    }
+}
+
+/// Squared norm of each layer, weights and bias together.
+fn squared_layers(network: &Mlp<f64>) -> Vec<f64> {
+    let (weights, biases) = passes::squared_norms(network);
+    weights.iter().zip(&biases).map(|(weight, bias)| weight + bias).collect()
 }
 
 #[cfg(test)]

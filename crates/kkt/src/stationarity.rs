@@ -110,6 +110,7 @@ pub struct StationarityResidual<T> {
     output_weights: Array2<T>,
     /// `theta - sum_i grad_theta <g_i, Phi(x_i)>`, later scaled by the term weights.
     residual: Mlp<T>,
+    squared: SquaredResidual,
 }
 
 impl<T: Real> StationarityResidual<T> {
@@ -121,6 +122,10 @@ impl<T: Real> StationarityResidual<T> {
             directions: Array2::zeros((candidates, network.outputs())),
             output_weights: Array2::zeros((candidates, network.outputs())),
             residual: network.zeros_like(),
+            squared: SquaredResidual {
+                weights: vec![0.0; network.depth()],
+                biases: vec![0.0; network.depth()],
+            },
         }
     }
 
@@ -138,7 +143,7 @@ impl<T: Real> StationarityResidual<T> {
         x: ArrayView2<'_, T>,
         lambda: ArrayView1<'_, T>,
         parallelism: Parallelism,
-    ) -> SquaredResidual {
+    ) -> &SquaredResidual {
         assert_eq!(
             lambda.len(),
             x.nrows(),
@@ -172,8 +177,9 @@ impl<T: Real> StationarityResidual<T> {
             parallelism,
         );
         // Layers outside the scope were never written: they are zero.
-        let (weights, biases) = passes::squared_norms(&self.residual);
-        SquaredResidual { weights, biases }
+        let SquaredResidual { weights, biases } = &mut self.squared;
+        passes::squared_norms_into(&self.residual, weights, biases);
+        &self.squared
     }
 
     /// Squared norms of the first layer's deltas at the last [`Self::evaluate`], summed over the candidates.
@@ -419,7 +425,8 @@ mod tests {
                 theta.iter().zip(tape.grad(pulled, &theta)).map(|(&t, g)| t - g).collect();
 
             let mut found = StationarityResidual::new(net, x.nrows(), *scope);
-            let squared = found.evaluate(net, activation, weighting, x.view(), lambda.view(), SEQUENTIAL);
+            let squared =
+                found.evaluate(net, activation, weighting, x.view(), lambda.view(), SEQUENTIAL).clone();
             prop_assert!(close(&found.outputs().to_owned(), &outputs));
             let mut total = tape.scalar(0.0);
             for ((is_bias, l, found), residual) in parts(found.residual()).into_iter().zip(&residuals) {
