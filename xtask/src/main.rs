@@ -3,6 +3,7 @@
 //! Clock, environment, threads and printing live here and nowhere else. Exit codes: 0 done (or stopped early by Ctrl-C
 //! with what was finished), 1 failed, 2 misused, 130 ended by a second Ctrl-C.
 
+mod bench;
 mod ci;
 mod data;
 mod demo;
@@ -10,6 +11,7 @@ mod evaluate;
 mod found;
 mod interrupt;
 mod lock;
+mod memory;
 mod output;
 mod progress;
 mod reconstruct;
@@ -18,9 +20,21 @@ mod reproduce;
 mod snapshot;
 mod train;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts allocations, for the benchmark.
+#[global_allocator]
+static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocations of this process so far.
+fn allocations() -> usize {
+    let stats = COUNTED.stats();
+    stats.allocations + stats.reallocations
+}
 
 /// Recover training data from the weights of a trained network, and say honestly how sure it is.
 #[derive(Debug, Parser)]
@@ -51,6 +65,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Make the benchmark's victims, attack them, and print one table.
     Reproduce(reproduce::ReproduceArgs),
+    /// Measure speed against the limit of this machine, and beside PyTorch.
+    Bench(bench::BenchArgs),
     /// Run what continuous integration runs: format, lints, tests.
     #[command(after_help = "Examples:\n  cargo xtask ci")]
     Ci,
@@ -67,6 +83,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ci => ci::run(),
     };
     match outcome {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataArgs, VictimData};
 use crate::lock::lock_folder;
 use crate::snapshot::{ResumeArgs, Snapshots};
-use crate::{Misuse, interrupt, output, progress};
+use crate::{Misuse, interrupt, memory, output, progress};
 
 /// Train a victim: a binary classifier whose weights will be attacked.
 #[derive(Clone, Debug, Args)]
@@ -114,6 +114,11 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
     let (schedule, until_log_loss, epochs) = regime(args)?;
     let d = data.centered.ncols();
     let dims = widths(d, &args.hidden)?;
+    memory::require(
+        "training",
+        training_bytes(data.centered.dim(), &dims),
+        "choose a smaller n or smaller widths",
+    )?;
     let params = TrainParams {
         max_epochs: epochs,
         until_log_loss,
@@ -213,6 +218,19 @@ fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
     Ok(dims)
 }
 
+/// Memory of training on inputs (n, d) and of its certificates, from above.
+fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u64> {
+    let hidden: usize =
+        dims[1..dims.len() - 1].iter().try_fold(0_usize, |sum, &width| sum.checked_add(width))?;
+    let weights = dims.windows(2).map(|pair| memory::numbers(6, pair, size_of::<f64>()));
+    let passes = memory::numbers(8, &[n, hidden], size_of::<f64>());
+    // Inputs in both precisions, and what their decomposition takes.
+    let inputs = memory::numbers(5, &[n, d], size_of::<f64>());
+    // The Gram matrix of the certificate and its factor.
+    let gram = memory::numbers(2, &[n, n], size_of::<f64>());
+    memory::total(weights.chain([passes, inputs, gram]))
+}
+
 fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
     let regime = &args.regime;
     let epochs = |default| args.epochs.unwrap_or(default);
@@ -231,7 +249,7 @@ fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
         if !target.is_finite() {
             bail!(Misuse(format!("--until-log-loss must be a finite number, got {target}")));
         }
-        (Schedule::LossNormalised { step_size: 0.01 }, Some(target), epochs(1_000_000))
+        (Schedule::PacedFlow { step_size: 0.01 }, Some(target), epochs(1_000_000))
     })
 }
 
