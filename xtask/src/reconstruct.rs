@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lock::lock_folder;
 use crate::snapshot::{ResumeArgs, Snapshots};
-use crate::{Misuse, interrupt, output, progress};
+use crate::{Misuse, interrupt, memory, output, progress};
 
 /// Attack the weights of a network; sees the weights and declared prior knowledge only.
 #[derive(Clone, Debug, Args)]
@@ -247,6 +247,11 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             network.inputs()
         )));
     }
+    memory::require(
+        "the attack",
+        attack_bytes(&network.dims(), &params, threads),
+        "take fewer --candidates or --threads, or a smaller --rank",
+    )?;
     let options = Options {
         made_by: concat!("palimpsest ", env!("CARGO_PKG_VERSION")),
         network: digest(&network),
@@ -359,6 +364,34 @@ fn digest(network: &Mlp<f32>) -> String {
         }
     }
     hasher.finalize().to_string()
+}
+
+/// Memory of an attack on a network of these widths, from above: the rank is not known before it starts.
+fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option<u64> {
+    let (d, width) = (dims[0], dims[1]);
+    let side = d.min(width);
+    // A rank above the side is refused later.
+    let rank = params.rank.map_or(side, |rank| rank.min(side));
+    let coordinates = if matches!(params.method, Method::Gradient(_)) { d } else { rank };
+    let m = params.candidates.unwrap_or(2 * rank);
+    let hidden: usize =
+        dims[1..dims.len() - 1].iter().try_fold(0_usize, |sum, &width| sum.checked_add(width))?;
+    let at_once = threads.min(params.restarts);
+    let single = size_of::<f32>();
+    // The network, the same on coordinates, a residual for each restart that runs.
+    let weights = dims.windows(2).map(|pair| memory::numbers(at_once.checked_add(2)?, pair, single));
+    let decomposition = memory::numbers(3, &[d, width], size_of::<f64>());
+    let run = memory::numbers(
+        at_once,
+        &[m, hidden.checked_mul(10)?.checked_add(coordinates.checked_mul(8)?)?],
+        single,
+    );
+    let gram = match params.method {
+        Method::Alternating(_) => memory::numbers(at_once, &[2, m, m], single),
+        _ => Some(0),
+    };
+    let found = memory::numbers(params.restarts, &[2, m, d], single);
+    memory::total(weights.chain([decomposition, run, gram, found]))
 }
 
 /// A network and what its file says besides.

@@ -57,6 +57,6 @@ pub struct Step {
     pub index: usize,
     /// Steps planned.
     pub steps: usize,
-    /// Relative residual before this step.
+    /// Relative residual before this step (of the alternating attack: at the last point of its curve).
     pub relative_residual: f64,
 }
