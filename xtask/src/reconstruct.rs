@@ -196,6 +196,8 @@ pub(crate) struct RunFile {
     pub(crate) rank: usize,
     pub(crate) candidates_per_run: usize,
     pub(crate) candidates: usize,
+    /// Share of distinct candidates among those of the first six runs.
+    pub(crate) distinct_share: f64,
     /// Candidates that stand for the distinct inputs found, surest first.
     pub(crate) ranking: Vec<usize>,
     pub(crate) spectrum: Vec<f32>,
@@ -327,6 +329,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         rank: found.rank,
         candidates_per_run: found.candidates_per_run,
         candidates: found.candidates.len(),
+        distinct_share: found.distinct_share,
         ranking: found.ranking.clone(),
         spectrum: found.spectrum.clone(),
         stopped_early: stopped.into_inner(),

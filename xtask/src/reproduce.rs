@@ -299,9 +299,8 @@ fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
         let score: ScoreFile = output::read_json(&judged.join("score.json"))?;
         let run: RunFile = output::read_json(&attacked.join("run.json"))?;
         let agreement: Array1<f32> = output::read_npy(&attacked.join("agreement.npy"))?;
-        let distinct = run.ranking.len() as f64 / run.candidates as f64;
         for (&candidate, &is_real) in run.ranking.iter().zip(&score.ranking.real) {
-            features.extend(ConfidenceModel::features(agreement[candidate], distinct));
+            features.extend(ConfidenceModel::features(agreement[candidate], run.distinct_share));
             real.push(is_real);
             weights.push(1.0 / run.ranking.len() as f64);
         }

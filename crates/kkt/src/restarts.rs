@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Array2, Axis, concatenate, s};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alternating::{AlternatingParams, alternate};
 use crate::confidence::ConfidenceModel;
-use crate::consensus::{consensus, merge, ranking};
+use crate::consensus::{consensus, merge, ranking as distinct_of};
 use crate::descent::{DescentParams, anneal};
 use crate::gradient::{GradientParams, descend};
 use crate::problem::{AttackProblem, PriorKnowledge};
@@ -182,6 +182,9 @@ pub fn reconstruct_from(
     pool(&problem, attackability, runs, &labels, lift, threads)
 }
 
+/// Runs among which the share of distinct candidates is counted: it falls with every run, so it needs a fixed number.
+const DISTINCT_RUNS: usize = 6;
+
 fn pool(
     problem: &AttackProblem,
     attackability: Attackability,
@@ -212,12 +215,15 @@ fn pool(
     let multipliers =
         concatenate(Axis(0), &kept.iter().map(|(_, run)| run.multipliers.view()).collect::<Vec<_>>())
             .expect("vectors always join");
-    let ranking = ranking(stacked.view(), &labels_of_all, scores.view());
-    let distinct = ranking.len() as f64 / scores.len() as f64;
+    let ranking = distinct_of(stacked.view(), &labels_of_all, scores.view());
+    let first = (DISTINCT_RUNS * labels.len()).min(scores.len());
+    let among_first =
+        distinct_of(stacked.slice(s![..first, ..]), &labels_of_all[..first], scores.slice(s![..first]));
+    let distinct_share = among_first.len() as f64 / first as f64;
     let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
     let (median, model) = (residuals[residuals.len() / 2], ConfidenceModel::default());
-    let confidence = scores.mapv(|score| model.probability(score, distinct, median, kept.len()));
+    let confidence = scores.mapv(|score| model.probability(score, distinct_share, median, kept.len()));
     let lifted = |rows: Array2<f32>| if lift { problem.lift(rows.view(), parallelism) } else { rows };
     let mut merged = lifted(merge(stacked.view(), labels, &ranking));
     merged *= problem.prior.norm(problem.inputs) as f32;
@@ -227,6 +233,7 @@ fn pool(
         multipliers,
         labels: labels_of_all,
         agreement: scores,
+        distinct_share,
         confidence,
         ranking,
         runs: kept
