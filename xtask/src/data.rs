@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use ndarray::Array2;
-use palimpsest_datasets::{BinarySet, DataName, DatasetError, InputShape, PixelMean, Task, load};
+use ndarray::{Array2, ArrayView2};
+use palimpsest_datasets::{
+    BinarySet, DataName, Dataset, DatasetError, InputShape, PixelMean, Task, ZScore, load,
+};
 
 use crate::Misuse;
 
@@ -15,10 +17,10 @@ pub(crate) const HELD_OUT: usize = 1000;
 /// Which training set: the same options train a victim and judge its reconstruction.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DataArgs {
-    /// Data set: fashion-mnist, mnist (both embedded) or cifar10 (needs --data-dir).
+    /// Data set: fashion-mnist, mnist, digits, breast-cancer (all embedded), cifar10 or npz (both need --data-dir).
     #[arg(long, value_name = "NAME")]
     pub(crate) data: DataName,
-    /// Folder with the full data set in its official files.
+    /// Folder with the full data set in its official files; for npz, with train.npz and test.npz (inputs, labels).
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Task: odd-even, animals-vehicles, or classes as in 0,1,2/3,4 (the first set is +1).
@@ -29,11 +31,42 @@ pub(crate) struct DataArgs {
     pub(crate) n: usize,
 }
 
+/// How raw inputs become those of the network: pictures lose their mean, columns of a table get one unit.
+pub(crate) enum Scaling {
+    Mean(PixelMean),
+    Columns(ZScore),
+}
+
+impl Scaling {
+    fn fit(data: &Dataset) -> Self {
+        match data.shape() {
+            InputShape::Image { .. } => Self::Mean(PixelMean::fit(data.inputs())),
+            InputShape::Vector { .. } => Self::Columns(ZScore::fit(data.inputs())),
+        }
+    }
+
+    fn apply(&self, inputs: ArrayView2<'_, f32>) -> Array2<f32> {
+        match self {
+            Self::Mean(mean) => mean.center(inputs).view().to_owned(),
+            Self::Columns(columns) => columns.apply(inputs),
+        }
+    }
+
+    /// Rows (m, d) of the network's inputs in their own units again.
+    pub(crate) fn restore(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        match self {
+            Self::Mean(mean) => mean.restore(rows),
+            Self::Columns(columns) => columns.invert(rows),
+        }
+    }
+}
+
 /// A victim's training set, its held-out images and its mean.
 pub(crate) struct VictimData {
     pub(crate) train: BinarySet,
     pub(crate) held_out: BinarySet,
-    pub(crate) mean: PixelMean,
+    pub(crate) scaling: Scaling,
+    pub(crate) name: DataName,
     /// Training inputs with the mean removed, (n, d).
     pub(crate) centered: Array2<f32>,
     /// Held-out inputs with the same mean removed, (k, d).
@@ -45,16 +78,23 @@ impl VictimData {
     /// Loads and selects what `args` say.
     pub(crate) fn load(args: &DataArgs) -> Result<Self> {
         let split = load(args.data, args.data_dir.as_deref()).map_err(|error| match error {
-            DatasetError::NotEmbedded => anyhow::Error::new(Misuse(error.to_string())),
+            DatasetError::NotEmbedded | DatasetError::NoFolder => {
+                anyhow::Error::new(Misuse(error.to_string()))
+            }
             error => error.into(),
         })?;
         let train = args.task.balanced(&split.train, args.n).map_err(|e| Misuse(e.to_string()))?;
         let held_out = args.task.held_out(&split.test, HELD_OUT)?;
-        let mean = PixelMean::fit(train.dataset.inputs());
-        let centered = mean.center(train.dataset.inputs()).view().to_owned();
-        let held_out_centered = mean.center(held_out.dataset.inputs()).view().to_owned();
+        let scaling = Scaling::fit(&train.dataset);
+        let centered = scaling.apply(train.dataset.inputs());
+        let held_out_centered = scaling.apply(held_out.dataset.inputs());
         let shape = train.dataset.shape();
-        Ok(Self { train, held_out, mean, centered, held_out_centered, shape })
+        Ok(Self { train, held_out, scaling, name: args.data, centered, held_out_centered, shape })
+    }
+
+    /// Whether the inputs are plain numbers.
+    pub(crate) fn shape_is_vector(&self) -> bool {
+        matches!(self.shape, InputShape::Vector { .. })
     }
 
     /// Checksum of the centred training inputs and their labels.

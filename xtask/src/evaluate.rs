@@ -9,6 +9,7 @@ use palimpsest_datasets::{InputShape, Task};
 use palimpsest_metrics::calibration::{
     Calibration, CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
 };
+use palimpsest_metrics::distance::{DistanceTable, Neighbour, distance_table, judge_rows};
 use palimpsest_metrics::null_model::NullModel;
 use palimpsest_metrics::null_model::{class_means, random_noise};
 use palimpsest_metrics::score::Protocol;
@@ -52,6 +53,8 @@ pub(crate) struct ScoreFile {
     pub(crate) table: ScoreTable,
     /// The best candidate of each training image, in file order.
     pub(crate) matches: Vec<Match>,
+    #[serde(default)]
+    pub(crate) distances: Option<DistanceScore>,
     /// The attack's own ranking, judged: real means above the held-out threshold and not seen before.
     pub(crate) ranking: RankingScore,
     pub(crate) seed: u64,
@@ -87,6 +90,14 @@ pub(crate) struct Match {
     pub(crate) ssim: Option<f64>,
 }
 
+/// How near the candidates of plain rows come; pictures have none.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DistanceScore {
+    pub(crate) table: DistanceTable,
+    /// The nearest candidate of each training row, in file order.
+    pub(crate) nearest: Vec<Neighbour>,
+}
+
 /// How well the truth-free ranking knows what is real.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RankingScore {
@@ -107,6 +118,10 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let score = evaluate(args, &data)?;
     print(&score);
     output::line(&format!("wrote {}", output::absolute(&args.out.join("score.json")).display()));
+    output::event(
+        "result",
+        &serde_json::json!({ "command": "evaluate", "out": output::absolute(&args.out), "table": score.table }),
+    );
     Ok(())
 }
 
@@ -118,7 +133,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let shape = image_shape(data.shape);
     let seed = Seed::new(JUDGE_SEED).named("judge");
 
-    let restored = data.mean.restore(candidates.view());
+    let restored = data.scaling.restore(candidates.view());
     let attack = CandidateImages::new(candidates.view(), restored.view(), shape)?;
     let training = TargetImages::new(data.centered.view(), data.train.dataset.inputs(), shape)?;
     let held_out = TargetImages::new(data.held_out_centered.view(), data.held_out.dataset.inputs(), shape)?;
@@ -127,7 +142,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
     let noise = random_noise(candidates.nrows(), candidates.ncols(), deviation, &seed.named("noise"));
     // Each null as it is compared (centred) and as it is shown (mean restored).
-    let shown = |centered: &Array2<f32>| data.mean.restore(centered.view());
+    let shown = |centered: &Array2<f32>| data.scaling.restore(centered.view());
     let (shown_means, shown_rows, shown_noise) = (shown(&means), shown(&rows), shown(&noise));
     let models = [
         NullModel::HeldOut(held_out),
@@ -138,6 +153,13 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let protocol = Protocol::published(shape);
     let scored = judge(attack, training, &models, &protocol, parallelism)?;
     let table = score_table(&scored, &protocol, &seed.named("bootstrap"))?;
+    let distances = if shape.is_vector() {
+        let rows = judge_rows(attack, training, &models)?;
+        let table = distance_table(&rows, &seed.named("bootstrap"))?;
+        Some(DistanceScore { table, nearest: rows[0].nearest.clone() })
+    } else {
+        None
+    };
     let nearest = &scored[0].nearest;
     let matches = (0..args.data.n)
         .map(|i| Match {
@@ -164,6 +186,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
         },
         ranking: judge_ranking(&run.ranking, &truth, confidence)?,
         table,
+        distances,
         matches,
         seed: JUDGE_SEED,
     };

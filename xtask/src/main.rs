@@ -4,14 +4,18 @@
 //! with what was finished), 1 failed, 2 misused, 130 ended by a second Ctrl-C.
 
 mod bench;
+mod audit;
+mod chance;
 mod ci;
 mod data;
 mod demo;
 mod evaluate;
+mod exposure;
 mod found;
 mod interrupt;
 mod lock;
 mod memory;
+mod model_file;
 mod output;
 mod progress;
 mod reconstruct;
@@ -19,12 +23,15 @@ mod report;
 mod reproduce;
 mod snapshot;
 mod train;
+mod unjudged;
 
 use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+use crate::output::Mode;
 
 /// Counts allocations, for the benchmark.
 #[global_allocator]
@@ -42,10 +49,17 @@ fn allocations() -> usize {
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print one JSON object a line: progress, notes and results, for programs.
+    #[arg(long, global = true, conflicts_with = "quiet", help_heading = "Output")]
+    json: bool,
+    /// Print nothing but errors.
+    #[arg(long, global = true, help_heading = "Output")]
+    quiet: bool,
 }
 
 const EXAMPLES: &str = "Examples:
   cargo xtask demo
+  cargo xtask audit net.safetensors --input-shape 3x32x32 --out runs/audit
   cargo xtask train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
   cargo xtask reconstruct --model runs/victim/model.palimpsest --out runs/attack
   cargo xtask evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
@@ -55,6 +69,8 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     /// Train on embedded Fashion-MNIST, attack the weights, judge, and write a report: the whole walk.
     Demo(demo::DemoArgs),
+    /// Audit somebody's network: read it, judge from its weights whether it looks exposed, attack it, and report.
+    Audit(audit::AuditArgs),
     /// Train a victim: a binary classifier whose weights will be attacked.
     Train(train::TrainArgs),
     /// Attack the weights of a network; sees the weights and declared prior knowledge only.
@@ -75,9 +91,15 @@ enum Command {
 fn main() -> ExitCode {
     let matches = values_may_be_negative(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    output::set_mode(match (cli.json, cli.quiet) {
+        (true, _) => Mode::Machine,
+        (_, true) => Mode::Quiet,
+        _ => Mode::Person,
+    });
     interrupt::install();
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),

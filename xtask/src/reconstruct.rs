@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use ndarray::Array1;
 use palimpsest_kkt::alternating::AlternatingParams;
+use palimpsest_kkt::consensus::consensus;
 use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::reconstruction::RunRecord;
@@ -26,8 +27,9 @@ use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::lock_folder;
+use crate::progress::{Measured, Progress};
 use crate::snapshot::{ResumeArgs, Snapshots};
-use crate::{Misuse, interrupt, memory, output, progress};
+use crate::{Misuse, interrupt, memory, output};
 
 /// Attack the weights of a network; sees the weights and declared prior knowledge only.
 #[derive(Clone, Debug, Args)]
@@ -225,6 +227,19 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let residuals: Vec<String> = record.runs.iter().map(|r| format!("{:.3}", r.relative_residual)).collect();
     output::line(&format!("relative residuals {}", residuals.join(" ")));
     output::line(&format!("wrote {}", output::absolute(&args.out.join("candidates.npy")).display()));
+    output::event(
+        "result",
+        &serde_json::json!({
+            "command": "reconstruct",
+            "out": output::absolute(&args.out),
+            "candidates": record.candidates,
+            "distinct": record.ranking.len(),
+            "restarts": record.runs.len(),
+            "residuals": record.runs.iter().map(|r| r.relative_residual).collect::<Vec<_>>(),
+            "stopped_early": record.stopped_early,
+            "elapsed_s": record.elapsed_s,
+        }),
+    );
     Ok(())
 }
 
@@ -268,9 +283,13 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     let start = Instant::now();
     let elapsed_s = || before_s + start.elapsed().as_secs_f64();
     let saved = Mutex::new((snapshots, finished.clone()));
+    // For the progress line only; the bits of an f32, so that threads can share it.
+    let best_confidence = AtomicU32::new(best_agreement(&finished).to_bits());
+    let best = || f64::from(f32::from_bits(best_confidence.load(Ordering::Relaxed)));
     let keep = |restart: u64, run: &Run| {
         let (snapshots, runs) = &mut *saved.lock().unwrap_or_else(PoisonError::into_inner);
         runs.insert(restart, run.clone());
+        best_confidence.store(best_agreement(runs).to_bits(), Ordering::Relaxed);
         if snapshots.due() {
             snapshots.write(&(elapsed_s(), &*runs));
         }
@@ -280,15 +299,14 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         Method::Alternating(options) => options.steps,
         Method::Gradient(options) => options.steps,
     };
-    let bar = progress::bar("attacking", steps.saturating_mul(params.restarts) as u64);
-    let done = AtomicU64::new(0);
+    let progress = Progress::start("attack", steps.saturating_mul(params.restarts) as u64);
     let stopped = AtomicBool::new(false);
     let observe = |at: &RestartStep| {
-        let done = done.fetch_add(1, Ordering::Relaxed);
-        if done.is_multiple_of(20) {
-            bar.set_position(done);
-            bar.set_message(format!("restart {}, residual {:.3}", at.restart, at.step.relative_residual));
-        }
+        progress.step(|| Measured {
+            residual: Some(at.step.relative_residual),
+            best_confidence: Some(best()).filter(|&best| best > 0.0),
+            ..Measured::default()
+        });
         let over = interrupt::requested() || limit.is_some_and(|limit| elapsed_s() > limit.as_secs_f64());
         if over {
             stopped.store(true, Ordering::Relaxed);
@@ -300,7 +318,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
     let found = pool
         .install(|| reconstruct_from(&network, &params, Seed::new(args.seed), &finished, &observe, &keep));
-    bar.finish_and_clear();
+    progress.finish();
     let (mut snapshots, runs) = saved.into_inner().unwrap_or_else(PoisonError::into_inner);
     // A time limit ends a run as it was asked to; an interrupt only breaks it off.
     let broken_off = stopped.load(Ordering::Relaxed) && interrupt::requested() && !runs.is_empty();
@@ -343,6 +361,20 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         snapshots.remove();
     }
     Ok(record)
+}
+
+/// Most finished restarts that are compared for the progress line.
+const COMPARED: usize = 4;
+
+/// Best agreement among the candidates of the last finished restarts; 0 with fewer than two.
+fn best_agreement(runs: &BTreeMap<u64, Run>) -> f32 {
+    let views: Vec<_> = runs.values().rev().take(COMPARED).map(|run| run.coordinates.view()).collect();
+    let m = views.first().map_or(0, |run| run.nrows());
+    let labels: Vec<i8> = (0..m).map(|i| if i < m / 2 { -1 } else { 1 }).collect();
+    if views.len() < 2 || views.iter().any(|run| run.nrows() != m) {
+        return 0.0;
+    }
+    consensus(&views, &labels).scores.iter().flatten().copied().fold(0.0, f32::max)
 }
 
 /// What decides the bits of an attack: a snapshot is of this attack when all of it is the same.

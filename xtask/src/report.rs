@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Args;
-use ndarray::ArrayView1;
+use ndarray::{ArrayView1, Axis};
 use palimpsest_kkt::{Method, StationarityCertificate};
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::score::min_max;
@@ -12,18 +12,19 @@ use palimpsest_metrics::table::RowKind as Row;
 use palimpsest_metrics::tally::{HELD_OUT_RATE, INTERVAL_LEVEL, SSIM_CUT, Tally};
 use palimpsest_mlp::checkpoint::write_atomically;
 use palimpsest_report::{
-    Answer, AxisScale, CalibrationBin, CandidateView, Convergence, Count, Curve, GridCell, GridParams, Judge,
-    LayerCertificate, LayerView, Method as MethodView, Picture, PictureShape, PrecisionAt, Ranking,
-    ReportData, RowKind, ScoreRow, Setting, Stage, TruthMatch, render_grid, render_html, render_markdown,
-    to_json,
+    Answer, AxisScale, CalibrationBin, CandidateView, ConfidenceKind, Convergence, Count, Curve, GridCell,
+    GridParams, InputKind, Judge, LayerCertificate, LayerView, Method as MethodView, Picture, PictureShape,
+    PrecisionAt, Ranking, ReportData, RowKind, ScoreRow, Setting, Stage, TruthMatch, render_grid,
+    render_html, render_markdown, to_json,
 };
 
 use crate::data::VictimData;
-use crate::evaluate::{Match, ScoreFile, check_width, image_shape, training_row};
+use crate::evaluate::{DistanceScore, Match, ScoreFile, check_width, image_shape, training_row};
 use crate::found::Found;
 use crate::lock::lock_folder;
 use crate::reconstruct::RunFile;
 use crate::train::TrainRecord;
+use crate::unjudged::unjudged;
 use crate::{Misuse, output};
 
 /// Write report.html, report.md and report.json for a judged (or unjudged) reconstruction.
@@ -38,9 +39,7 @@ pub(crate) struct ReportArgs {
 }
 
 /// Pairs shown on a page and in the grid.
-const SHOWN: usize = 50;
-/// Agreement from which an unjudged report counts a candidate as found.
-const SURE: f32 = 0.8;
+pub(crate) const SHOWN: usize = 50;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     let holds = |name: &str| args.folder.join(name).exists();
@@ -58,7 +57,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
             args.folder.display()
         )));
     }
-    output::line(&format!("wrote {}", output::absolute(&args.folder.join("report.html")).display()));
+    let page = output::absolute(&args.folder.join("report.html"));
+    output::line(&format!("wrote {}", page.display()));
+    output::event("result", &serde_json::json!({ "command": "report", "report": page }));
     Ok(())
 }
 
@@ -68,30 +69,24 @@ pub(crate) fn judged(
     score: &ScoreFile,
     data: &VictimData,
     stages: &[(String, f64)],
-) -> Result<()> {
+) -> Result<ReportData> {
     let found = Found::read(&score.reconstruction)?;
     check_width(&found.candidates, data)?;
     let fits = score.matches.len() == data.train.rows.len()
-        && score.matches.iter().all(|m| m.candidate < found.candidates.nrows());
+        && score.matches.iter().all(|m| m.candidate < found.candidates.nrows())
+        && score.distances.as_ref().is_none_or(|distances| {
+            distances.nearest.len() == score.matches.len()
+                && distances.nearest.iter().all(|near| near.candidate < found.candidates.nrows())
+        });
     ensure!(fits, "score.json does not fit the reconstruction or the data; run evaluate again");
-    let row = training_row(score)?;
-    let tally = row.ssim.as_ref().unwrap_or(&row.ncc);
-    let threshold = score.table.thresholds.ssim.unwrap_or(score.table.thresholds.ncc);
-    let held_out = score.table.row(Row::HeldOut);
-    let null_count = held_out.map_or(Count { count: 0, of: 0, interval: None }, |row| {
-        count(row.ssim.as_ref().unwrap_or(&row.ncc).above_threshold, row.n, None)
-    });
-    let answer = Answer::Judged {
-        recovered: count(tally.above_threshold, row.n, Some(tally.interval)),
-        measure: if row.ssim.is_some() { "SSIM" } else { "NCC" }.into(),
-        threshold,
-        interval_level: INTERVAL_LEVEL,
-        null: "held-out images of the same distribution".into(),
-        null_count,
-    };
-    let subject = format!("{} images of {}, task {}", score.data.n, score.data.data, score.data.task);
+    let answer = judged_answer(score)?;
+    let inputs = if score.distances.is_some() { "rows" } else { "images" };
+    let subject = format!("{} {inputs} of {}, task {}", score.data.n, score.data.data, score.data.task);
     let mut report = ReportData::new("What these weights remember", subject, answer);
-    report.candidates = pairs(score, data, &found, threshold)?;
+    report.candidates = pairs(score, data, &found)?;
+    if data.shape_is_vector() {
+        report.columns = columns(data.name.columns(), found.candidates.ncols());
+    }
     report.judge = Some(judge_section(score));
     report.method = Some(method(&found, stages, &certificates_at_truth(&found.run)));
     report.convergence = Some(convergence(&found.run));
@@ -107,55 +102,49 @@ pub(crate) fn judged(
             })
         })
         .collect();
-    write(folder, &report, &cells)
+    write(folder, &report, &cells)?;
+    Ok(report)
 }
 
-/// Writes the report of a reconstruction that nobody has judged.
-fn unjudged(folder: &Path) -> Result<()> {
-    let found = Found::read(folder)?;
-    let Found { run, candidates, confidence, .. } = &found;
-    let shape = run.input_shape.map(|[channels, height, width]| ImageShape { channels, height, width });
-    let sure = run.ranking.iter().filter(|&&j| confidence[j] >= SURE).count();
-    let answer = Answer::Unjudged {
-        sure,
-        candidates: run.ranking.len(),
-        expected_precision: None,
-        null: format!(
-            "a mean cosine of {SURE} with the nearest candidates of the other restarts, not calibrated"
-        ),
-    };
-    let subject = format!("network {} from {}", chain(&run.dims), run.model.display());
-    let mut report = ReportData::new("What these weights may remember", subject, answer);
-    for (rank, &j) in run.ranking.iter().take(SHOWN).enumerate() {
-        let picture = shape
-            .map(|shape| picture(min_max(candidates.row(j).insert_axis(ndarray::Axis(0))).row(0), shape));
-        report.candidates.push(CandidateView {
-            candidate: j,
-            picture: picture.transpose()?,
-            rank: Some(rank + 1),
-            confidence: Some(f64::from(confidence[j])),
-            support: None,
-            truth: None,
+/// How many training inputs pass the held-out bar: by distance for plain rows, by SSIM for pictures.
+fn judged_answer(score: &ScoreFile) -> Result<Answer> {
+    let confidence = ConfidenceKind::Agreement;
+    if let Some(DistanceScore { table, .. }) = &score.distances {
+        let missing = || anyhow!("score.json lacks a row of distances; run evaluate again");
+        let row = table.row(Row::Training).ok_or_else(missing)?;
+        let held_out = table.row(Row::HeldOut).ok_or_else(missing)?;
+        return Ok(Answer::Judged {
+            recovered: count(row.within, row.n, Some(row.interval)),
+            measure: "a scaled distance of".into(),
+            threshold: table.threshold,
+            interval_level: INTERVAL_LEVEL,
+            null: "held-out rows of the same table".into(),
+            null_count: count(held_out.within, held_out.n, None),
+            smaller_is_better: true,
+            confidence,
+            inputs: InputKind::Row,
         });
     }
-    // Nobody has judged: what the trainer's certificate says of the truth has no place here.
-    report.method = Some(method(&found, &[("attack".into(), run.elapsed_s)], &[]));
-    report.convergence = Some(convergence(run));
-    report
-        .limits
-        .push("Pictures show candidates without the training mean, each stretched to full contrast.".into());
-    let cells: Vec<GridCell> = report
-        .candidates
-        .iter()
-        .filter_map(|c| {
-            let caption = format!("{:.2}", c.confidence?);
-            Some(GridCell { top: c.picture.clone()?, bottom: None, caption })
-        })
-        .collect();
-    write(folder, &report, &cells)
+    let row = training_row(score)?;
+    let tally = row.ssim.as_ref().unwrap_or(&row.ncc);
+    let null_count = score.table.row(Row::HeldOut).map_or(count(0, 0, None), |row| {
+        count(row.ssim.as_ref().unwrap_or(&row.ncc).above_threshold, row.n, None)
+    });
+    Ok(Answer::Judged {
+        recovered: count(tally.above_threshold, row.n, Some(tally.interval)),
+        measure: if row.ssim.is_some() { "SSIM" } else { "NCC" }.into(),
+        threshold: score.table.thresholds.ssim.unwrap_or(score.table.thresholds.ncc),
+        interval_level: INTERVAL_LEVEL,
+        null: "held-out images of the same distribution".into(),
+        null_count,
+        smaller_is_better: false,
+        confidence,
+        inputs: InputKind::Image,
+    })
 }
 
-fn write(folder: &Path, report: &ReportData, cells: &[GridCell]) -> Result<()> {
+/// Writes a report in its three forms, and the grid of its pictures if there are any.
+pub(crate) fn write(folder: &Path, report: &ReportData, cells: &[GridCell]) -> Result<()> {
     write_atomically(&folder.join("report.html"), render_html(report)?.as_bytes())?;
     write_atomically(&folder.join("report.md"), render_markdown(report)?.as_bytes())?;
     write_atomically(&folder.join("report.json"), to_json(report)?.as_bytes())?;
@@ -166,10 +155,20 @@ fn write(folder: &Path, report: &ReportData, cells: &[GridCell]) -> Result<()> {
     Ok(())
 }
 
-/// The best pairs of a training image and its nearest candidate, best first.
-fn pairs(score: &ScoreFile, data: &VictimData, found: &Found, threshold: f64) -> Result<Vec<CandidateView>> {
+/// The best pairs of a training input and its nearest candidate, best first.
+fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<CandidateView>> {
     let shape = image_shape(data.shape);
-    let value = |i: usize| score.matches[i].ssim.unwrap_or(score.matches[i].ncc);
+    let by_ssim = score.table.thresholds.ssim;
+    let threshold = match &score.distances {
+        Some(distances) => -distances.table.threshold,
+        None => by_ssim.unwrap_or(score.table.thresholds.ncc),
+    };
+    let neighbour = |i: usize| score.distances.as_ref().map(|distances| distances.nearest[i]);
+    // Larger is better: a distance counts below zero.
+    let value = |i: usize| {
+        let alike = score.matches[i].ssim.unwrap_or(score.matches[i].ncc);
+        neighbour(i).map_or(alike, |near| -near.distance)
+    };
     let mut order: Vec<usize> = (0..score.matches.len()).collect();
     order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
     order.truncate(SHOWN);
@@ -177,19 +176,24 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found, threshold: f64) ->
         .into_iter()
         .map(|i| {
             let Match { candidate, ncc, ssim } = score.matches[i];
-            let row = found.candidates.row(candidate).insert_axis(ndarray::Axis(0));
-            let shown = min_max(data.mean.restore(row).view());
+            let candidate = neighbour(i).map_or(candidate, |near| near.candidate);
+            let restored = data.scaling.restore(found.candidates.row(candidate).insert_axis(Axis(0)));
+            let truth = data.train.dataset.inputs();
             let show =
                 |row: ArrayView1<'_, f32>| (!shape.is_vector()).then(|| picture(row, shape)).transpose();
+            let numbers = |row: ArrayView1<'_, f32>| shape.is_vector().then(|| values(row));
             Ok(CandidateView {
                 candidate,
-                picture: show(shown.row(0))?,
+                picture: show(min_max(restored.view()).row(0))?,
+                values: numbers(restored.row(0)),
                 rank: found.run.ranking.iter().position(|&j| j == candidate).map(|p| p + 1),
                 confidence: Some(f64::from(found.confidence[candidate])),
                 support: None,
                 truth: Some(TruthMatch {
                     index: i,
-                    picture: show(data.train.dataset.inputs().row(i))?,
+                    picture: show(truth.row(i))?,
+                    values: numbers(truth.row(i)),
+                    distance: neighbour(i).map(|near| near.distance),
                     ssim: ssim.unwrap_or(f64::NAN),
                     ncc,
                     recovered: value(i) > threshold,
@@ -199,14 +203,32 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found, threshold: f64) ->
         .collect()
 }
 
-fn picture(row: ArrayView1<'_, f32>, shape: ImageShape) -> Result<Picture> {
+/// Most columns of a row that a page shows.
+const MAX_COLUMNS: usize = 64;
+
+/// The columns that a page shows, by name or by number.
+pub(crate) fn columns(names: &[&str], d: usize) -> Vec<String> {
+    let named = (names.len() == d).then(|| names.iter().map(|name| (*name).to_owned()).collect());
+    let mut columns: Vec<String> = named.unwrap_or_else(|| (1..=d).map(|i| format!("value {i}")).collect());
+    columns.truncate(MAX_COLUMNS);
+    columns
+}
+
+/// The numbers of a row that a page shows.
+pub(crate) fn values(row: ArrayView1<'_, f32>) -> Vec<f64> {
+    row.iter().take(MAX_COLUMNS).map(|&v| f64::from(v)).collect()
+}
+
+pub(crate) fn picture(row: ArrayView1<'_, f32>, shape: ImageShape) -> Result<Picture> {
     let shape = PictureShape { channels: shape.channels, height: shape.height, width: shape.width };
     Ok(Picture::new(shape, row.iter().copied())?)
 }
 
 /// The judge's counts as the report words them.
 pub(crate) fn judge_section(score: &ScoreFile) -> Judge {
+    let of_rows = score.distances.as_ref().map(|distances| &distances.table);
     let name = |kind| match kind {
+        Row::HeldOut if of_rows.is_some() => "held-out rows",
         Row::Training => "candidates of the attack",
         Row::HeldOut => "held-out images",
         Row::ClassMeans => "class means",
@@ -222,7 +244,13 @@ pub(crate) fn judge_section(score: &ScoreFile) -> Judge {
             ssim_at_rate: by_ssim(|t| count(t.above_threshold, 0, Some(t.interval)), row.n),
             ncc_at_rate: Some(count(row.ncc.above_threshold, row.n, Some(row.ncc.interval))),
             unique: by_ssim(|t| count(t.unique_above_cut, 0, None), row.n),
-            mean_of_ten_best: row.ssim.as_ref().map(|t| t.mean_of_ten_best),
+            distance_at_rate: of_rows
+                .and_then(|table| table.row(row.kind))
+                .map(|found| count(found.within, found.n, Some(found.interval))),
+            mean_of_ten_best: match of_rows {
+                Some(table) => table.row(row.kind).map(|found| found.mean_of_ten_nearest),
+                None => row.ssim.as_ref().map(|t| t.mean_of_ten_best),
+            },
         }
     });
     Judge {
@@ -231,6 +259,7 @@ pub(crate) fn judge_section(score: &ScoreFile) -> Judge {
         held_out_rate: HELD_OUT_RATE,
         ssim_at_rate: score.table.thresholds.ssim.unwrap_or(f64::NAN),
         ncc_at_rate: score.table.thresholds.ncc,
+        distance_at_rate: of_rows.map(|table| table.threshold),
         interval_level: INTERVAL_LEVEL,
         rows: rows.collect(),
         ranking: Some(Ranking {
@@ -258,11 +287,13 @@ fn protocol_words(score: &ScoreFile) -> String {
             "nearest candidate by NCC ({:?}), mean restored, min-max to [0, 1], SSIM of window {}, sigma {}, range {}",
             score.table.protocol.search, ssim.window, ssim.sigma, ssim.data_range
         ),
-        None => "nearest candidate by NCC".into(),
+        None => "Nearest candidate by scaled distance: root mean square difference, each column in standard deviations of \
+                 the training rows. NCC is counted beside it."
+            .into(),
     }
 }
 
-fn method(
+pub(crate) fn method(
     found: &Found,
     stages: &[(String, f64)],
     certificates_at_truth: &[StationarityCertificate],
@@ -281,12 +312,15 @@ fn method(
     let prior = &run.params.prior;
     let norm = prior.input_norm.map_or("not declared".into(), |n| format!("{n}"));
     let (attack, steps) = match run.params.method {
-        Method::Annealed(options) => ("annealed descent on the residual of the first layer", options.steps),
+        Method::Annealed(options) => (
+            "Annealed descent on the residual of the first layer, from independent random starts.",
+            options.steps,
+        ),
         Method::Alternating(options) => {
-            ("alternating least squares in the subspace of the first layer", options.steps)
+            ("Alternating least squares in the subspace of the first layer.", options.steps)
         }
         Method::Gradient(options) => {
-            ("published gradient descent on the stationarity residual", options.steps)
+            ("Published gradient descent on the stationarity residual.", options.steps)
         }
     };
     let mut view = MethodView {
@@ -347,7 +381,7 @@ fn certificate(run: &RunFile, at_truth: &[StationarityCertificate]) -> Vec<Layer
         .collect()
 }
 
-fn convergence(run: &RunFile) -> Convergence {
+pub(crate) fn convergence(run: &RunFile) -> Convergence {
     let curves = run.runs.iter().map(|r| Curve {
         name: format!("restart {}", r.restart),
         steps: r.curve.iter().map(|&(step, _)| step as u64).collect(),
@@ -357,10 +391,10 @@ fn convergence(run: &RunFile) -> Convergence {
 }
 
 /// A count with its interval, which is rounded outwards: images are whole.
-fn count(count: usize, of: usize, interval: Option<[f64; 2]>) -> Count {
+pub(crate) fn count(count: usize, of: usize, interval: Option<[f64; 2]>) -> Count {
     Count { count, of, interval: interval.map(|[low, high]| [low.floor(), high.ceil()]) }
 }
 
-fn chain(dims: &[usize]) -> String {
+pub(crate) fn chain(dims: &[usize]) -> String {
     dims.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
 }

@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataArgs, VictimData};
 use crate::lock::lock_folder;
+use crate::progress::{Measured, Progress};
 use crate::snapshot::{ResumeArgs, Snapshots};
-use crate::{Misuse, interrupt, memory, output, progress};
+use crate::{Misuse, interrupt, memory, output};
 
 /// Train a victim: a binary classifier whose weights will be attacked.
 #[derive(Clone, Debug, Args)]
@@ -106,6 +107,18 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         ));
     }
     output::line(&format!("wrote {}", output::absolute(&args.out.join("model.palimpsest")).display()));
+    output::event(
+        "result",
+        &serde_json::json!({
+            "command": "train",
+            "out": output::absolute(&args.out),
+            "epochs": record.provenance.epochs,
+            "log_loss": record.provenance.log_loss,
+            "training_errors": record.training_errors,
+            "test_accuracy": record.test_accuracy,
+            "elapsed_s": record.training_s,
+        }),
+    );
     Ok(())
 }
 
@@ -281,12 +294,10 @@ fn descend<T: Real + Serialize + DeserializeOwned>(
     }
     let start = Instant::now();
     let elapsed_s = || before_s + start.elapsed().as_secs_f64();
-    let bar = progress::bar("training", params.max_epochs as u64);
+    let done = from.as_ref().map_or(0, |state| state.epoch() as u64);
+    let progress = Progress::resume("training", params.max_epochs as u64, done);
     let mut observer = |epoch: &Epoch<'_, T>| {
-        if epoch.index.is_multiple_of(20) {
-            bar.set_position(epoch.index as u64);
-            bar.set_message(format!("log loss {:.2}, {} errors", epoch.log_loss, epoch.training_errors));
-        }
+        progress.step(|| Measured { log_loss: Some(epoch.log_loss), ..Measured::default() });
         let over = interrupt::requested();
         if over || snapshots.due() {
             snapshots.write(&(elapsed_s(), epoch.state));
@@ -297,7 +308,7 @@ fn descend<T: Real + Serialize + DeserializeOwned>(
         None => train(network, inputs.view(), labels.view(), params, &mut observer)?,
         Some(state) => resume(network, inputs.view(), labels.view(), params, state, &mut observer)?,
     };
-    bar.finish_and_clear();
+    progress.finish();
     let outcome = TrainOutcome { network: network.cast(), epochs, log_loss, training_errors, reason };
     Ok(Descended { outcome, training_s: elapsed_s(), snapshots })
 }

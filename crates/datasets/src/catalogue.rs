@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::source::{read, sha256};
-use crate::{Dataset, DatasetError, cifar, embedded, idx};
+use crate::{Dataset, DatasetError, cifar, embedded, idx, npy};
 
-/// A data set known by name: `fashion-mnist`, `mnist` or `cifar10`.
+/// A data set known by name: `fashion-mnist`, `mnist`, `digits`, `breast-cancer`, `cifar10` or, for data of one's own,
+/// `npz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DataName {
     /// Zalando's articles of clothing, 28 x 28 grey.
@@ -17,6 +18,12 @@ pub enum DataName {
     Mnist,
     /// Animals and vehicles, 32 x 32 colour.
     Cifar10,
+    /// Handwritten digits, 8 x 8 grey.
+    Digits,
+    /// Thirty measurements of cell nuclei: a table, no pictures.
+    BreastCancer,
+    /// Data of one's own: `train.npz` and `test.npz` in a folder.
+    Npz,
 }
 
 /// A file whose content is pinned.
@@ -61,7 +68,15 @@ pub struct Split {
     pub files: Vec<DataFile>,
 }
 
-const NAMES: [DataName; 3] = [DataName::FashionMnist, DataName::Mnist, DataName::Cifar10];
+const NAMES: [DataName; 6] = [
+    DataName::FashionMnist,
+    DataName::Mnist,
+    DataName::Cifar10,
+    DataName::Digits,
+    DataName::BreastCancer,
+    DataName::Npz,
+];
+const NPZ_FILES: [&str; 2] = ["train.npz", "test.npz"];
 const CIFAR_FOLDER: &str = "cifar-10-batches-bin";
 const IDX_FILES: [&str; 4] = [
     "train-images-idx3-ubyte",
@@ -73,7 +88,7 @@ const IDX_FILES: [&str; 4] = [
 impl DataName {
     /// Files of the complete data set with their pinned checksums: training images and labels, test images and labels.
     ///
-    /// Empty for CIFAR-10, of whose unpacked files no published checksum is known.
+    /// Empty where no published checksum is known.
     ///
     /// # Source
     /// Fashion-MNIST: computed from the files of the Debian package `dataset-fashion-mnist`. MNIST: the test files
@@ -82,16 +97,26 @@ impl DataName {
         match self {
             DataName::FashionMnist => &FASHION_MNIST_OFFICIAL,
             DataName::Mnist => &MNIST_OFFICIAL,
-            DataName::Cifar10 => &[],
+            DataName::Cifar10 | DataName::Digits | DataName::BreastCancer | DataName::Npz => &[],
         }
     }
 
-    /// The embedded sample's files, in the same order; empty for CIFAR-10.
+    /// Names of the columns of a table; empty for pictures and for data of one's own.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            DataName::BreastCancer => &BREAST_CANCER_COLUMNS,
+            _ => &[],
+        }
+    }
+
+    /// The embedded sample's files, in the same order; empty where nothing is embedded.
     pub(crate) fn embedded_files(self) -> &'static [KnownFile] {
         match self {
             DataName::FashionMnist => &FASHION_MNIST_EMBEDDED,
             DataName::Mnist => &MNIST_EMBEDDED,
-            DataName::Cifar10 => &[],
+            DataName::Digits => &DIGITS_EMBEDDED,
+            DataName::BreastCancer => &BREAST_CANCER_EMBEDDED,
+            DataName::Cifar10 | DataName::Npz => &[],
         }
     }
 }
@@ -102,6 +127,9 @@ impl fmt::Display for DataName {
             DataName::FashionMnist => "fashion-mnist",
             DataName::Mnist => "mnist",
             DataName::Cifar10 => "cifar10",
+            DataName::Digits => "digits",
+            DataName::BreastCancer => "breast-cancer",
+            DataName::Npz => "npz",
         })
     }
 }
@@ -120,7 +148,7 @@ impl FromStr for DataName {
 /// A folder holds the files under their published names, plain or with `.gz`: `train-images-idx3-ubyte`,
 /// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`, `t10k-labels-idx1-ubyte`; for CIFAR-10 those of
 /// `data_batch_1.bin` to `data_batch_5.bin` that are there (at least one) and `test_batch.bin`, also in a subfolder
-/// `cifar-10-batches-bin`. Subsets are welcome; [`Split::files`] tells their checksums.
+/// `cifar-10-batches-bin`; for the others `train.npz` and `test.npz`, each with the arrays of [`crate::npy`]. Subsets are welcome; [`Split::files`] tells their checksums.
 ///
 /// # Errors
 /// [`DatasetError::NotEmbedded`] for CIFAR-10 without a folder, [`DatasetError::NotFound`] for a missing file,
@@ -139,6 +167,7 @@ pub fn load(name: DataName, data_dir: Option<&Path>) -> Result<Split, DatasetErr
         (None, _) => embedded::split(name),
         (Some(dir), DataName::Cifar10) => load_cifar(dir),
         (Some(dir), DataName::FashionMnist | DataName::Mnist) => load_idx(name, dir),
+        (Some(dir), DataName::Digits | DataName::BreastCancer | DataName::Npz) => load_npz(name, dir),
     }
 }
 
@@ -177,6 +206,21 @@ fn load_cifar(dir: &Path) -> Result<Split, DatasetError> {
     }
     let test = part("test_batch.bin", "test")?;
     Ok(Split { train: Dataset::concat(&batches, format!("{name} train"))?, test, files })
+}
+
+fn load_npz(name: DataName, dir: &Path) -> Result<Split, DatasetError> {
+    let mut files = Vec::new();
+    let mut part = |file: &str, which: &str| {
+        let (path, bytes) = fetch(name, &[dir.to_owned()], file, &mut files)?;
+        npy::parse_npz(&bytes, &format!("{name} {which}")).map_err(|e| e.in_file(&path))
+    };
+    let (train, test) = (part(NPZ_FILES[0], "train")?, part(NPZ_FILES[1], "test")?);
+    if train.shape() != test.shape() {
+        let problem =
+            format!("train.npz has inputs of {} values and test.npz of {}", train.shape(), test.shape());
+        return Err(DatasetError::Invalid { name: name.to_string(), problem });
+    }
+    Ok(Split { train, test, files })
 }
 
 /// Reads the first of the possible places of a file, unpacked, and notes it with its checksum.
@@ -253,6 +297,59 @@ static MNIST_EMBEDDED: [KnownFile; 4] = pinned([
     "832c0d20f0dc42e575488c75a83a970787d4c8d4d05831b2ef03701b4a478a90",
 ]);
 
+static DIGITS_EMBEDDED: [KnownFile; 2] = [
+    KnownFile {
+        name: NPZ_FILES[0],
+        sha256: "ebe6529a6352a020e074a94b6d9901e2d7ebc4b88cd18a167da7f826b74b7c7a",
+    },
+    KnownFile {
+        name: NPZ_FILES[1],
+        sha256: "dd507888272ccb84a1707bf8cdc7a01fb41718d50b45f3b6fbf9b7430a0e5d2c",
+    },
+];
+static BREAST_CANCER_EMBEDDED: [KnownFile; 2] = [
+    KnownFile {
+        name: NPZ_FILES[0],
+        sha256: "82f820cebccede63cf14f9fd5f77a4f03b3bb74e7a2765d635e7e46ab8bd8da7",
+    },
+    KnownFile {
+        name: NPZ_FILES[1],
+        sha256: "b4f9de827864cb9777cb6d5451a8f6001e2c1f7f69180f6172c80bb01f75a219",
+    },
+];
+static BREAST_CANCER_COLUMNS: [&str; 30] = [
+    "mean radius",
+    "mean texture",
+    "mean perimeter",
+    "mean area",
+    "mean smoothness",
+    "mean compactness",
+    "mean concavity",
+    "mean concave points",
+    "mean symmetry",
+    "mean fractal dimension",
+    "radius error",
+    "texture error",
+    "perimeter error",
+    "area error",
+    "smoothness error",
+    "compactness error",
+    "concavity error",
+    "concave points error",
+    "symmetry error",
+    "fractal dimension error",
+    "worst radius",
+    "worst texture",
+    "worst perimeter",
+    "worst area",
+    "worst smoothness",
+    "worst compactness",
+    "worst concavity",
+    "worst concave points",
+    "worst symmetry",
+    "worst fractal dimension",
+];
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -283,7 +380,7 @@ mod tests {
             assert_eq!(name.to_string().parse::<DataName>().unwrap(), name);
         }
         assert!(
-            "MNIST".parse::<DataName>().unwrap_err().to_string().contains("fashion-mnist, mnist or cifar10")
+            "MNIST".parse::<DataName>().unwrap_err().to_string().contains("fashion-mnist, mnist, digits")
         );
     }
 

@@ -79,7 +79,7 @@ pub enum DatasetError {
         problem: String,
     },
     /// No data set of that name is known.
-    #[error("unknown data set {got:?}; expected fashion-mnist, mnist or cifar10")]
+    #[error("unknown data set {got:?}; expected fashion-mnist, mnist, digits, breast-cancer, cifar10 or npz")]
     UnknownName {
         /// The text.
         got: String,
@@ -91,6 +91,9 @@ pub enum DatasetError {
          in cifar-10-binary.tar.gz at https://www.cs.toronto.edu/~kriz/cifar.html"
     )]
     NotEmbedded,
+    /// Data of one's own lie in a folder, and none was named.
+    #[error("npz is data of your own: pass --data-dir with a folder that holds train.npz and test.npz")]
+    NoFolder,
     /// A folder lacks the files of a data set.
     #[error("{}: none of {looked_for} is there; put the file there or name another folder", dir.display())]
     NotFound {

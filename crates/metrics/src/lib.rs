@@ -14,6 +14,7 @@
 //! | what is the score of every image? | [`score`] |
 //! | how many images is that, with which interval, beside the nulls? | [`table`] |
 //! | how is a count, its threshold and its interval made? | [`tally`] |
+//! | how near is a row of plain numbers to its nearest candidate? | [`distance`] |
 //! | does the attack know which of its candidates are real? | [`calibration`] |
 //!
 //! **Two coordinates.** A network is trained on images minus their training mean, and the published protocol
@@ -54,6 +55,7 @@
 //! ```
 
 pub mod calibration;
+pub mod distance;
 mod error;
 mod image;
 pub mod logistic;

@@ -35,6 +35,9 @@ fn judged_report() -> Result<ReportData> {
         interval_level: 0.95,
         null: "held-out images of the same distribution".into(),
         null_count: Count { count: 1, of: 1000, interval: None },
+        smaller_is_better: false,
+        confidence: ConfidenceKind::Probability,
+        inputs: InputKind::Image,
     };
     let mut report = ReportData::new(
         "What a published network remembers",
@@ -60,8 +63,12 @@ fn audit_report(judged: &ReportData) -> ReportData {
     let answer = Answer::Unjudged {
         sure: 23,
         candidates: 140,
-        expected_precision: Some(0.8),
+        confidence: ConfidenceKind::Probability,
+        bar: 0.8,
+        expected_precision: Some(0.9),
         null: "candidates of untrained networks of the same shape".into(),
+        null_count: Some(Count { count: 0, of: 1000, interval: None }),
+        inputs: InputKind::Image,
     };
     let mut audit = ReportData::new("Audit of a classifier", "network.safetensors, 3 layers", answer);
     audit.candidates = judged.candidates.iter().map(|c| CandidateView { truth: None, ..c.clone() }).collect();
@@ -80,12 +87,15 @@ fn candidate(i: usize) -> Result<CandidateView> {
     Ok(CandidateView {
         candidate: (i * 37) % 140,
         picture: Some(scene(i, noise)?),
+        values: None,
         rank: Some((i * 7) % 60 + 1),
         confidence: Some((0.97 - 0.012 * ((i * 7) % 60) as f64).max(0.0)),
         support: Some(7 - i / 10),
         truth: Some(TruthMatch {
             index: (i * 13) % 100,
             picture: Some(scene(i, 0.0)?),
+            values: None,
+            distance: None,
             ssim,
             ncc: 1.0 - 0.6 * noise,
             recovered: ssim > 0.431,
@@ -148,6 +158,7 @@ fn judge() -> Judge {
         ssim_at_rate: count(counts[1], of, 6.0),
         ncc_at_rate: count(counts[2], of, 5.0),
         unique: count(counts[3], of, 6.0),
+        distance_at_rate: None,
         mean_of_ten_best: Some(mean),
     };
     Judge {
@@ -158,6 +169,7 @@ fn judge() -> Judge {
         held_out_rate: 0.001,
         ssim_at_rate: 0.431,
         ncc_at_rate: 0.618,
+        distance_at_rate: None,
         interval_level: 0.95,
         rows: vec![
             row("candidates", RowKind::Candidates, 100, [52, 50, 47, 45], 0.802),

@@ -10,7 +10,7 @@ use crate::json;
 use crate::picture::Picture;
 
 /// Version of the JSON layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One report. Start from [`ReportData::new`] and fill in what is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,21 @@ pub struct ReportData {
     pub subject: String,
     /// The answer.
     pub answer: Answer,
+    /// Where the judge's report on the same candidates lies, relative to this one; the page links it.
+    #[serde(default)]
+    pub judge_page: Option<String>,
+    /// What the weight file holds and what had to be assumed about it.
+    #[serde(default)]
+    pub file: Option<ModelFile>,
+    /// Whether the weights look as if they could be attacked at all.
+    #[serde(default)]
+    pub attackability: Option<Attackability>,
+    /// What the attack's confidence means and how it was calibrated, as sentences.
+    #[serde(default)]
+    pub confidence_means: Vec<String>,
+    /// Names of the columns of inputs that are plain numbers; empty for images.
+    #[serde(default)]
+    pub columns: Vec<String>,
     /// True when a person or a program saw scores against the truth while the attack ran: such a run is no result.
     #[serde(default)]
     pub watched_with_truth: bool,
@@ -51,6 +66,11 @@ impl ReportData {
             title: title.into(),
             subject: subject.into(),
             answer,
+            judge_page: None,
+            file: None,
+            attackability: None,
+            confidence_means: Vec::new(),
+            columns: Vec::new(),
             watched_with_truth: false,
             candidates: Vec::new(),
             judge: None,
@@ -59,6 +79,72 @@ impl ReportData {
             limits: Vec::new(),
         }
     }
+}
+
+/// What one input is, so that sentences can name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputKind {
+    /// A picture.
+    #[default]
+    Image,
+    /// Plain numbers: a row of a table, or an embedding.
+    Row,
+}
+
+/// What the attack's own confidence is a number of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfidenceKind {
+    /// Agreement of restarts: a mean cosine in [0, 1], no probability.
+    #[default]
+    Agreement,
+    /// Calibrated probability that the candidate is a training input.
+    Probability,
+}
+
+/// What the weight file holds and what had to be assumed about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModelFile {
+    /// Facts: path, format, layers, precision.
+    pub found: Vec<Setting>,
+    /// What the file does not say and was taken for granted, as sentences.
+    pub assumed: Vec<String>,
+}
+
+/// Whether the weights look as if they could be attacked, told from the weights alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attackability {
+    /// The verdict.
+    pub verdict: Exposure,
+    /// The verdict in a sentence.
+    pub sentence: String,
+    /// What it rests on.
+    pub signs: Vec<Sign>,
+}
+
+/// How exposed a network looks before any attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exposure {
+    /// The weights carry the marks of few examples: an attack is likely to find some.
+    Exposed,
+    /// The marks are there in part, or cannot be told.
+    Unclear,
+    /// The marks are absent: this attack is unlikely to find anything.
+    Unlikely,
+}
+
+/// One sign for or against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sign {
+    /// What was measured.
+    pub name: String,
+    /// Its value, formatted by the caller.
+    pub value: String,
+    /// What it means.
+    pub reading: String,
 }
 
 /// The answer, given as numbers so that the sentence on the page cannot disagree with them.
@@ -81,19 +167,56 @@ pub enum Answer {
         null: String,
         /// How many members of that null pass the same threshold.
         null_count: Count,
+        /// Whether a pair passes by being small (a distance) rather than large (a similarity).
+        #[serde(default)]
+        smaller_is_better: bool,
+        /// What the attack's own confidence is.
+        #[serde(default)]
+        confidence: ConfidenceKind,
+        /// What an input is.
+        #[serde(default)]
+        inputs: InputKind,
     },
     /// Nobody compared anything: the attack speaks for itself.
     Unjudged {
-        /// Candidates the attack calls sure.
+        /// Candidates the attack calls sure: their confidence reaches `bar`.
         sure: usize,
-        /// Candidates it made.
+        /// Distinct candidates it made.
         candidates: usize,
-        /// Share of candidates called this sure that were real in calibration runs, in [0, 1].
+        /// What the attack's own confidence is.
+        #[serde(default)]
+        confidence: ConfidenceKind,
+        /// The confidence that counts as sure, in [0, 1].
+        #[serde(deserialize_with = "json::null_is_nan")]
+        bar: f64,
+        /// Share of the sure ones expected to be real, by calibration, in [0, 1]; absent without calibration.
         #[serde(default)]
         expected_precision: Option<f64>,
-        /// What "sure" was measured against, such as "candidates of untrained networks of the same shape".
+        /// What "sure" was measured against, such as "random mixtures of the candidates".
         null: String,
+        /// How many members of that null reach the same bar; absent when none were made.
+        #[serde(default)]
+        null_count: Option<Count>,
+        /// What an input is.
+        #[serde(default)]
+        inputs: InputKind,
     },
+}
+
+impl Answer {
+    /// What an input is.
+    pub fn inputs(&self) -> InputKind {
+        match self {
+            Self::Judged { inputs, .. } | Self::Unjudged { inputs, .. } => *inputs,
+        }
+    }
+
+    /// What the attack's own confidence is.
+    pub fn confidence(&self) -> ConfidenceKind {
+        match self {
+            Self::Judged { confidence, .. } | Self::Unjudged { confidence, .. } => *confidence,
+        }
+    }
 }
 
 /// A count out of a total, with an interval in the same unit.
@@ -116,6 +239,9 @@ pub struct CandidateView {
     /// The candidate as a picture, scaled for display by the caller; not part of the JSON.
     #[serde(skip)]
     pub picture: Option<Picture>,
+    /// The candidate as plain numbers, one a column of [`ReportData::columns`]; absent for images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<f64>>,
     /// Place in the attack's own ranking, 1 is surest.
     #[serde(default)]
     pub rank: Option<usize>,
@@ -138,7 +264,13 @@ pub struct TruthMatch {
     /// The training image; not part of the JSON.
     #[serde(skip)]
     pub picture: Option<Picture>,
-    /// SSIM of the pair, at most 1.
+    /// The training input as plain numbers; absent for images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<f64>>,
+    /// Root mean square difference of the pair, in standard deviations of each column; absent for images.
+    #[serde(default)]
+    pub distance: Option<f64>,
+    /// SSIM of the pair, at most 1; absent for plain numbers.
     #[serde(deserialize_with = "json::null_is_nan")]
     pub ssim: f64,
     /// NCC of the pair, in [-1, 1].
@@ -165,6 +297,9 @@ pub struct Judge {
     /// NCC that only this share reaches.
     #[serde(deserialize_with = "json::null_is_nan")]
     pub ncc_at_rate: f64,
+    /// Scaled distance that only this share falls below; plain numbers only.
+    #[serde(default)]
+    pub distance_at_rate: Option<f64>,
     /// Level of the intervals, such as 0.95.
     #[serde(deserialize_with = "json::null_is_nan")]
     pub interval_level: f64,
@@ -204,7 +339,10 @@ pub struct ScoreRow {
     /// Images above the fixed threshold when every candidate may serve only one image.
     #[serde(default)]
     pub unique: Option<Count>,
-    /// Mean SSIM of the ten best.
+    /// Inputs nearer than the scaled distance that the held-out rate allows; plain numbers only.
+    #[serde(default)]
+    pub distance_at_rate: Option<Count>,
+    /// Mean SSIM of the ten best; of plain numbers, their mean scaled distance.
     #[serde(default)]
     pub mean_of_ten_best: Option<f64>,
 }

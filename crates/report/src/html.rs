@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::answer::{answer_sentences, headline};
 use crate::chart::{self, CalibrationChart, ConvergenceChart};
-use crate::data::{Answer, CandidateView, Count, Method, ReportData, ScoreRow};
+use crate::data::{
+    Answer, CandidateView, ConfidenceKind, Count, InputKind, Judge, Method, ReportData, ScoreRow,
+};
 use crate::error::Result;
 use crate::number;
 use crate::picture::Picture;
@@ -15,6 +17,8 @@ use crate::table;
 
 /// Candidates shown at once, full rows of 4, 6 and 8; the rest stand behind a fold.
 const SHOWN_AT_ONCE: usize = 24;
+/// Pairs of rows shown at once.
+const ROWS_AT_ONCE: usize = 8;
 /// Candidates listed in Markdown.
 const LISTED: usize = 10;
 /// Most candidates on a page: beyond this a browser is no longer pleasant.
@@ -43,7 +47,13 @@ pub fn render_markdown(report: &ReportData) -> Result<String> {
 struct Page<'a> {
     report: &'a ReportData,
     sentences: [String; 2],
-    headline: (usize, usize, &'static str),
+    headline: (usize, usize, String),
+    /// What one input is called, and what the attack's confidence is called.
+    one: &'static str,
+    confidence_called: &'static str,
+    /// Whether confidence is a probability, and so a percentage.
+    is_probability: bool,
+    has_values: bool,
     answer_judged: bool,
     has_pictures: bool,
     has_truth: bool,
@@ -54,7 +64,7 @@ struct Page<'a> {
     /// Candidates in the Markdown list.
     listed: usize,
     has_certificate_at_truth: bool,
-    score_header: Option<[String; 6]>,
+    score_header: Option<Vec<String>>,
     score_rows: Vec<ScoreCells<'a>>,
     parameters: u64,
     stage_total: f64,
@@ -74,7 +84,7 @@ struct Card<'a> {
 #[derive(Serialize)]
 struct ScoreCells<'a> {
     row: &'a ScoreRow,
-    counts: [Option<Count>; 4],
+    counts: Vec<Option<Count>>,
 }
 
 fn render(template: &str, report: &ReportData) -> Result<String> {
@@ -95,6 +105,16 @@ fn page(report: &ReportData) -> Result<Page<'_>> {
         report,
         sentences: answer_sentences(&report.answer),
         headline: headline(&report.answer),
+        one: match report.answer.inputs() {
+            InputKind::Image => "image",
+            InputKind::Row => "row",
+        },
+        confidence_called: match report.answer.confidence() {
+            ConfidenceKind::Agreement => "agreement",
+            ConfidenceKind::Probability => "probability",
+        },
+        is_probability: report.answer.confidence() == ConfidenceKind::Probability,
+        has_values: candidates.iter().any(|view| view.values.is_some()),
         answer_judged: matches!(report.answer, Answer::Judged { .. }),
         has_pictures: candidates.iter().any(|view| view.picture.is_some()),
         has_truth: candidates.iter().any(|view| view.truth.is_some()),
@@ -103,11 +123,16 @@ fn page(report: &ReportData) -> Result<Page<'_>> {
             .flat_map(|view| &view.picture)
             .all(|picture| picture.shape().width <= 96),
         cards: cards(report)?,
-        shown_at_once: SHOWN_AT_ONCE,
+        shown_at_once: if candidates.iter().any(|view| view.values.is_some()) {
+            ROWS_AT_ONCE
+        } else {
+            SHOWN_AT_ONCE
+        },
         listed: LISTED,
         has_certificate_at_truth: certificate.iter().any(|layer| layer.at_truth.is_some()),
         score_header: judge.map(table::score_header),
-        score_rows: judge.map_or(Vec::new(), |judge| judge.rows.iter().map(score_cells).collect()),
+        score_rows: judge
+            .map_or(Vec::new(), |judge| judge.rows.iter().map(|row| score_cells(judge, row)).collect()),
         parameters: method.map_or(0, total_parameters),
         stage_total: stages.iter().map(|stage| stage.elapsed_s).sum(),
         convergence: report.convergence.as_ref().and_then(chart::convergence),
@@ -162,7 +187,8 @@ fn markdown_text(text: &str) -> String {
 fn best_first(report: &ReportData) -> Vec<usize> {
     let score = |index: &usize| {
         let view = &report.candidates[*index];
-        let score = view.truth.as_ref().map(|truth| truth.ssim).or(view.confidence);
+        let truth = view.truth.as_ref().map(|truth| truth.distance.map_or(truth.ssim, |distance| -distance));
+        let score = truth.or(view.confidence);
         (view.truth.is_some(), score.filter(|score| !score.is_nan()).unwrap_or(f64::NEG_INFINITY))
     };
     let mut order: Vec<usize> = (0..report.candidates.len()).collect();
@@ -183,8 +209,8 @@ fn cards(report: &ReportData) -> Result<Vec<Card<'_>>> {
     best_first(report).into_iter().take(MAX_SHOWN).map(card).collect()
 }
 
-fn score_cells(row: &ScoreRow) -> ScoreCells<'_> {
-    ScoreCells { row, counts: [row.above_cut, row.ssim_at_rate, row.ncc_at_rate, row.unique] }
+fn score_cells<'a>(judge: &Judge, row: &'a ScoreRow) -> ScoreCells<'a> {
+    ScoreCells { row, counts: table::score_counts(judge, row) }
 }
 
 fn total_parameters(method: &Method) -> u64 {
@@ -223,9 +249,12 @@ mod tests {
 
     #[test]
     fn page_is_well_formed_and_self_contained() {
-        for report in
-            [sample::judged(), sample::audit(), ReportData { candidates: vec![], ..sample::audit() }]
-        {
+        for report in [
+            sample::judged(),
+            sample::audit(),
+            sample::rows(),
+            ReportData { candidates: vec![], ..sample::audit() },
+        ] {
             let page = render_html(&report).unwrap();
             assert_balanced(&page);
             for word in ["<script", "http:", "https:", "url(", "@import", "NaN", "None", "undefined"] {
@@ -239,7 +268,10 @@ mod tests {
             let unique: BTreeSet<&str> = ids.iter().copied().collect();
             assert_eq!(ids.len(), unique.len());
             let targets = ["aria-labelledby", "popovertarget"].map(|name| attributes(&page, name)).concat();
-            let links = attributes(&page, "href").into_iter().map(|href| href.strip_prefix('#').unwrap());
+            let links = attributes(&page, "href")
+                .into_iter()
+                .filter(|&href| Some(href.replace("&#x2f;", "/")) != report.judge_page)
+                .map(|href| href.strip_prefix('#').unwrap());
             assert!(targets.into_iter().chain(links).all(|target| unique.contains(target)));
             assert_eq!(page.matches("<img ").count(), attributes(&page, "alt").len());
             assert_eq!(
@@ -278,13 +310,13 @@ mod tests {
 
     #[test]
     fn only_the_judge_speaks_of_truth() {
-        let page = render_html(&sample::audit()).unwrap();
+        let page = render_html(&ReportData { judge_page: None, ..sample::audit() }).unwrap();
         let body = page.split_once("<body>").unwrap().1;
         for word in ["SSIM", "NCC", "class=\"truth\"", "Judge only", "is-judge", "by-judge", "Training image"]
         {
             assert!(!body.contains(word), "{word}");
         }
-        assert!(body.contains("No training data were given"));
+        assert!(body.contains("No judge") && body.contains("nothing was compared with training data"));
     }
 
     #[test]
@@ -325,7 +357,7 @@ mod tests {
             "**50 of 100 training images look recovered (95 % interval: 44 to 57).**",
             "| held-out images | 1 of 1,000 (0.5 to 3.5) |",
             "| 20 | 16 | 80 % |",
-            "| 12 | 1 | 40 % | 5 | 72 | 0.750 | 0.750 |",
+            "| 12 | 1 | 0.40 | 5 | 72 | 0.750 | 0.750 |",
             "| prior: labels | half and half |",
             "| time: attack | 26.0 s |",
         ] {

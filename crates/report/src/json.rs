@@ -8,8 +8,17 @@ use crate::error::{ReportError, Result};
 /// Writes a report as indented JSON, without its pictures.
 ///
 /// ```
-/// use palimpsest_report::{Answer, ReportData, from_json, to_json};
-/// let answer = Answer::Unjudged { sure: 2, candidates: 140, expected_precision: Some(0.8), null: "noise".into() };
+/// use palimpsest_report::{Answer, ConfidenceKind, InputKind, ReportData, from_json, to_json};
+/// let answer = Answer::Unjudged {
+///     sure: 2,
+///     candidates: 140,
+///     confidence: ConfidenceKind::Probability,
+///     bar: 0.8,
+///     expected_precision: Some(0.9),
+///     null: "untrained networks".into(),
+///     null_count: None,
+///     inputs: InputKind::Image,
+/// };
 /// let report = ReportData::new("Audit", "a network", answer);
 /// assert_eq!(from_json(&to_json(&report)?)?, report);
 /// # Ok::<(), palimpsest_report::ReportError>(())
@@ -60,7 +69,7 @@ mod tests {
     fn json_goes_round_without_pictures() {
         let mut report = sample::judged();
         let text = to_json(&report).unwrap();
-        assert!(text.contains("\"schema\": 1") && !text.contains("base64") && text.len() < 8000);
+        assert!(text.contains("\"schema\": 2") && !text.contains("base64") && text.len() < 8000);
         for view in &mut report.candidates {
             view.picture = None;
             view.truth.as_mut().unwrap().picture = None;
@@ -82,8 +91,8 @@ mod tests {
 
     #[test]
     fn another_schema_is_named() {
-        let error = from_json(r#"{"schema": 2, "new": true}"#).unwrap_err();
-        assert!(matches!(error, ReportError::Schema { expected: 1, got: 2 }), "{error}");
+        let error = from_json(r#"{"schema": 3, "new": true}"#).unwrap_err();
+        assert!(matches!(error, ReportError::Schema { expected: 2, got: 3 }), "{error}");
     }
 
     #[test]

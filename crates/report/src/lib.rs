@@ -19,13 +19,18 @@
 //! let answer = Answer::Unjudged {
 //!     sure: 1,
 //!     candidates: 140,
-//!     expected_precision: Some(0.8),
-//!     null: "candidates of untrained networks of the same shape".into(),
+//!     confidence: ConfidenceKind::Agreement,
+//!     bar: 0.8,
+//!     expected_precision: None,
+//!     null: "random mixtures of the candidates".into(),
+//!     null_count: Some(Count { count: 0, of: 1000, interval: None }),
+//!     inputs: InputKind::Image,
 //! };
 //! let mut report = ReportData::new("Audit of a classifier", "a network with 3.1 million parameters", answer);
 //! report.candidates.push(CandidateView {
 //!     candidate: 17,
 //!     picture: Some(Picture::new(shape, [0.0_f32, 0.4, 0.9, 1.0])?),
+//!     values: None,
 //!     rank: Some(1),
 //!     confidence: Some(0.93),
 //!     support: Some(6),
@@ -58,9 +63,9 @@ mod table;
 
 pub use answer::answer_sentences;
 pub use data::{
-    Answer, AxisScale, CalibrationBin, CandidateView, Convergence, Count, Curve, Judge, LayerCertificate,
-    LayerView, Method, PrecisionAt, Ranking, ReportData, RowKind, SCHEMA, ScoreRow, Setting, Stage,
-    TruthMatch,
+    Answer, Attackability, AxisScale, CalibrationBin, CandidateView, ConfidenceKind, Convergence, Count,
+    Curve, Exposure, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile, PrecisionAt, Ranking,
+    ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign, Stage, TruthMatch,
 };
 pub use error::{ReportError, Result};
 pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};

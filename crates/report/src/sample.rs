@@ -14,6 +14,7 @@ pub(crate) fn judged() -> ReportData {
         ssim_at_rate: count(hits, of),
         ncc_at_rate: count(hits, of),
         unique: count(hits, of),
+        distance_at_rate: None,
         mean_of_ten_best: Some(0.5),
     };
     let answer = Answer::Judged {
@@ -23,6 +24,9 @@ pub(crate) fn judged() -> ReportData {
         interval_level: 0.95,
         null: "held-out images of the same distribution".into(),
         null_count: Count { count: 1, of: 1000, interval: None },
+        smaller_is_better: false,
+        confidence: ConfidenceKind::Agreement,
+        inputs: InputKind::Image,
     };
     ReportData {
         candidates: (0..3).map(candidate).collect(),
@@ -32,6 +36,7 @@ pub(crate) fn judged() -> ReportData {
             held_out_rate: 0.001,
             ssim_at_rate: 0.431,
             ncc_at_rate: 0.62,
+            distance_at_rate: None,
             interval_level: 0.95,
             rows: vec![
                 row("candidates", RowKind::Candidates, 45, 100),
@@ -81,12 +86,62 @@ pub(crate) fn audit() -> ReportData {
     let answer = Answer::Unjudged {
         sure: 2,
         candidates: 140,
+        confidence: ConfidenceKind::Agreement,
+        bar: 0.8,
         expected_precision: None,
         null: "candidates of untrained networks".into(),
+        null_count: None,
+        inputs: InputKind::Image,
     };
     let candidates = (0..2).map(|i| CandidateView { truth: None, ..candidate(i) }).collect();
     let convergence = judged().convergence;
-    ReportData { candidates, convergence, ..ReportData::new("An audit", "somebody's network", answer) }
+    ReportData {
+        candidates,
+        convergence,
+        judge_page: Some("judge/report.html".into()),
+        file: Some(ModelFile {
+            found: vec![Setting::new("file", "net.safetensors")],
+            assumed: vec!["ReLU between layers".into()],
+        }),
+        attackability: Some(Attackability {
+            verdict: Exposure::Exposed,
+            sentence: "The first layer carries the marks of about 99 examples.".into(),
+            signs: vec![Sign {
+                name: "rank".into(),
+                value: "99 of 1,000".into(),
+                reading: "few examples".into(),
+            }],
+        }),
+        confidence_means: vec!["Agreement is a mean cosine.".into()],
+        ..ReportData::new("An audit", "somebody's network", answer)
+    }
+}
+
+/// A judged report on plain numbers.
+pub(crate) fn rows() -> ReportData {
+    let mut report = judged();
+    report.columns = vec!["radius".into(), "texture".into()];
+    report.answer = Answer::Judged {
+        recovered: Count { count: 1, of: 3, interval: None },
+        measure: "scaled distance".into(),
+        threshold: 0.3,
+        interval_level: 0.95,
+        null: "held-out rows".into(),
+        null_count: Count { count: 0, of: 300, interval: None },
+        smaller_is_better: true,
+        confidence: ConfidenceKind::Agreement,
+        inputs: InputKind::Row,
+    };
+    let judge = report.judge.as_mut().unwrap();
+    judge.distance_at_rate = Some(0.3);
+    judge.rows[0].distance_at_rate = Some(Count { count: 1, of: 3, interval: Some([0.0, 2.0]) });
+    for (i, view) in report.candidates.iter_mut().enumerate() {
+        (view.picture, view.values) = (None, Some(vec![17.5, -0.25]));
+        let truth = view.truth.as_mut().unwrap();
+        (truth.picture, truth.ssim) = (None, f64::NAN);
+        (truth.values, truth.distance) = (Some(vec![17.99, 10.38]), Some(0.1 * (i + 1) as f64));
+    }
+    report
 }
 
 fn candidate(i: usize) -> CandidateView {
@@ -95,12 +150,15 @@ fn candidate(i: usize) -> CandidateView {
     CandidateView {
         candidate: 10 + i,
         picture: picture(0.1 * i as f64),
+        values: None,
         rank: Some(3 - i),
         confidence: Some(0.9 - 0.25 * i as f64),
         support: Some(7 - i),
         truth: Some(TruthMatch {
             index: 70 + i,
             picture: picture(0.2),
+            values: None,
+            distance: None,
             ssim: 0.5 + 0.125 * i as f64,
             ncc: 0.75,
             recovered: i > 0,

@@ -1,6 +1,6 @@
 //! Fixed-width tables for the terminal.
 
-use crate::data::{Count, Judge};
+use crate::data::{Count, Judge, ScoreRow};
 use crate::number;
 
 /// Sets rows under a header in columns of equal width: the first to the left, the others to the right.
@@ -52,40 +52,62 @@ pub fn render_text_table(header: &[&str], rows: &[Vec<String>]) -> String {
 /// The judge's score table as text: every count with its total and interval, candidates and nulls alike, and below
 /// it what the thresholds and ranges are.
 pub fn render_score_table(judge: &Judge) -> String {
-    let cut = format!("SSIM > {}", number::short(Some(judge.ssim_cut)));
-    let ssim = format!("SSIM > {}", number::fixed(Some(judge.ssim_at_rate), 3));
-    let ncc = format!("NCC > {}", number::fixed(Some(judge.ncc_at_rate), 3));
     let rows: Vec<Vec<String>> = judge
         .rows
         .iter()
         .map(|row| {
             let mut cells = vec![row.name.clone()];
-            cells.extend([row.above_cut, row.ssim_at_rate, row.ncc_at_rate, row.unique].map(count));
+            cells.extend(score_counts(judge, row).into_iter().map(count));
             cells.push(number::fixed(row.mean_of_ten_best, 3));
             cells
         })
         .collect();
-    let mut text = render_text_table(&["pictures", &cut, &ssim, &ncc, "one to one", "ten best"], &rows);
+    let cut = format!("SSIM > {}", number::short(Some(judge.ssim_cut)));
+    let ssim = format!("SSIM > {}", number::fixed(Some(judge.ssim_at_rate), 3));
+    let ncc = format!("NCC > {}", number::fixed(Some(judge.ncc_at_rate), 3));
     let rate = number::percent(Some(judge.held_out_rate));
     let level = number::percent(Some(judge.interval_level));
-    text.push_str(&format!(
-        "{ssim} and {ncc} are what {rate} of held-out images reach; one to one counts {cut}; ten best is their mean \
-         SSIM; ranges are {level} intervals.\n"
-    ));
-    text
+    if let Some(distance) = judge.distance_at_rate {
+        let distance = format!("distance < {}", number::fixed(Some(distance), 3));
+        let text = render_text_table(&["rows", &distance, &ncc, "ten best"], &rows);
+        return format!(
+            "{text}{distance} and {ncc} are what {rate} of held-out rows reach; distance is in standard deviations; ten \
+             best is its mean; ranges are {level} intervals.\n"
+        );
+    }
+    let text = render_text_table(&["pictures", &cut, &ssim, &ncc, "one to one", "ten best"], &rows);
+    format!(
+        "{text}{ssim} and {ncc} are what {rate} of held-out images reach; one to one counts {cut}; ten best is their \
+         mean SSIM; ranges are {level} intervals.\n"
+    )
 }
 
 /// The heads of the score table's columns, thresholds included.
-pub(crate) fn score_header(judge: &Judge) -> [String; 6] {
+pub(crate) fn score_header(judge: &Judge) -> Vec<String> {
     let rate = number::percent(Some(judge.held_out_rate));
-    [
+    let ncc = format!("NCC at {rate} held-out (>\u{a0}{})", number::fixed(Some(judge.ncc_at_rate), 3));
+    if let Some(distance) = judge.distance_at_rate {
+        let distance =
+            format!("scaled distance at {rate} held-out (<\u{a0}{})", number::fixed(Some(distance), 3));
+        return vec!["rows".into(), distance, ncc, "mean of ten nearest".into()];
+    }
+    let cut = number::short(Some(judge.ssim_cut));
+    vec![
         "pictures".into(),
-        format!("SSIM\u{a0}>\u{a0}{}", number::short(Some(judge.ssim_cut))),
+        format!("SSIM\u{a0}>\u{a0}{cut}"),
         format!("SSIM at {rate} held-out (>\u{a0}{})", number::fixed(Some(judge.ssim_at_rate), 3)),
-        format!("NCC at {rate} held-out (>\u{a0}{})", number::fixed(Some(judge.ncc_at_rate), 3)),
-        format!("one to one, SSIM\u{a0}>\u{a0}{}", number::short(Some(judge.ssim_cut))),
+        ncc,
+        format!("one to one, SSIM\u{a0}>\u{a0}{cut}"),
         "mean of ten best".into(),
     ]
+}
+
+/// The counts of a row, in the order of the columns between the first and the last.
+pub(crate) fn score_counts(judge: &Judge, row: &ScoreRow) -> Vec<Option<Count>> {
+    match judge.distance_at_rate {
+        Some(_) => vec![row.distance_at_rate, row.ncc_at_rate],
+        None => vec![row.above_cut, row.ssim_at_rate, row.ncc_at_rate, row.unique],
+    }
 }
 
 /// A count with its total and interval on one line.

@@ -4,6 +4,8 @@
 //! second. `#[cfg(test)]` says nothing new to the compiler; it tells clippy that helpers of tests are test code, too.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod desk;

@@ -10,7 +10,7 @@ use crate::desk::{ATTACK, Desk, JUDGE, TRAIN};
 #[test]
 fn every_help_shows_an_example() {
     let desk = Desk::new();
-    for command in ["", "demo", "train", "reconstruct", "evaluate", "report", "ci"] {
+    for command in ["", "demo", "audit", "train", "reconstruct", "evaluate", "report", "ci"] {
         let help = desk.ok(&format!("{command} --help")).out;
         assert!(help.contains(&format!("cargo xtask {command}")), "{help}");
         assert!(help.contains("Examples:\n  cargo xtask "), "{help}");

@@ -1,0 +1,173 @@
+//! The report of a reconstruction that nobody has judged: what an attacker alone can say.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use ndarray::{Array2, Axis};
+use palimpsest_metrics::ImageShape;
+use palimpsest_metrics::score::min_max;
+use palimpsest_metrics::tally::{HELD_OUT_RATE, quantile};
+use palimpsest_report::{
+    Answer, CandidateView, ConfidenceKind, Count, GridCell, InputKind, Picture, ReportData,
+};
+
+use crate::chance::agreement_of_mixtures;
+use crate::exposure::exposure;
+use crate::found::Found;
+use crate::model_file::describe;
+use crate::output;
+use crate::report::{SHOWN, chain, columns, convergence, method, picture, values, write};
+
+/// Agreement from which a candidate counts as found, unless chance reaches more.
+const SURE: f64 = 0.8;
+/// Name of the training mean in a folder of results, if it was given: (1, d), or (2, d) with a deviation below it.
+pub(crate) const MEAN_FILE: &str = "mean.npy";
+/// Where the judge's report lies beside this one, if there is one.
+pub(crate) const JUDGE_PAGE: &str = "judge/report.html";
+
+/// Writes the report of the reconstruction in `folder` into it.
+pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
+    let found = Found::read(folder)?;
+    let shape = found.run.input_shape.map(|[channels, height, width]| ImageShape { channels, height, width });
+    let mean = Mean::read(folder, found.candidates.ncols())?;
+    let inputs = if shape.is_some() { InputKind::Image } else { InputKind::Row };
+    let (answer, confidence_means) = answer(&found, inputs);
+    let name = found.run.model.file_name().unwrap_or_default().to_string_lossy();
+    let subject = format!("{name}: a network of dense layers, {}", chain(&found.run.dims));
+    let mut report = ReportData::new("What these weights may remember", subject, answer);
+    report.confidence_means = confidence_means;
+    report.file = Some(describe(&found.run.model, &found.network, found.provenance.as_ref())?);
+    report.attackability = Some(exposure(&found.network, &found.run.spectrum));
+    report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
+    for (rank, &candidate) in found.run.ranking.iter().take(SHOWN).enumerate() {
+        let row = mean.restore(&found.candidates.row(candidate).insert_axis(Axis(0)).to_owned());
+        let shown: Option<Picture> =
+            shape.map(|shape| picture(min_max(row.view()).row(0), shape)).transpose()?;
+        report.candidates.push(CandidateView {
+            candidate,
+            picture: shown,
+            values: shape.is_none().then(|| values(row.row(0))),
+            rank: Some(rank + 1),
+            confidence: Some(f64::from(found.confidence[candidate])),
+            support: None,
+            truth: None,
+        });
+    }
+    // Nobody has judged: what the trainer's certificate says of the truth has no place here.
+    report.method = Some(method(&found, &[("attack".into(), found.run.elapsed_s)], &[]));
+    report.convergence = Some(convergence(&found.run));
+    report.limits = limits(&found, shape, &mean);
+    if shape.is_none() {
+        report.columns = columns(&[], found.candidates.ncols());
+    }
+    let grid: Vec<GridCell> = report.candidates.iter().filter_map(cell).collect();
+    write(folder, &report, &grid)?;
+    Ok(report)
+}
+
+/// The answer and what its confidence means. The one place that knows whether `confidence.npy` holds agreement or a
+/// calibrated probability.
+fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
+    let ranking = &found.run.ranking;
+    let mixtures = agreement_of_mixtures(found);
+    // The bar is that of the judge's nulls: at most one member in a thousand passes.
+    let bar = mixtures.as_ref().map_or(SURE, |mixtures| quantile(mixtures, 1.0 - HELD_OUT_RATE).max(SURE));
+    let sure = ranking.iter().filter(|&&j| f64::from(found.confidence[j]) > bar).count();
+    let null_count = mixtures.map(|mixtures| {
+        let passing = mixtures.iter().filter(|&&agreement| agreement > bar).count();
+        Count { count: passing, of: mixtures.len(), interval: None }
+    });
+    let null = match null_count {
+        Some(_) => "random mixtures of the same candidates",
+        None => "nothing: fewer than two restarts can be compared",
+    };
+    let answer = Answer::Unjudged {
+        sure,
+        candidates: ranking.len(),
+        confidence: ConfidenceKind::Agreement,
+        bar,
+        expected_precision: None,
+        null: null.into(),
+        null_count,
+        inputs,
+    };
+    let chance = match null_count {
+        Some(Count { count, of, .. }) => format!(
+            "As a null, {of} random mixtures of the same candidates were compared with the restarts in the same way: \
+             {count} of them pass the bar of {bar:.2}. The bar is {SURE}, or higher where chance alone would reach that."
+        ),
+        None => "Fewer than two restarts can be compared, so nothing can agree: run more of them.".into(),
+    };
+    let means = vec![
+        "Agreement is the mean cosine of a candidate with its nearest relative in each of the other restarts. 1 means \
+         that every restart, begun from other random numbers, came to the same input; inputs that really shaped the \
+         weights tend to be found again."
+            .into(),
+        chance,
+        "Agreement is not a probability and was not calibrated: restarts can also agree on something that no training \
+         input looks like, such as a blend of two. Only somebody with the training data can tell them apart."
+            .into(),
+    ];
+    (answer, means)
+}
+
+fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> {
+    let mut limits = Vec::new();
+    let d = found.candidates.ncols();
+    match (shape, &mean.0) {
+        (Some(_), None) => limits.push(
+            "Pictures show candidates without the training mean, each stretched to full contrast; the mean can be given \
+             with --mean."
+                .into(),
+        ),
+        (Some(_), Some(_)) => {
+            limits.push("Pictures show candidates plus the given mean, each stretched to full contrast.".into());
+        }
+        (None, _) if d > columns(&[], d).len() => limits.push(format!(
+            "Only the first {} of {d} values of a row are shown. If the inputs are pictures, say so with --input-shape.",
+            columns(&[], d).len()
+        )),
+        (None, _) => {}
+    }
+    if found.run.stopped_early {
+        limits.push(
+            "The attack was stopped early, by a time limit or an interrupt; a longer one may find more."
+                .into(),
+        );
+    }
+    limits
+}
+
+fn cell(view: &CandidateView) -> Option<GridCell> {
+    let caption = format!("{:.2}", view.confidence?);
+    Some(GridCell { top: view.picture.clone()?, bottom: None, caption })
+}
+
+/// The training mean, if the user gave it, and the deviation of each column, if that was given, too.
+struct Mean(Option<Array2<f32>>);
+
+impl Mean {
+    fn read(folder: &Path, d: usize) -> Result<Self> {
+        let path = folder.join(MEAN_FILE);
+        if !path.exists() {
+            return Ok(Self(None));
+        }
+        let values: Array2<f32> = output::read_npy(&path)?;
+        ensure!(
+            values.ncols() == d && matches!(values.nrows(), 1 | 2) && values.iter().all(|v| v.is_finite()),
+            "{} holds {:?} values; the mean of this network's inputs has {d}",
+            path.display(),
+            values.dim()
+        );
+        Ok(Self(Some(values)))
+    }
+
+    /// Rows (m, d) in the units of the raw inputs, as far as they are known.
+    fn restore(&self, rows: &Array2<f32>) -> Array2<f32> {
+        match &self.0 {
+            None => rows.clone(),
+            Some(values) if values.nrows() == 2 => rows * &values.row(1) + values.row(0),
+            Some(values) => rows + &values.row(0),
+        }
+    }
+}
