@@ -14,6 +14,7 @@ use palimpsest_report::answer_sentences;
 use crate::data::{DataArgs, VictimData};
 use crate::evaluate::{self, EvaluateArgs};
 use crate::exposure::exposure;
+use crate::lock::lock_folder;
 use crate::model_file::describe;
 use crate::reconstruct::{InputShape, Range, ReconstructArgs, attack, load_model};
 use crate::unjudged::{JUDGE_PAGE, MEAN_FILE, unjudged};
@@ -97,18 +98,27 @@ impl TruthArgs {
 }
 
 pub(crate) fn run(args: &AuditArgs) -> Result<()> {
-    output::prepare_folder(&args.out)?;
-    clear(&args.out)?;
-    let model = inspect(args)?;
-    if let Some(path) = &args.mean {
-        output::write_npy(&args.out.join(MEAN_FILE), &read_mean(path, model)?)?;
+    let mean = {
+        let inputs = inspect(args)?;
+        args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?
+    };
+    {
+        // Each step below locks the folder it writes into.
+        let _lock = lock_folder(&args.out)?;
+        clear(&args.out)?;
+        if let Some(mean) = mean {
+            output::write_npy(&args.out.join(MEAN_FILE), &mean)?;
+        }
     }
     let record = attack(&reconstruct_args(args))?;
     if record.stopped_early && interrupt::requested() {
         output::note("interrupted: the report holds what was finished");
     }
     let judged = args.truth.data().map(|data| judge(args, data)).transpose()?;
-    let report = unjudged(&args.out)?;
+    let report = {
+        let _lock = lock_folder(&args.out)?;
+        unjudged(&args.out)?
+    };
 
     let page = output::absolute(&args.out.join("report.html"));
     let sentences = answer_sentences(&report.answer).join(" ");
@@ -184,7 +194,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
 /// Judges the attack's files by the training data, in a folder of its own; returns the answer in words.
 fn judge(args: &AuditArgs, data_args: DataArgs) -> Result<String> {
     let folder = args.out.join("judge");
-    output::prepare_folder(&folder)?;
+    let _lock = lock_folder(&folder)?;
     let data = VictimData::load(&data_args)?;
     let evaluate_args =
         EvaluateArgs { reconstruction: args.out.clone(), data: data_args, out: folder.clone() };

@@ -79,7 +79,7 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
     });
     let null = match null_count {
         Some(_) => "random mixtures of the same candidates",
-        None => "nothing: fewer than two restarts can be compared",
+        None => "no null, as fewer than two restarts can be compared",
     };
     let answer = Answer::Unjudged {
         sure,

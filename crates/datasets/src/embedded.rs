@@ -96,11 +96,11 @@ fn npz_split(name: DataName, files: Files<2>) -> Result<Split, DatasetError> {
     })
 }
 
-/// The bytes of the files, unpacked where they are gzip, and the list of them.
-fn verified<const N: usize>(
-    name: DataName,
-    files: Files<N>,
-) -> Result<(Vec<Cow<'static, [u8]>>, Vec<DataFile>), DatasetError> {
+/// The bytes of files, unpacked where they are gzip, and the list of them.
+type Verified = (Vec<Cow<'static, [u8]>>, Vec<DataFile>);
+
+/// Unpacks files and compares them with their pinned checksums.
+fn verified<const N: usize>(name: DataName, files: Files<N>) -> Result<Verified, DatasetError> {
     let mut unpacked = Vec::with_capacity(N);
     let mut listed = Vec::with_capacity(N);
     for ((file, packed), pinned) in files.0.into_iter().zip(name.embedded_files()) {

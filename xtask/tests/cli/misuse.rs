@@ -27,7 +27,7 @@ fn impossible_training_is_refused() {
         ("--n 100000", &["100000", "at most 500"]),
         ("--n 18446744073709551616", &["--n"]),
         ("--n many", &["--n", "many"]),
-        ("--data imagenet", &["--data", "fashion-mnist, mnist or cifar10"]),
+        ("--data imagenet", &["--data", "fashion-mnist, mnist, digits"]),
         ("--data cifar10", &["--data-dir"]),
         ("--task cats", &["--task", "odd-even"]),
         ("--task 0,1/1,2", &["class 1 is listed twice"]),
