@@ -98,27 +98,19 @@ impl TruthArgs {
 }
 
 pub(crate) fn run(args: &AuditArgs) -> Result<()> {
-    let mean = {
-        let inputs = inspect(args)?;
-        args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?
-    };
-    {
-        // Each step below locks the folder it writes into.
-        let _lock = lock_folder(&args.out)?;
-        clear(&args.out)?;
-        if let Some(mean) = mean {
-            output::write_npy(&args.out.join(MEAN_FILE), &mean)?;
-        }
+    let _lock = lock_folder(&args.out)?;
+    let inputs = inspect(args)?;
+    let mean = args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?;
+    clear(&args.out)?;
+    if let Some(mean) = mean {
+        output::write_npy(&args.out.join(MEAN_FILE), &mean)?;
     }
     let record = attack(&reconstruct_args(args))?;
     if record.stopped_early && interrupt::requested() {
         output::note("interrupted: the report holds what was finished");
     }
     let judged = args.truth.data().map(|data| judge(args, data)).transpose()?;
-    let report = {
-        let _lock = lock_folder(&args.out)?;
-        unjudged(&args.out)?
-    };
+    let report = unjudged(&args.out)?;
 
     let page = output::absolute(&args.out.join("report.html"));
     let sentences = answer_sentences(&report.answer).join(" ");

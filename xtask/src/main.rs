@@ -3,8 +3,8 @@
 //! Clock, environment, threads and printing live here and nowhere else. Exit codes: 0 done (or stopped early by Ctrl-C
 //! with what was finished), 1 failed, 2 misused, 130 ended by a second Ctrl-C.
 
-mod bench;
 mod audit;
+mod bench;
 mod chance;
 mod ci;
 mod data;

@@ -211,6 +211,9 @@ pub(crate) struct RunFile {
 
 pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
+    for note in load_model(&args.model)?.notes {
+        output::note(&note);
+    }
     let record = attack(args)?;
     output::line(&record.attackability.sentences());
     let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
@@ -251,10 +254,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     if output::absolute(&args.model).to_str().is_none() {
         bail!(Misuse("the path of --model must be UTF-8 to be named in run.json; rename the file".into()));
     }
-    let Model { network, provenance, notes } = load_model(&args.model)?;
-    for note in notes {
-        output::note(&note);
-    }
+    let Model { network, provenance, .. } = load_model(&args.model)?;
     let input_shape = args.input_shape.map(|s| s.0).or_else(|| provenance?.image_shape);
     if let Some(sides) = input_shape
         && sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
