@@ -7,7 +7,7 @@ use clap::Args;
 use ndarray::{ArrayView1, Axis};
 use palimpsest_kkt::{Method, StationarityCertificate};
 use palimpsest_metrics::ImageShape;
-use palimpsest_metrics::score::min_max;
+use palimpsest_metrics::score::{Search, min_max};
 use palimpsest_metrics::table::RowKind as Row;
 use palimpsest_metrics::tally::{HELD_OUT_RATE, INTERVAL_LEVEL, SSIM_CUT, Tally};
 use palimpsest_mlp::checkpoint::write_atomically;
@@ -284,8 +284,14 @@ pub(crate) fn judge_section(score: &ScoreFile) -> Judge {
 fn protocol_words(score: &ScoreFile) -> String {
     match &score.table.protocol.ssim {
         Some(ssim) => format!(
-            "nearest candidate by NCC ({:?}), mean restored, min-max to [0, 1], SSIM of window {}, sigma {}, range {}",
-            score.table.protocol.search, ssim.window, ssim.sigma, ssim.data_range
+            "Nearest candidate by NCC at {} size, mean restored, min-max to [0, 1], SSIM of window {}, sigma {}, range {}.",
+            match score.table.protocol.search {
+                Search::FullSize => "full",
+                Search::HalfSize => "half",
+            },
+            ssim.window,
+            ssim.sigma,
+            ssim.data_range
         ),
         None => "Nearest candidate by scaled distance: root mean square difference, each column in standard deviations of \
                  the training rows. NCC is counted beside it."

@@ -30,6 +30,7 @@ pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
     let found = Found::read(folder)?;
     let shape = found.run.input_shape.map(|[channels, height, width]| ImageShape { channels, height, width });
     let mean = Mean::read(folder, found.candidates.ncols())?;
+    let merged = merged(folder, &found)?;
     let inputs = if shape.is_some() { InputKind::Image } else { InputKind::Row };
     let (answer, confidence_means) = answer(&found, inputs);
     let name = found.run.model.file_name().unwrap_or_default().to_string_lossy();
@@ -40,7 +41,8 @@ pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
     report.attackability = Some(exposure(&found.network, &found.run.spectrum));
     report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
     for (rank, &candidate) in found.run.ranking.iter().take(SHOWN).enumerate() {
-        let row = mean.restore(&found.candidates.row(candidate).insert_axis(Axis(0)).to_owned());
+        let best = merged.as_ref().map_or(found.candidates.row(candidate), |merged| merged.row(rank));
+        let row = mean.restore(&best.insert_axis(Axis(0)).to_owned());
         let shown: Option<Picture> =
             shape.map(|shape| picture(min_max(row.view()).row(0), shape)).transpose()?;
         report.candidates.push(CandidateView {
@@ -63,6 +65,22 @@ pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
     let grid: Vec<GridCell> = report.candidates.iter().filter_map(cell).collect();
     write(folder, &report, &grid)?;
     Ok(report)
+}
+
+/// The best estimate of each ranked input, (ranking, d), if the attack merged its restarts.
+fn merged(folder: &Path, found: &Found) -> Result<Option<Array2<f32>>> {
+    let path = folder.join("reconstructions.npy");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let merged: Array2<f32> = output::read_npy(&path)?;
+    let fits = merged.dim() == (found.run.ranking.len(), found.candidates.ncols());
+    ensure!(
+        fits && merged.iter().all(|v| v.is_finite()),
+        "{} does not fit run.json; run reconstruct again",
+        path.display()
+    );
+    Ok(Some(merged))
 }
 
 /// The answer and what its confidence means. The one place that knows whether `confidence.npy` holds agreement or a
