@@ -171,7 +171,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
     let defaults = ReconstructArgs::defaults(args.model.clone(), args.out.clone());
     ReconstructArgs {
         candidates: args.candidates,
-        restarts: args.restarts.unwrap_or(defaults.restarts),
+        restarts: args.restarts,
         steps: args.steps,
         seed: args.seed,
         threads: args.threads,

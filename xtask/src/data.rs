@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use palimpsest_datasets::{
     BinarySet, DataName, Dataset, DatasetError, InputShape, PixelMean, Task, ZScore, load,
 };
+use palimpsest_report::InputKind;
 
 use crate::Misuse;
 
@@ -92,9 +93,12 @@ impl VictimData {
         Ok(Self { train, held_out, scaling, name: args.data, centered, held_out_centered, shape })
     }
 
-    /// Whether the inputs are plain numbers.
-    pub(crate) fn shape_is_vector(&self) -> bool {
-        matches!(self.shape, InputShape::Vector { .. })
+    /// What an input is.
+    pub(crate) fn input_kind(&self) -> InputKind {
+        match self.shape {
+            InputShape::Image { .. } => InputKind::Image,
+            InputShape::Vector { .. } => InputKind::Row,
+        }
     }
 
     /// Checksum of the centred training inputs and their labels.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use palimpsest_datasets::{InputShape, Task};
 use palimpsest_metrics::calibration::{
     Calibration, CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
@@ -127,8 +127,9 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
 
 /// Judges the reconstruction that `args` name and writes `score.json`.
 pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
-    let Found { run, candidates, confidence, network, .. } = Found::read(&args.reconstruction)?;
-    check_width(&candidates, data)?;
+    let found = Found::read(&args.reconstruction)?;
+    let Found { run, candidates, network, .. } = &found;
+    check_width(candidates, data)?;
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let shape = image_shape(data.shape);
     let seed = Seed::new(JUDGE_SEED).named("judge");
@@ -138,7 +139,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let training = TargetImages::new(data.centered.view(), data.train.dataset.inputs(), shape)?;
     let held_out = TargetImages::new(data.held_out_centered.view(), data.held_out.dataset.inputs(), shape)?;
     let means = class_means(data.centered.view(), &data.labels())?;
-    let rows = weight_rows(&network, typical_norm(&candidates));
+    let rows = weight_rows(network, typical_norm(candidates));
     let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
     let noise = random_noise(candidates.nrows(), candidates.ncols(), deviation, &seed.named("noise"));
     // Each null as it is compared (centred) and as it is shown (mean restored).
@@ -184,7 +185,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
             n: args.data.n,
             held_out: data.held_out.rows.len(),
         },
-        ranking: judge_ranking(&run.ranking, &truth, confidence)?,
+        ranking: judge_ranking(&run.ranking, &truth, found.claimed(data.input_kind()).1)?,
         table,
         distances,
         matches,
@@ -227,7 +228,7 @@ pub(crate) fn image_shape(shape: InputShape) -> ImageShape {
 fn judge_ranking(
     ranking: &[usize],
     truth: &[CandidateTruth],
-    confidence: Array1<f32>,
+    confidence: ArrayView1<'_, f32>,
 ) -> Result<RankingScore> {
     // By SSIM where there are pictures, by NCC for vectors.
     let is_real = |t: &CandidateTruth| t.by_ssim.unwrap_or(t.by_ncc) == Verdict::Real;

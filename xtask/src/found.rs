@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1};
 use palimpsest_mlp::{Mlp, Provenance};
+use palimpsest_report::{ConfidenceKind, InputKind};
 
 use crate::output;
 use crate::reconstruct::{Model, RunFile, load_model};
@@ -14,8 +15,10 @@ pub(crate) struct Found {
     pub(crate) run: RunFile,
     /// Candidates, (M, d), M >= 1, finite.
     pub(crate) candidates: Array2<f32>,
-    /// Agreement of restarts, (M), in [0, 1].
-    pub(crate) confidence: Array1<f32>,
+    /// What `confidence.npy` holds, (M), in [0, 1]: a probability where there is an `agreement`.
+    confidence: Array1<f32>,
+    /// Agreement of restarts, (M), in [0, 1]; files of older versions have it as confidence.
+    agreement: Option<Array1<f32>>,
     pub(crate) network: Mlp<f32>,
     pub(crate) provenance: Option<Provenance>,
 }
@@ -29,6 +32,8 @@ impl Found {
         let run: RunFile = output::read_json(&folder.join("run.json"))?;
         let candidates: Array2<f32> = output::read_npy(&folder.join("candidates.npy"))?;
         let confidence: Array1<f32> = output::read_npy(&folder.join("confidence.npy"))?;
+        let path = folder.join("agreement.npy");
+        let agreement: Option<Array1<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
         let unfit = |what: &str| {
             format!("the files in {} do not fit together: {what}; run reconstruct again", folder.display())
         };
@@ -47,6 +52,10 @@ impl Found {
             confidence.iter().all(|c| (0.0..=1.0).contains(c)),
             unfit("confidence.npy has values outside [0, 1]")
         );
+        ensure!(
+            agreement.iter().all(|a| a.len() == m && a.iter().all(|a| (0.0..=1.0).contains(a))),
+            unfit("agreement.npy has another length than candidates.npy or values outside [0, 1]")
+        );
         let values = |sides: [usize; 3]| sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side));
         if let Some(sides) = run.input_shape
             && values(sides) != Some(d)
@@ -59,6 +68,17 @@ impl Found {
             "{} is no longer the network that was attacked; run reconstruct again",
             run.model.display()
         );
-        Ok(Self { run, candidates, confidence, network, provenance })
+        Ok(Self { run, candidates, confidence, agreement, network, provenance })
+    }
+
+    /// What may be claimed of each candidate, (M), in [0, 1], and what kind of number it is.
+    ///
+    /// Probabilities were calibrated on networks trained on images: of plain rows only agreement is claimed.
+    pub(crate) fn claimed(&self, inputs: InputKind) -> (ConfidenceKind, ArrayView1<'_, f32>) {
+        match (&self.agreement, inputs) {
+            (Some(_), InputKind::Image) => (ConfidenceKind::Probability, self.confidence.view()),
+            (Some(agreement), InputKind::Row) => (ConfidenceKind::Agreement, agreement.view()),
+            (None, _) => (ConfidenceKind::Agreement, self.confidence.view()),
+        }
     }
 }

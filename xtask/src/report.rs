@@ -79,12 +79,13 @@ pub(crate) fn judged(
                 && distances.nearest.iter().all(|near| near.candidate < found.candidates.nrows())
         });
     ensure!(fits, "score.json does not fit the reconstruction or the data; run evaluate again");
-    let answer = judged_answer(score)?;
+    let (kind, _) = found.claimed(data.input_kind());
+    let answer = judged_answer(score, kind)?;
     let inputs = if score.distances.is_some() { "rows" } else { "images" };
     let subject = format!("{} {inputs} of {}, task {}", score.data.n, score.data.data, score.data.task);
     let mut report = ReportData::new("What these weights remember", subject, answer);
     report.candidates = pairs(score, data, &found)?;
-    if data.shape_is_vector() {
+    if data.input_kind() == InputKind::Row {
         report.columns = columns(data.name.columns(), found.candidates.ncols());
     }
     report.judge = Some(judge_section(score));
@@ -107,8 +108,7 @@ pub(crate) fn judged(
 }
 
 /// How many training inputs pass the held-out bar: by distance for plain rows, by SSIM for pictures.
-fn judged_answer(score: &ScoreFile) -> Result<Answer> {
-    let confidence = ConfidenceKind::Agreement;
+fn judged_answer(score: &ScoreFile, confidence: ConfidenceKind) -> Result<Answer> {
     if let Some(DistanceScore { table, .. }) = &score.distances {
         let missing = || anyhow!("score.json lacks a row of distances; run evaluate again");
         let row = table.row(Row::Training).ok_or_else(missing)?;
@@ -163,6 +163,7 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<Cand
         Some(distances) => -distances.table.threshold,
         None => by_ssim.unwrap_or(score.table.thresholds.ncc),
     };
+    let (_, confidence) = found.claimed(data.input_kind());
     let neighbour = |i: usize| score.distances.as_ref().map(|distances| distances.nearest[i]);
     // Larger is better: a distance counts below zero.
     let value = |i: usize| {
@@ -187,7 +188,7 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<Cand
                 picture: show(min_max(restored.view()).row(0))?,
                 values: numbers(restored.row(0)),
                 rank: found.run.ranking.iter().position(|&j| j == candidate).map(|p| p + 1),
-                confidence: Some(f64::from(found.confidence[candidate])),
+                confidence: Some(f64::from(confidence[candidate])),
                 support: None,
                 truth: Some(TruthMatch {
                     index: i,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Axis};
+use palimpsest_kkt::confidence::ConfidenceModel;
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::score::min_max;
 use palimpsest_metrics::tally::{HELD_OUT_RATE, quantile};
@@ -18,7 +19,7 @@ use crate::model_file::describe;
 use crate::output;
 use crate::report::{SHOWN, chain, columns, convergence, method, picture, values, write};
 
-/// Agreement from which a candidate counts as found, unless chance reaches more.
+/// Agreement or probability above which a candidate counts as found, unless chance reaches more.
 const SURE: f64 = 0.8;
 /// Name of the training mean in a folder of results, if it was given: (1, d), or (2, d) with a deviation below it.
 pub(crate) const MEAN_FILE: &str = "mean.npy";
@@ -32,11 +33,12 @@ pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
     let mean = Mean::read(folder, found.candidates.ncols())?;
     let merged = merged(folder, &found)?;
     let inputs = if shape.is_some() { InputKind::Image } else { InputKind::Row };
-    let (answer, confidence_means) = answer(&found, inputs);
+    let (answer, means) = answer(&found, inputs);
+    let (_, claimed) = found.claimed(inputs);
     let name = found.run.model.file_name().unwrap_or_default().to_string_lossy();
     let subject = format!("{name}: a network of dense layers, {}", chain(&found.run.dims));
     let mut report = ReportData::new("What these weights may remember", subject, answer);
-    report.confidence_means = confidence_means;
+    report.confidence_means = means;
     report.file = Some(describe(&found.run.model, &found.network, found.provenance.as_ref())?);
     report.attackability = Some(exposure(&found.network, &found.run.spectrum));
     report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
@@ -50,7 +52,7 @@ pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
             picture: shown,
             values: shape.is_none().then(|| values(row.row(0))),
             rank: Some(rank + 1),
-            confidence: Some(f64::from(found.confidence[candidate])),
+            confidence: Some(f64::from(claimed[candidate])),
             support: None,
             truth: None,
         });
@@ -83,14 +85,18 @@ fn merged(folder: &Path, found: &Found) -> Result<Option<Array2<f32>>> {
     Ok(Some(merged))
 }
 
-/// The answer and what its confidence means. The one place that knows whether `confidence.npy` holds agreement or a
-/// calibrated probability.
+/// The answer and what its confidence means.
 fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
     let ranking = &found.run.ranking;
-    let mixtures = agreement_of_mixtures(found);
+    let (kind, claimed) = found.claimed(inputs);
+    let mixtures = agreement_of_mixtures(found).map(|agreement| match kind {
+        ConfidenceKind::Agreement => agreement,
+        ConfidenceKind::Probability => agreement.into_iter().map(|a| probability(found, a)).collect(),
+    });
     // The bar is that of the judge's nulls: at most one member in a thousand passes.
     let bar = mixtures.as_ref().map_or(SURE, |mixtures| quantile(mixtures, 1.0 - HELD_OUT_RATE).max(SURE));
-    let sure = ranking.iter().filter(|&&j| f64::from(found.confidence[j]) > bar).count();
+    let passing: Vec<f64> =
+        ranking.iter().map(|&j| f64::from(claimed[j])).filter(|&claimed| claimed > bar).collect();
     let null_count = mixtures.map(|mixtures| {
         let passing = mixtures.iter().filter(|&&agreement| agreement > bar).count();
         Count { count: passing, of: mixtures.len(), interval: None }
@@ -99,16 +105,32 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
         Some(_) => "random mixtures of the same candidates",
         None => "no null, as fewer than two restarts can be compared",
     };
+    let expected = (kind == ConfidenceKind::Probability && !passing.is_empty())
+        .then(|| passing.iter().sum::<f64>() / passing.len() as f64);
     let answer = Answer::Unjudged {
-        sure,
+        sure: passing.len(),
         candidates: ranking.len(),
-        confidence: ConfidenceKind::Agreement,
+        confidence: kind,
         bar,
-        expected_precision: None,
+        expected_precision: expected,
         null: null.into(),
         null_count,
         inputs,
     };
+    (answer, confidence_means(kind, null_count, bar))
+}
+
+/// The probability of a candidate of this `agreement` in the same attack.
+fn probability(found: &Found, agreement: f64) -> f64 {
+    let run = &found.run;
+    let distinct = run.ranking.len() as f64 / run.candidates.max(1) as f64;
+    let mut residuals: Vec<f64> = run.runs.iter().map(|r| r.relative_residual).collect();
+    residuals.sort_by(f64::total_cmp);
+    let median = residuals.get(residuals.len() / 2).copied().unwrap_or(1.0);
+    f64::from(ConfidenceModel::default().probability(agreement as f32, distinct, median, run.runs.len()))
+}
+
+fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64) -> Vec<String> {
     let chance = match null_count {
         Some(Count { count, of, .. }) => format!(
             "As a null, {of} random mixtures of the same candidates were compared with the restarts in the same way: \
@@ -116,17 +138,22 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
         ),
         None => "Fewer than two restarts can be compared, so nothing can agree: run more of them.".into(),
     };
-    let means = vec![
-        "Agreement is the mean cosine of a candidate with its nearest relative in each of the other restarts. 1 means \
-         that every restart, begun from other random numbers, came to the same input; inputs that really shaped the \
-         weights tend to be found again."
-            .into(),
-        chance,
-        "Agreement is not a probability and was not calibrated: restarts can also agree on something that no training \
-         input looks like, such as a blend of two. Only somebody with the training data can tell them apart."
-            .into(),
-    ];
-    (answer, means)
+    let agreement = "Agreement is the mean cosine of a candidate with its nearest relative in each of the other \
+                     restarts. 1 means that every restart, begun from other random numbers, came to the same input; \
+                     inputs that really shaped the weights tend to be found again.";
+    let caution = match kind {
+        ConfidenceKind::Agreement => {
+            "Agreement is not a probability and was not calibrated: restarts can also agree on something that no \
+             training input looks like, such as a blend of two. Only somebody with the training data can tell them \
+             apart."
+        }
+        ConfidenceKind::Probability => {
+            "The probability is told from agreement, from how few distinct candidates the restarts leave, and from how \
+             much of the weights they explain, by a logistic model. It was fitted on networks that were trained on \
+             images for that purpose; on networks unlike those it may be off."
+        }
+    };
+    vec![agreement.into(), caution.into(), chance]
 }
 
 fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> {

@@ -16,7 +16,11 @@ fn a_foreign_file_becomes_a_report_that_knows_no_truth() {
     let desk = Desk::with_victim();
     let ran = desk.ok(AUDIT);
     assert!(ran.err.contains("format: .safetensors") && ran.err.contains("ReLU"), "{}", ran.err);
-    assert!(ran.out.contains("agreement is no probability") && ran.out.contains("report: "), "{}", ran.out);
+    assert!(
+        ran.out.contains("nothing was compared with training data") && ran.out.contains("report: "),
+        "{}",
+        ran.out
+    );
     let page = text(&desk, "audit/report.html");
     for words in [
         "Does this network look exposed?",
@@ -29,8 +33,7 @@ fn a_foreign_file_becomes_a_report_that_knows_no_truth() {
     assert!(!page.contains("SSIM") && !page.contains("judge/report.html"));
     let report = desk.json("audit/report.json");
     assert_eq!(report["answer"]["kind"], "unjudged");
-    assert_eq!(report["answer"]["confidence"], "agreement");
-    assert_eq!(report["answer"]["expected_precision"], Value::Null, "no calibration, no probability");
+    assert_eq!(report["answer"]["confidence"], "probability");
     // The page can be made again from the folder alone.
     desk.ok("report audit");
     assert_eq!(text(&desk, "audit/report.html"), page);
@@ -63,6 +66,9 @@ fn a_table_is_reported_as_rows() {
     desk.ok("train --data breast-cancer --task 0/1 --n 20 --hidden 40,30 --epochs 50 --out victim");
     desk.ok("audit victim/model.safetensors --candidates 20 --restarts 2 --steps 5 --truth breast-cancer --task 0/1 --n 20 --out audit");
     let page = text(&desk, "audit/report.html");
+    let answer = desk.json("audit/report.json")["answer"].clone();
+    assert_eq!(answer["confidence"], "agreement", "probabilities were calibrated on images");
+    assert_eq!(answer["expected_precision"], Value::Null);
     assert!(page.contains("reconstructed rows") && page.contains("value 30") && !page.contains("<img"));
     let judged = text(&desk, "audit/judge/report.html");
     for words in ["worst fractal dimension", "scaled distance", "held-out rows", "Training "] {
