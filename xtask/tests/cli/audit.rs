@@ -26,7 +26,7 @@ fn a_foreign_file_becomes_a_report_that_knows_no_truth() {
         "Does this network look exposed?",
         "What to do about it",
         "Differential privacy",
-        "Agreement is not a probability",
+        "Agreement is the mean cosine",
     ] {
         assert!(page.contains(words), "{words}");
     }

@@ -26,7 +26,15 @@ fn every_method_walks_from_training_to_report() {
     for method in ["annealed", "alternating", "gradient"] {
         let attack = format!("attack-{method}");
         desk.ok(&format!("{} --method {method}", ATTACK.replace("--out attack", &format!("--out {attack}"))));
-        let files = ["candidates.npy", "confidence.npy", "labels.npy", "multipliers.npy", "run.json"];
+        let files = [
+            "agreement.npy",
+            "candidates.npy",
+            "confidence.npy",
+            "labels.npy",
+            "multipliers.npy",
+            "reconstructions.npy",
+            "run.json",
+        ];
         assert_eq!(desk.names(&attack), files);
         let run = desk.json(&format!("{attack}/run.json"));
         let all = usize::try_from(run["candidates"].as_u64().unwrap()).unwrap();
