@@ -90,7 +90,7 @@ impl Progress {
     /// Counts one step more; `measured` is asked for now and then only.
     pub(crate) fn step(&self, measured: impl FnOnce() -> Measured) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if done.is_multiple_of(20) {
+        if self.length < 1000 || done.is_multiple_of(20) {
             self.show(done, measured());
         }
     }

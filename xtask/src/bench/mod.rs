@@ -18,13 +18,14 @@ use serde::Serialize;
 use self::limit::Limits;
 use self::peer::Peer;
 use self::work::{Sample, Work};
-use crate::{Misuse, interrupt, output, progress};
+use crate::progress::{self, Progress};
+use crate::{Misuse, interrupt, output};
 
 /// Measure products, passes, training epochs and attack steps against the limit of this machine.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask bench --quick
-  cargo xtask bench --peer --json bench.json
+  cargo xtask bench --peer --record bench.json
   cargo xtask bench --peer --python /opt/torch/bin/python --rounds 9")]
 pub(crate) struct BenchArgs {
     /// Run the same work in PyTorch in the same rounds.
@@ -41,7 +42,7 @@ pub(crate) struct BenchArgs {
     rounds: usize,
     /// Write every sample to FILE, too.
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    record: Option<PathBuf>,
 }
 
 /// A piece of work with everything measured about it.
@@ -61,7 +62,7 @@ struct Measured {
     allocations: f64,
 }
 
-/// What is written to `--json`.
+/// What is written to `--record`.
 #[derive(Debug, Serialize)]
 struct BenchRecord {
     cores: usize,
@@ -87,18 +88,17 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     let mut measured: Vec<Measured> = works.iter().map(blank).collect();
     let limits = Limits::new();
-    let bar = progress::bar("bench", (args.rounds * works.len()) as u64);
+    let progress = Progress::start("bench", (args.rounds * works.len()) as u64);
     'rounds: for _ in 0..args.rounds {
         for (work, measured) in works.iter_mut().zip(&mut measured) {
             if interrupt::requested() {
                 break 'rounds;
             }
-            bar.set_message(work.name.clone());
             measure(work, measured, &limits, peer.as_mut())?;
-            bar.inc(1);
+            progress.step(progress::Measured::default);
         }
     }
-    bar.finish_and_clear();
+    progress.finish();
     measured.retain(|m| !m.seconds.is_empty());
     let record = BenchRecord {
         cores,
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         peak_memory_bytes: crate::memory::peak(),
     };
     table::print(&record);
-    if let Some(path) = &args.json {
+    if let Some(path) = &args.record {
         let text = serde_json::to_string_pretty(&record)?;
         palimpsest_mlp::checkpoint::write_atomically(path, text.as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))?;
