@@ -70,6 +70,16 @@ pub(super) fn instructions() -> String {
     }
 }
 
+/// Seconds that all threads of this process have run; 0 where the system does not tell.
+pub(super) fn cpu_seconds() -> f64 {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
+}
+
 /// Load averages of the last 1, 5 and 15 minutes, where the system tells.
 pub(super) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();

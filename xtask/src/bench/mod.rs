@@ -2,7 +2,8 @@
 //!
 //! Every piece of work is run once a round, with the peak of the machine measured beside it and, if asked for, the same
 //! work in PyTorch. Medians over rounds are printed as Markdown. Machines are shared: ratios within a round mean more than
-//! milliseconds.
+//! milliseconds, and work done in a second of CPU time, compared with the best peak of one thread, more than work done in
+//! a second.
 
 mod limit;
 mod peer;
@@ -54,6 +55,8 @@ struct Measured {
     /// Floating-point operations of one step; 0 where they do not bound the time.
     operations: f64,
     seconds: Vec<f64>,
+    /// Seconds that threads ran for it, which others on the machine do not add to.
+    cpu_seconds: Vec<f64>,
     /// Peak of an FMA loop on as many threads, measured right before each sample, in operations a second.
     peaks: Vec<f64>,
     /// Seconds of the same work in PyTorch.
@@ -127,6 +130,7 @@ fn blank(work: &Work) -> Measured {
         threads: work.threads,
         operations: work.operations,
         seconds: Vec::new(),
+        cpu_seconds: Vec::new(),
         peaks: Vec::new(),
         peer_seconds: Vec::new(),
         allocations: f64::NAN,
@@ -138,8 +142,9 @@ fn measure(work: &mut Work, measured: &mut Measured, limits: &Limits, peer: Opti
         measured.peer_seconds.push(peer.time(work.threads, line)?);
     }
     measured.peaks.push(limits.peak(work.threads));
-    let Sample { seconds, allocations } = limits.on_threads(work.threads, &mut *work.run);
+    let Sample { seconds, cpu_seconds, allocations } = limits.on_threads(work.threads, &mut *work.run);
     measured.seconds.push(seconds);
+    measured.cpu_seconds.push(cpu_seconds);
     measured.allocations = allocations;
     Ok(())
 }

@@ -20,6 +20,8 @@ use palimpsest_numerics::seed::Seed;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) seconds: f64,
+    /// Seconds that all threads of the process were running.
+    pub(super) cpu_seconds: f64,
     /// Allocations of the process a step.
     pub(super) allocations: f64,
 }
@@ -82,6 +84,9 @@ pub(super) fn main_works(cores: usize) -> Vec<Work> {
         works.push(closed_form(annealed, 1000, SUBSPACE, Scope::FirstLayer, None, threads));
         works.push(alternating("alternating step, m = 1000, subspace 500", 1000, SUBSPACE, threads));
     }
+    // One table a group; the sort keeps the order within.
+    works
+        .sort_by_key(|work| ["Products", "Training", "Attack"].iter().position(|&group| group == work.group));
     works
 }
 
@@ -125,46 +130,70 @@ fn draw(rows: usize, cols: usize, name: &str) -> Array2<f32> {
     net.layers()[0].weight.clone()
 }
 
+/// A moment, with what the process has used up to it.
+#[derive(Clone, Copy)]
+struct Moment {
+    time: Instant,
+    cpu_seconds: f64,
+    allocations: usize,
+}
+
+impl Moment {
+    fn now() -> Self {
+        let allocations = crate::allocations();
+        Self { time: Instant::now(), cpu_seconds: super::limit::cpu_seconds(), allocations }
+    }
+
+    /// Mean of `steps` steps from here to `end`.
+    fn until(self, end: Self, steps: usize) -> Sample {
+        let steps = steps.max(1) as f64;
+        Sample {
+            seconds: (end.time - self.time).as_secs_f64() / steps,
+            cpu_seconds: (end.cpu_seconds - self.cpu_seconds) / steps,
+            allocations: (end.allocations - self.allocations) as f64 / steps,
+        }
+    }
+}
+
 /// Mean of `steps` calls, after one that is not counted.
 fn repeated(steps: usize, mut step: impl FnMut()) -> Sample {
     step();
-    let (start, before) = (Instant::now(), crate::allocations());
+    let start = Moment::now();
+    let before = crate::allocations();
     (0..steps).for_each(|_| step());
-    Sample {
-        seconds: start.elapsed().as_secs_f64() / steps as f64,
-        allocations: (crate::allocations() - before) as f64 / steps as f64,
-    }
+    let made = crate::allocations() - before;
+    Sample { allocations: made as f64 / steps as f64, ..start.until(Moment::now(), steps) }
 }
 
-/// Notes when each step of a loop begins, from the outside.
+/// Notes from the outside when the second step of a loop begins, and when its last one does.
 struct Laps {
-    first: Option<(Instant, usize)>,
-    last: (Instant, usize),
-    laps: usize,
+    last: usize,
+    start: Option<Moment>,
+    end: Option<Moment>,
+    allocations: [usize; 2],
 }
 
 impl Laps {
-    fn new() -> Self {
-        Self { first: None, last: (Instant::now(), 0), laps: 0 }
+    /// `last` is the index of the last step seen, above 1.
+    fn new(last: usize) -> Self {
+        Self { last, start: None, end: None, allocations: [0; 2] }
     }
 
-    /// The first step warms up.
-    fn see(&mut self, index: usize) -> ControlFlow<()> {
-        if index > 0 {
-            self.last = (Instant::now(), crate::allocations());
-            self.laps += usize::from(self.first.is_some());
-            self.first.get_or_insert(self.last);
+    fn see(&mut self, index: usize) {
+        if index == 1 {
+            self.start = Some(Moment::now());
+            self.allocations[0] = crate::allocations();
+        } else if index == self.last {
+            self.allocations[1] = crate::allocations();
+            self.end = Some(Moment::now());
         }
-        ControlFlow::Continue(())
     }
 
     fn sample(&self) -> Sample {
-        let (start, before) = self.first.unwrap_or(self.last);
-        let laps = self.laps.max(1) as f64;
-        Sample {
-            seconds: (self.last.0 - start).as_secs_f64() / laps,
-            allocations: (self.last.1 - before) as f64 / laps,
-        }
+        let (start, end) = self.start.zip(self.end).expect("the loop ran to its last step");
+        let steps = self.last - 1;
+        let allocations = (self.allocations[1] - self.allocations[0]) as f64 / steps as f64;
+        Sample { allocations, ..start.until(end, steps) }
     }
 }
 
@@ -184,7 +213,7 @@ fn product(m: usize, k: usize, n: usize, transposed: &str, threads: usize) -> Wo
         threads,
         operations: 2.0 * (m * k * n) as f64,
         peer: Some(format!("product {m} {k} {n} {transposed}")),
-        run: Box::new(move || repeated(2, || gemm(1.0, a.view(), b.view(), 0.0, c.view_mut(), parallelism))),
+        run: Box::new(move || repeated(4, || gemm(1.0, a.view(), b.view(), 0.0, c.view_mut(), parallelism))),
     }
 }
 
@@ -209,8 +238,12 @@ fn epoch(name: &str, n: usize, net: Net, peer_inputs: usize, threads: usize) -> 
         peer,
         run: Box::new(move || {
             let (network, x) = held.get_or_insert_with(|| (net.network(), draw(n, net.d, "x")));
-            let mut laps = Laps::new();
-            train(network.clone(), x.view(), y.view(), &params, &mut |epoch| laps.see(epoch.index))
+            let mut laps = Laps::new(params.max_epochs);
+            let mut observe = |epoch: &palimpsest_mlp::train::Epoch<'_, f32>| {
+                laps.see(epoch.index);
+                ControlFlow::Continue(())
+            };
+            train(network.clone(), x.view(), y.view(), &params, &mut observe)
                 .expect("steps this small do not diverge");
             laps.sample()
         }),
@@ -272,9 +305,9 @@ fn alternating(name: &str, m: usize, net: Net, threads: usize) -> Work {
             });
             // A hundred steps make one point of the curve a step; of so many, one in ten has one.
             let params = AlternatingParams { steps: 1000, ..AlternatingParams::default() };
-            let mut laps = Laps::new();
+            let mut laps = Laps::new(4);
             let mut observe = |step: &palimpsest_kkt::Step| {
-                let _ = laps.see(step.index);
+                laps.see(step.index);
                 if step.index == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             alternate(problem, &weighting, &params, Seed::new(1), parallelism, &mut observe);
@@ -303,14 +336,10 @@ fn restarted(restarts: usize, threads: usize) -> Work {
         operations: 2.0 * m as f64 * (5.0 * first + 4.0 * hidden),
         peer: None,
         run: Box::new(move || {
-            let (start, before) = (Instant::now(), crate::allocations());
+            let start = Moment::now();
             let found = reconstruct(&network, &params, Seed::new(1), &|_| ControlFlow::Continue(()));
             black_box(found.expect("a random network can be attacked"));
-            let steps = (restarts * steps) as f64;
-            Sample {
-                seconds: start.elapsed().as_secs_f64() / steps,
-                allocations: (crate::allocations() - before) as f64 / steps,
-            }
+            start.until(Moment::now(), restarts * steps)
         }),
     }
 }
