@@ -331,7 +331,7 @@ fn restarted(restarts: usize, threads: usize) -> Work {
     let network = net.network();
     Work {
         group: "Attack",
-        name: format!("annealed step in {restarts} restarts, m = {m}, subspace {}", net.d),
+        name: format!("a step of {restarts} restarts, start included, m = {m}, subspace {}", net.d),
         threads,
         operations: 2.0 * m as f64 * (5.0 * first + 4.0 * hidden),
         peer: None,
