@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_datasets::{DataName, Task};
-use palimpsest_kkt::{AttackProblem, PriorKnowledge};
+use palimpsest_kkt::{AttackProblem, Attackability, PriorKnowledge};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::answer_sentences;
 
@@ -161,7 +161,7 @@ fn inspect(args: &AuditArgs) -> Result<usize> {
     }
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let problem = AttackProblem::prepare(&model.network, PriorKnowledge::default(), None, parallelism)?;
-    let exposed = exposure(&model.network, &problem.spectrum);
+    let exposed = exposure(&Attackability::of(&model.network, &problem), &problem.spectrum);
     output::note(&exposed.sentence);
     output::event("exposure", &exposed);
     Ok(model.network.inputs())

@@ -40,7 +40,7 @@ pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
     let mut report = ReportData::new("What these weights may remember", subject, answer);
     report.confidence_means = means;
     report.file = Some(describe(&found.run.model, &found.network, found.provenance.as_ref())?);
-    report.attackability = Some(exposure(&found.network, &found.run.spectrum));
+    report.attackability = Some(exposure(&found.run.attackability, &found.run.spectrum));
     report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
     for (rank, &candidate) in found.run.ranking.iter().take(SHOWN).enumerate() {
         let best = merged.as_ref().map_or(found.candidates.row(candidate), |merged| merged.row(rank));
@@ -123,11 +123,15 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
 /// The probability of a candidate of this `agreement` in the same attack.
 fn probability(found: &Found, agreement: f64) -> f64 {
     let run = &found.run;
-    let distinct = run.ranking.len() as f64 / run.candidates.max(1) as f64;
     let mut residuals: Vec<f64> = run.runs.iter().map(|r| r.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
     let median = residuals.get(residuals.len() / 2).copied().unwrap_or(1.0);
-    f64::from(ConfidenceModel::default().probability(agreement as f32, distinct, median, run.runs.len()))
+    f64::from(ConfidenceModel::default().probability(
+        agreement as f32,
+        run.distinct_share,
+        median,
+        run.runs.len(),
+    ))
 }
 
 fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64) -> Vec<String> {
