@@ -192,7 +192,7 @@ mod tests {
         let all = concatenate(Axis(0), &runs.iter().map(|r| r.view()).collect::<Vec<_>>()).unwrap();
         let merged = merge(all.view(), &labels, &[2, 8, 1]);
         let cosine = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| {
-            f64::from(a.dot(&b)) / (reduce::norm(a) * reduce::norm(b))
+            f64::from((&a * &b).sum()) / (reduce::norm(a) * reduce::norm(b))
         };
         for (row, &ranked) in merged.rows().into_iter().zip(&[2_usize, 8, 1]) {
             let (before, after) =
