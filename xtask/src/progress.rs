@@ -1,6 +1,6 @@
 //! One line of progress for a person, one JSON line a second for a machine, nothing when nobody watches.
 //!
-//! A person sees stage, share done, rate, time left, the present residual and the best confidence so far. The line is
+//! A person sees stage, share done, rate, time left, the present residual and the best agreement so far. The line is
 //! drawn only when standard error is a terminal; `--quiet` hides it, `--json` writes lines to standard output instead.
 
 use std::sync::Mutex;
@@ -21,8 +21,8 @@ pub(crate) struct Measured {
     /// Relative residual, or for training the log loss.
     pub(crate) residual: Option<f64>,
     pub(crate) log_loss: Option<f64>,
-    /// Best confidence among the candidates so far, in [0, 1].
-    pub(crate) best_confidence: Option<f64>,
+    /// Best agreement among the candidates so far, in [0, 1].
+    pub(crate) best_agreement: Option<f64>,
 }
 
 /// Progress of one stage over a known number of steps.
@@ -50,7 +50,7 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     log_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    best_confidence: Option<f64>,
+    best_agreement: Option<f64>,
 }
 
 impl Progress {
@@ -122,7 +122,7 @@ impl Progress {
             left_s: per_s.map(|rate| self.length.saturating_sub(done) as f64 / rate),
             residual: measured.residual,
             log_loss: measured.log_loss,
-            best_confidence: measured.best_confidence,
+            best_agreement: measured.best_agreement,
         }
     }
 
@@ -140,7 +140,7 @@ fn words(measured: &Measured) -> String {
     let parts = [
         measured.log_loss.map(|loss| format!("log loss {loss:.2}")),
         measured.residual.map(|residual| format!("residual {residual:.3}")),
-        measured.best_confidence.map(|best| format!("best confidence {best:.2}")),
+        measured.best_agreement.map(|best| format!("best agreement {best:.2}")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
@@ -152,9 +152,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_said() {
         assert_eq!(words(&Measured::default()), "");
-        let measured =
-            Measured { residual: Some(0.1666), best_confidence: Some(0.97), ..Measured::default() };
-        assert_eq!(words(&measured), "residual 0.167  best confidence 0.97");
+        let measured = Measured { residual: Some(0.1666), best_agreement: Some(0.97), ..Measured::default() };
+        assert_eq!(words(&measured), "residual 0.167  best agreement 0.97");
         let progress = Progress::start("attack", 200);
         (0..50).for_each(|_| progress.step(|| measured));
         let line = serde_json::to_value(progress.line(50, &measured)).unwrap();

@@ -284,12 +284,12 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     let elapsed_s = || before_s + start.elapsed().as_secs_f64();
     let saved = Mutex::new((snapshots, finished.clone()));
     // For the progress line only; the bits of an f32, so that threads can share it.
-    let best_confidence = AtomicU32::new(best_agreement(&finished).to_bits());
-    let best = || f64::from(f32::from_bits(best_confidence.load(Ordering::Relaxed)));
+    let best_seen = AtomicU32::new(best_agreement(&finished).to_bits());
+    let best = || f64::from(f32::from_bits(best_seen.load(Ordering::Relaxed)));
     let keep = |restart: u64, run: &Run| {
         let (snapshots, runs) = &mut *saved.lock().unwrap_or_else(PoisonError::into_inner);
         runs.insert(restart, run.clone());
-        best_confidence.store(best_agreement(runs).to_bits(), Ordering::Relaxed);
+        best_seen.store(best_agreement(runs).to_bits(), Ordering::Relaxed);
         if snapshots.due() {
             snapshots.write(&(elapsed_s(), &*runs));
         }
@@ -304,7 +304,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
     let observe = |at: &RestartStep| {
         progress.step(|| Measured {
             residual: Some(at.step.relative_residual),
-            best_confidence: Some(best()).filter(|&best| best > 0.0),
+            best_agreement: Some(best()).filter(|&best| best > 0.0),
             ..Measured::default()
         });
         let over = interrupt::requested() || limit.is_some_and(|limit| elapsed_s() > limit.as_secs_f64());
