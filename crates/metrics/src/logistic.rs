@@ -24,7 +24,7 @@ const STEPS: usize = 100;
 /// use palimpsest_metrics::logistic::fit_logistic;
 /// let features = ndarray::array![[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 1.0]];
 /// let fitted = fit_logistic(features.view(), &[true, false, true, true], &[1.0; 4])?;
-/// assert!(fitted[0].abs() < 1e-6 && fitted[1] > 1.0);
+/// assert!(fitted[0].abs() < 0.05 && fitted[1] > 1.0);
 /// # Ok::<(), palimpsest_metrics::MetricsError>(())
 /// ```
 #[track_caller]
