@@ -2,10 +2,10 @@
 //!
 //! In few dimensions everything resembles something, so a fixed bar would call chance a finding.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Axis, s};
+use palimpsest_kkt::consensus::unit_rows;
 use palimpsest_metrics::null_model::random_noise;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
-use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 
 use crate::found::Found;
@@ -45,13 +45,4 @@ pub(crate) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
         })
         .collect();
     Some(agreement)
-}
-
-fn unit_rows(rows: ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut unit = rows.to_owned();
-    for mut row in unit.rows_mut() {
-        let length = reduce::norm(row.view()) as f32;
-        row.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
-    }
-    unit
 }

@@ -121,7 +121,8 @@ pub fn merge(candidates: ArrayView2<'_, f32>, labels: &[i8], ranking: &[usize]) 
     merged
 }
 
-fn unit_rows(run: ArrayView2<'_, f32>) -> Array2<f32> {
+/// The rows of `run` (m, r), each divided by its length; zero rows stay zero.
+pub fn unit_rows(run: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut unit = run.to_owned();
     for mut row in unit.rows_mut() {
         let length = reduce::norm(row.view()) as f32;
