@@ -16,7 +16,8 @@ use crate::evaluate::{self, EvaluateArgs};
 use crate::exposure::exposure;
 use crate::lock::lock_folder;
 use crate::model_file::describe;
-use crate::reconstruct::{InputShape, Range, ReconstructArgs, attack, load_model};
+use crate::model_file::load_model;
+use crate::reconstruct::{InputShape, Range, ReconstructArgs, attack};
 use crate::unjudged::{JUDGE_PAGE, MEAN_FILE, unjudged};
 use crate::{Misuse, interrupt, output, report};
 

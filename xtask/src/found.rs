@@ -7,8 +7,9 @@ use ndarray::{Array1, Array2, ArrayView1};
 use palimpsest_mlp::{Mlp, Provenance};
 use palimpsest_report::{ConfidenceKind, InputKind};
 
+use crate::model_file::{Model, load_model};
 use crate::output;
-use crate::reconstruct::{Model, RunFile, load_model};
+use crate::reconstruct::RunFile;
 
 /// A reconstruction and the network it came from; indices, lengths and widths fit each other.
 pub(crate) struct Found {

@@ -1,15 +1,13 @@
 //! `cargo xtask reconstruct`: attack the weights of a network.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ndarray::Array1;
 use palimpsest_kkt::alternating::AlternatingParams;
@@ -21,12 +19,12 @@ use palimpsest_kkt::{
     AttackParams, Attackability, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, Run,
     reconstruct_from,
 };
-use palimpsest_mlp::import::load_network;
-use palimpsest_mlp::{Checkpoint, Mlp, MlpError, Provenance};
+use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::lock_folder;
+use crate::model_file::{Model, load_model};
 use crate::progress::{Measured, Progress};
 use crate::snapshot::{ResumeArgs, Snapshots};
 use crate::{Misuse, interrupt, memory, output};
@@ -428,59 +426,6 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
     let found = memory::numbers(params.restarts, &[2, m, d], single);
     memory::total(weights.chain([decomposition, run, gram, found]))
 }
-
-/// A network and what its file says besides.
-pub(crate) struct Model {
-    pub(crate) network: Mlp<f32>,
-    /// Where it comes from; a foreign format does not say.
-    pub(crate) provenance: Option<Provenance>,
-    /// What had to be assumed and what was left unread.
-    pub(crate) notes: Vec<String>,
-}
-
-/// Reads a network; the format is told from the bytes.
-pub(crate) fn load_model(path: &Path) -> Result<Model> {
-    let named = |error: MlpError| match error {
-        MlpError::File { .. } => anyhow::Error::new(error),
-        error => anyhow::Error::new(error).context(format!("{} cannot be used", path.display())),
-    };
-    let mut start = Vec::new();
-    fs::metadata(path)
-        .and_then(|metadata| {
-            // A pipe would wait for ever, a device never end.
-            if !metadata.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-            }
-            File::open(path)?.take(CHECKPOINT_MAGIC.len() as u64).read_to_end(&mut start)
-        })
-        .with_context(|| format!("cannot read {}, which should be a file of weights", path.display()))?;
-    if start == CHECKPOINT_MAGIC || path.extension().is_some_and(|e| e == "palimpsest") {
-        let checkpoint = Checkpoint::load(path).map_err(named)?;
-        let Checkpoint { network, provenance } = checkpoint;
-        return Ok(Model { network, provenance: Some(provenance), notes: Vec::new() });
-    }
-    let imported = load_network(path).map_err(named)?;
-    let assumed = imported.assumed.join("; ");
-    let mut notes =
-        vec![format!("{} is read as {}: {assumed}; here it is ReLU", path.display(), imported.format)];
-    if !imported.ignored.is_empty() {
-        notes.push(format!("it also holds, unread: {}", imported.ignored.join(", ")));
-    }
-    let network: Mlp<f32> = imported.network.cast();
-    let finite = network
-        .layers()
-        .iter()
-        .all(|layer| layer.weight.iter().chain(layer.bias.iter().flatten()).all(|value| value.is_finite()));
-    ensure!(
-        finite,
-        "{} cannot be used: it has weights above what f32 holds; scale them down",
-        path.display()
-    );
-    Ok(Model { network, provenance: None, notes })
-}
-
-/// How a file of ours begins, whatever its name.
-const CHECKPOINT_MAGIC: &[u8] = b"PLMPSEST";
 
 /// Most restarts: their results wait in memory to be pooled.
 const MAX_RESTARTS: usize = 10_000;
