@@ -90,7 +90,7 @@ fn attacks(parallelism: Parallelism, threads: usize) {
     let gradient = GradientParams { steps: STEPS, ..GradientParams::default() };
     for method in ["annealed", "alternating", "gradient"] {
         let mut watch = Watch::new();
-        let mut observe = |step: &Step| watch.see(step.index);
+        let mut observe = |step: &Step<'_>| watch.see(step.index);
         let observe = &mut observe;
         let run = match method {
             "annealed" => anneal(&problem, &weighting, &annealed, seed, parallelism, observe),

@@ -13,6 +13,7 @@ mod evaluate;
 mod exposure;
 mod found;
 mod interrupt;
+mod kept;
 mod lock;
 mod memory;
 mod model_file;

@@ -1,17 +1,14 @@
 //! `cargo xtask reconstruct`: attack the weights of a network.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ndarray::Array1;
 use palimpsest_kkt::alternating::AlternatingParams;
-use palimpsest_kkt::consensus::consensus;
 use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::reconstruction::RunRecord;
@@ -23,10 +20,11 @@ use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::kept::Kept;
 use crate::lock::lock_folder;
 use crate::model_file::{Model, load_model};
 use crate::progress::{Measured, Progress};
-use crate::snapshot::{ResumeArgs, Snapshots};
+use crate::snapshot::ResumeArgs;
 use crate::{Misuse, interrupt, memory, output};
 
 /// Attack the weights of a network; sees the weights and declared prior knowledge only.
@@ -37,8 +35,9 @@ use crate::{Misuse, interrupt, memory, output};
   cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
 
 Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy
-(probability of being real), agreement.npy (across restarts), reconstructions.npy (merged, surest first) and run.json. Ctrl-C stops early and keeps every restart that has finished; the same command with --resume does the others, and
-so it does after a kill.")]
+(probability of being real), agreement.npy (across restarts), reconstructions.npy (merged, surest first) and run.json.
+Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
+and so it does after a kill.")]
 pub(crate) struct ReconstructArgs {
     /// The network: .palimpsest, or a chain of dense layers in .safetensors, .pth, .pt or .npz.
     #[arg(long, value_name = "FILE")]
@@ -273,55 +272,45 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         params: &params,
         seed: args.seed,
     };
-    let (snapshots, kept) = Snapshots::open::<(f64, BTreeMap<u64, Run>)>(&args.out, &args.resume, &options)?;
-    let (before_s, finished) = kept.unwrap_or_default();
-    if !finished.is_empty() {
-        output::note(&format!("going on after {} of {} restarts", finished.len(), params.restarts));
+    let (kept, from) = Kept::open(&args.out, &args.resume, &options)?;
+    let steps = params.method.steps();
+    let (finished, under_way) = (from.finished.len(), from.under_way.len());
+    if finished + under_way > 0 {
+        let restarts = params.restarts;
+        output::note(&format!("going on after {finished} of {restarts} restarts, inside {under_way} more"));
     }
-    let start = Instant::now();
-    let elapsed_s = || before_s + start.elapsed().as_secs_f64();
-    let saved = Mutex::new((snapshots, finished.clone()));
-    // For the progress line only; the bits of an f32, so that threads can share it.
-    let best_seen = AtomicU32::new(best_agreement(&finished).to_bits());
-    let best = || f64::from(f32::from_bits(best_seen.load(Ordering::Relaxed)));
-    let keep = |restart: u64, run: &Run| {
-        let (snapshots, runs) = &mut *saved.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.insert(restart, run.clone());
-        best_seen.store(best_agreement(runs).to_bits(), Ordering::Relaxed);
-        if snapshots.due() {
-            snapshots.write(&(elapsed_s(), &*runs));
-        }
-    };
-    let steps = match params.method {
-        Method::Annealed(options) => options.steps,
-        Method::Alternating(options) => options.steps,
-        Method::Gradient(options) => options.steps,
-    };
-    let progress = Progress::start("attack", steps.saturating_mul(params.restarts) as u64);
+    let done = from
+        .under_way
+        .values()
+        .fold(finished.saturating_mul(steps), |done, run| done.saturating_add(run.steps_taken()));
+    let progress = Progress::resume("attack", steps.saturating_mul(params.restarts) as u64, done as u64);
     let stopped = AtomicBool::new(false);
-    let observe = |at: &RestartStep| {
+    let observe = |at: &RestartStep<'_>| {
         progress.step(|| Measured {
             residual: Some(at.step.relative_residual),
-            best_agreement: Some(best()).filter(|&best| best > 0.0),
+            best_agreement: kept.best_agreement(),
             ..Measured::default()
         });
-        let over = interrupt::requested() || limit.is_some_and(|limit| elapsed_s() > limit.as_secs_f64());
+        let over =
+            interrupt::requested() || limit.is_some_and(|limit| kept.elapsed_s() > limit.as_secs_f64());
         if over {
+            kept.leave(at);
             stopped.store(true, Ordering::Relaxed);
             return ControlFlow::Break(());
         }
+        kept.pass(at);
         ControlFlow::Continue(())
     };
+    let keep = |restart: u64, run: &Run| kept.finish(restart, run);
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
-    let found = pool
-        .install(|| reconstruct_from(&network, &params, Seed::new(args.seed), &finished, &observe, &keep));
+    let found =
+        pool.install(|| reconstruct_from(&network, &params, Seed::new(args.seed), &from, &observe, &keep));
     progress.finish();
-    let (mut snapshots, runs) = saved.into_inner().unwrap_or_else(PoisonError::into_inner);
     // A time limit ends a run as it was asked to; an interrupt only breaks it off.
-    let broken_off = stopped.load(Ordering::Relaxed) && interrupt::requested() && !runs.is_empty();
+    let broken_off = stopped.load(Ordering::Relaxed) && interrupt::requested();
     if broken_off {
-        snapshots.write(&(elapsed_s(), &runs));
+        kept.write();
     }
     let found = found.map_err(|error| match error {
         KktError::BadOption { .. } => anyhow!(Misuse(error.to_string())),
@@ -350,29 +339,15 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         spectrum: found.spectrum.clone(),
         stopped_early: stopped.into_inner(),
         runs: found.runs.clone(),
-        elapsed_s: elapsed_s(),
+        elapsed_s: kept.elapsed_s(),
     };
     write(&args.out, &found, &record)?;
     if broken_off {
-        output::note("stopped early; --resume goes on from the restarts that are done");
+        output::note("stopped early; --resume goes on from here");
     } else {
-        snapshots.remove();
+        kept.remove();
     }
     Ok(record)
-}
-
-/// Most finished restarts that are compared for the progress line.
-const COMPARED: usize = 4;
-
-/// Best agreement among the candidates of the last finished restarts; 0 with fewer than two.
-fn best_agreement(runs: &BTreeMap<u64, Run>) -> f32 {
-    let views: Vec<_> = runs.values().rev().take(COMPARED).map(|run| run.coordinates.view()).collect();
-    let m = views.first().map_or(0, |run| run.nrows());
-    let labels: Vec<i8> = (0..m).map(|i| if i < m / 2 { -1 } else { 1 }).collect();
-    if views.len() < 2 || views.iter().any(|run| run.nrows() != m) {
-        return 0.0;
-    }
-    consensus(&views, &labels).scores.iter().flatten().copied().fold(0.0, f32::max)
 }
 
 /// What decides the bits of an attack: a snapshot is of this attack when all of it is the same.
@@ -416,7 +391,7 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
     let decomposition = memory::numbers(3, &[d, width], size_of::<f64>());
     let run = memory::numbers(
         at_once,
-        &[m, hidden.checked_mul(10)?.checked_add(coordinates.checked_mul(8)?)?],
+        &[m, hidden.checked_mul(10)?.checked_add(coordinates.checked_mul(12)?)?],
         single,
     );
     let gram = match params.method {

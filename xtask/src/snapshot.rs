@@ -43,7 +43,7 @@ impl ResumeArgs {
         Self { resume: slots(folder).iter().any(|slot| slot.exists()), snapshot_every: 30.0 }
     }
 
-    fn every(&self) -> Result<Duration> {
+    fn interval(&self) -> Result<Duration> {
         Duration::try_from_secs_f64(self.snapshot_every).map_err(|_| {
             let got = self.snapshot_every;
             Misuse(format!("--snapshot-every must be a number of seconds of at least 0, got {got}")).into()
@@ -74,7 +74,7 @@ impl Snapshots {
         let mut snapshots = Self {
             folder: folder.to_owned(),
             options: serde_json::to_string(options).context("cannot encode the options")?,
-            every: args.every()?,
+            every: args.interval()?,
             last: Instant::now(),
             next: 0,
             failing: false,
@@ -123,6 +123,11 @@ impl Snapshots {
         })?;
         snapshots.next = newest.number.saturating_add(1);
         Ok((snapshots, Some(state)))
+    }
+
+    /// Least time between two.
+    pub(crate) fn every(&self) -> Duration {
+        self.every
     }
 
     /// Whether it is time for the next one.

@@ -16,12 +16,12 @@ use palimpsest_mlp::passes::{self, Passes};
 use palimpsest_numerics::factor::Cholesky;
 use palimpsest_numerics::gemm::{Parallelism, gemm, symmetric};
 use palimpsest_numerics::reduce;
-use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::descent::start;
+use crate::descent::random_start;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
+use crate::state::{Point, RunShape, RunState, Start};
 use crate::stationarity::OutputWeighting;
 use crate::{KktError, Step};
 
@@ -79,54 +79,51 @@ impl AlternatingParams {
     }
 }
 
-/// Runs the attack once from a random start drawn from `seed`.
+/// Runs the attack once, from a random start or from where another run of it was.
 ///
 /// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
 pub fn alternate(
     problem: &AttackProblem,
     weighting: &OutputWeighting,
     params: &AlternatingParams,
-    seed: Seed,
+    start: impl Into<Start>,
     parallelism: Parallelism,
-    observe: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    let mut state = State::new(problem, weighting, seed, parallelism);
-    let mut curve = Vec::new();
+    let m = weighting.len();
+    let mut equation = Equation::new(problem, weighting, parallelism);
+    let expected = RunShape { point: (m, problem.rank()), moments: MOMENTS, steps: params.steps };
+    let mut state = start.into().state(&expected, |seed| {
+        let x = random_start(problem, m, START_NORM * f64::from(equation.norm), seed);
+        RunState::start(x, Array1::from_elem(m, 0.5 / m as f32), MOMENTS)
+    });
     let mut termination = TerminationReason::MaxSteps;
-    let mut residual = f64::NAN;
-    for index in 0..params.steps {
+    for index in state.index..params.steps {
+        state.index = index;
         let progress = index as f64 / params.steps as f64;
         let geometric = |(first, last): (f64, f64)| first * (last / first).powf(progress);
-        state.gates(problem, weighting, geometric(params.alpha));
-        if index % curve_stride(params.steps) == 0 || index + 1 == params.steps {
-            residual = state.relative_residual();
-            curve.push((index, residual));
-        }
-        if observe(&Step { index, steps: params.steps, relative_residual: residual }).is_break() {
+        equation.gates(problem, weighting, &state.at, geometric(params.alpha));
+        state.record(params.steps, || equation.relative_residual());
+        let relative_residual = state.relative_residual();
+        if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
             termination = TerminationReason::TimeLimit;
             break;
         }
-        if !residual.is_finite() || state.solve(params, geometric(params.proximal)).is_none() {
+        let proximal = geometric(params.proximal);
+        if !relative_residual.is_finite() || equation.solve(&mut state.at, params, proximal).is_none() {
             termination = TerminationReason::NonFinite { step: index };
             break;
         }
     }
-    let relative_residual = curve.last().map_or(f64::NAN, |&(_, r)| r);
-    Run { coordinates: state.x, multipliers: state.c, relative_residual, curve, termination }
-}
-
-/// Steps between two points of a convergence curve: about a hundred points a run.
-pub(crate) fn curve_stride(steps: usize) -> usize {
-    (steps / 100).max(1)
+    let multipliers = state.at.multipliers.clone();
+    state.end(multipliers, termination)
 }
 
 fn tail(row: ArrayView1<'_, f32>, from: usize) -> &[f32] {
     &row.to_slice().expect("a row is contiguous")[from..]
 }
 
-struct State {
-    x: Array2<f32>,
-    c: Array1<f32>,
+struct Equation {
     /// [W b], (h, r + 1) or (h, r).
     target: Array2<f32>,
     target_squared: f64,
@@ -142,21 +139,13 @@ struct State {
     parallelism: Parallelism,
 }
 
-impl State {
-    fn new(
-        problem: &AttackProblem,
-        weighting: &OutputWeighting,
-        seed: Seed,
-        parallelism: Parallelism,
-    ) -> Self {
+impl Equation {
+    fn new(problem: &AttackProblem, weighting: &OutputWeighting, parallelism: Parallelism) -> Self {
         let m = weighting.len();
         let target = problem.first_layer_target();
         let norm = problem.prior.norm(problem.inputs) as f32;
-        let x = start(problem, m, START_NORM * f64::from(norm), seed);
         let columns = target.ncols();
         Self {
-            x,
-            c: Array1::from_elem(m, 0.5 / m as f32),
             target_squared: reduce::squared_norm(target.view()),
             target,
             passes: Passes::new(&problem.network, m),
@@ -171,15 +160,16 @@ impl State {
     }
 
     /// The equation at the present candidates: U U^T, P before the step, and U T.
-    fn gates(&mut self, problem: &AttackProblem, weighting: &OutputWeighting, alpha: f64) {
-        let (r, parallelism) = (self.x.ncols(), self.parallelism);
+    fn gates(&mut self, problem: &AttackProblem, weighting: &OutputWeighting, at: &Point, alpha: f64) {
+        let Point { coordinates: x, multipliers: c } = at;
+        let (r, parallelism) = (x.ncols(), self.parallelism);
         let activation = Activation::SigmoidGate { alpha };
-        passes::forward(&problem.network, self.x.view(), activation, &mut self.passes, parallelism);
+        passes::forward(&problem.network, x.view(), activation, &mut self.passes, parallelism);
         weighting.directions(self.passes.output(), &mut self.directions);
         passes::backward(&problem.network, self.directions.view(), &mut self.passes, parallelism);
         let u = self.passes.delta()[0].view();
         symmetric(u, self.gram.view_mut(), parallelism);
-        for ((mut row, x), &c) in self.before.rows_mut().into_iter().zip(self.x.rows()).zip(&self.c) {
+        for ((mut row, x), &c) in self.before.rows_mut().into_iter().zip(x.rows()).zip(c) {
             Zip::from(row.slice_mut(s![..r])).and(&x).for_each(|p, &x| *p = c * x);
             if row.len() > r {
                 row[r] = c;
@@ -206,8 +196,7 @@ impl State {
     }
 
     /// Solves for P and reads candidates off it; `None` for a NaN.
-    fn solve(&mut self, params: &AlternatingParams, proximal: f64) -> Option<()> {
-        let (m, r) = self.x.dim();
+    fn solve(&mut self, at: &mut Point, params: &AlternatingParams, proximal: f64) -> Option<()> {
         let ridge = proximal as f32 * self.gram.diag().mean().expect("at least one candidate");
         let mut matrix = self.cholesky.matrix_mut();
         matrix.assign(&self.gram);
@@ -215,15 +204,18 @@ impl State {
         self.p.scaled_add(ridge, &self.before);
         self.cholesky.factor().ok()?;
         self.cholesky.solve_in_place(self.p.view_mut());
-        self.read_off(params, r, m);
+        self.read_off(at, params);
         Some(())
     }
 
-    fn read_off(&mut self, params: &AlternatingParams, r: usize, m: usize) {
+    fn read_off(&self, at: &mut Point, params: &AlternatingParams) {
+        let (m, r) = at.coordinates.dim();
         let least = 0.1 / m as f32;
         let damping = params.damping as f32;
         let has_bias = self.p.ncols() > r;
-        for ((p, mut x), c) in self.p.rows().into_iter().zip(self.x.rows_mut()).zip(&mut self.c) {
+        for ((p, mut x), c) in
+            self.p.rows().into_iter().zip(at.coordinates.rows_mut()).zip(&mut at.multipliers)
+        {
             let direction = p.slice(s![..r]);
             let length = reduce::norm(direction) as f32;
             let scale = match params.scale {
@@ -242,6 +234,8 @@ impl State {
     }
 }
 
+/// Moments that the attack keeps: every step solves anew.
+pub(crate) const MOMENTS: usize = 0;
 /// Norm of a start, in prior norms.
 const START_NORM: f64 = 0.36;
 /// Largest norm of a candidate, in prior norms.

@@ -11,7 +11,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, Axis, Zip};
+use ndarray::{Array, Array1, Array2, Axis, Dimension, Zip};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::StandardNormal;
 use palimpsest_mlp::Activation;
@@ -21,9 +21,9 @@ use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::alternating::curve_stride;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
+use crate::state::{Point, RunShape, RunState, Start};
 use crate::stationarity::{OutputWeighting, StationarityResidual, TermWeights, first_layer_norm};
 use crate::{KktError, Step};
 
@@ -95,20 +95,20 @@ impl DescentParams {
     }
 }
 
-/// Runs the attack once from a random start drawn from `seed`.
+/// Runs the attack once, from a random start or from where another run of it was.
 ///
 /// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
 ///
 /// # Panics
-/// When the task has multipliers of either sign: their logarithms do not exist.
+/// When the task has multipliers of either sign, whose logarithms do not exist, or a state is of another run.
 #[track_caller]
 pub fn anneal(
     problem: &AttackProblem,
     weighting: &OutputWeighting,
     params: &DescentParams,
-    seed: Seed,
+    start: impl Into<Start>,
     parallelism: Parallelism,
-    observe: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
     assert!(weighting.signed_by_label(), "anneal: multipliers must be >= 0");
     let (m, r) = (weighting.len(), problem.rank());
@@ -116,49 +116,50 @@ pub fn anneal(
     let network = &problem.network;
     let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
     let terms = TermWeights::uniform(network.depth());
-    let mut x = start(problem, m, params.initial_norm * units.norm, seed);
-    let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * units.alpha };
-    let typical = typical_multiplier(problem, weighting, &mut residual, &x, first_gates, parallelism);
-    let mut log_lambda = Array1::from_elem(m, (params.initial_multiplier * typical).ln() as f32);
-    let mut lambda = log_lambda.mapv(f32::exp);
+    let expected = RunShape { point: (m, r), moments: MOMENTS, steps: params.steps };
+    let mut state = start.into().state(&expected, |seed| {
+        let x = random_start(problem, m, params.initial_norm * units.norm, seed);
+        let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * units.alpha };
+        let typical = typical_multiplier(problem, weighting, &mut residual, &x, first_gates, parallelism);
+        let log_lambda = Array1::from_elem(m, (params.initial_multiplier * typical).ln() as f32);
+        RunState::start(x, log_lambda, MOMENTS)
+    });
+    let mut lambda = state.at.multipliers.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
-    let (mut adam_x, mut adam_lambda) = (Adam::new(m * r), Adam::new(m));
     let column_steps = relative_powers(&problem.spectrum[..r], params.step_power);
-    let mut curve = Vec::new();
     let mut termination = TerminationReason::MaxSteps;
-    for index in 0..params.steps {
+    for index in state.index..params.steps {
+        state.index = index;
+        let x = state.at.coordinates.view();
         let progress = index as f64 / params.steps as f64;
         let alpha = units.alpha * params.alpha.0 * (params.alpha.1 / params.alpha.0).powf(progress);
         let activation = Activation::SigmoidGate { alpha };
-        let squared = residual
-            .evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism)
-            .total(&terms);
+        let squared =
+            residual.evaluate(network, activation, weighting, x, lambda.view(), parallelism).total(&terms);
         if !squared.is_finite() {
             termination = TerminationReason::NonFinite { step: index };
             break;
         }
         let relative_residual = squared.sqrt() / units.first_layer_norm;
-        if index % curve_stride(params.steps) == 0 || index + 1 == params.steps {
-            curve.push((index, relative_residual));
-        }
-        if observe(&Step { index, steps: params.steps, relative_residual }).is_break() {
+        state.record(params.steps, || relative_residual);
+        if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
             termination = TerminationReason::TimeLimit;
             break;
         }
+        let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
         dlambda *= &lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
-        adam_x.step(slice(&mut x), slice(&mut dx), fall * params.step_size * units.coordinate, &column_steps);
-        adam_lambda.step(
-            slice1(&mut log_lambda),
-            slice1(&mut dlambda),
-            fall * params.multiplier_step_size,
-            &[1.0],
-        );
-        Zip::from(&mut lambda).and(&log_lambda).for_each(|l, &log| *l = log.exp());
+        let [first, second] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
+        let step_size = fall * params.step_size * units.coordinate;
+        let adam = Adam { first: slice(&mut first.coordinates), second: slice(&mut second.coordinates) };
+        adam.step(index, slice(x), slice(&mut dx), step_size, &column_steps);
+        let step_size = fall * params.multiplier_step_size;
+        let adam = Adam { first: slice(&mut first.multipliers), second: slice(&mut second.multipliers) };
+        adam.step(index, slice(log_lambda), slice(&mut dlambda), step_size, &[1.0]);
+        Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
     }
-    let relative_residual = curve.last().map_or(f64::NAN, |&(_, r)| r);
-    Run { coordinates: x, multipliers: lambda, relative_residual, curve, termination }
+    state.end(lambda, termination)
 }
 
 /// Lengths told from the weights and the prior.
@@ -188,7 +189,7 @@ impl Units {
 }
 
 /// Random coordinates (m, r) of a given norm, longer where the first layer's singular values are large.
-pub(crate) fn start(problem: &AttackProblem, m: usize, norm: f64, seed: Seed) -> Array2<f32> {
+pub(crate) fn random_start(problem: &AttackProblem, m: usize, norm: f64, seed: Seed) -> Array2<f32> {
     let mut x: Array2<f32> =
         Array2::random_using((m, problem.rank()), StandardNormal, &mut seed.named("candidates").rng());
     for (mut column, &s) in x.axis_iter_mut(Axis(1)).zip(&problem.spectrum) {
@@ -221,25 +222,24 @@ fn typical_multiplier(
 ///
 /// # Source
 /// Kingma and Ba (2015), with beta2 = 0.99: runs of a few hundred steps forget faster.
-struct Adam {
-    first: Vec<f32>,
-    second: Vec<f32>,
-    steps: i32,
+struct Adam<'a> {
+    first: &'a mut [f32],
+    second: &'a mut [f32],
 }
+
+/// Moments that Adam keeps.
+pub(crate) const MOMENTS: usize = 2;
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.99;
 
-impl Adam {
-    fn new(len: usize) -> Self {
-        Self { first: vec![0.0; len], second: vec![0.0; len], steps: 0 }
-    }
-
-    /// One step; the step size of entry i is multiplied by `relative[i % relative.len()]`.
-    fn step(&mut self, values: &mut [f32], gradient: &[f32], step_size: f64, relative: &[f32]) {
-        self.steps += 1;
-        let correct1 = 1.0 / (1.0 - BETA1.powi(self.steps));
-        let correct2 = 1.0 / (1.0 - BETA2.powi(self.steps));
+impl Adam<'_> {
+    /// Step number `index`; the step size of entry i is multiplied by `relative[i % relative.len()]`.
+    fn step(self, index: usize, values: &mut [f32], gradient: &[f32], step_size: f64, relative: &[f32]) {
+        // Beyond any such number the corrections are 1.
+        let steps = i32::try_from(index + 1).unwrap_or(i32::MAX);
+        let correct1 = 1.0 / (1.0 - BETA1.powi(steps));
+        let correct2 = 1.0 / (1.0 - BETA2.powi(steps));
         let step = step_size as f32;
         let row = relative.len();
         let rows = values.chunks_mut(row).zip(gradient.chunks(row));
@@ -267,11 +267,7 @@ fn relative_powers(spectrum: &[f32], power: f64) -> Vec<f32> {
     powers.iter().map(|p| (p / mean) as f32).collect()
 }
 
-fn slice(array: &mut Array2<f32>) -> &mut [f32] {
-    array.as_slice_mut().expect("owned arrays are contiguous")
-}
-
-fn slice1(array: &mut Array1<f32>) -> &mut [f32] {
+fn slice<D: Dimension>(array: &mut Array<f32, D>) -> &mut [f32] {
     array.as_slice_mut().expect("owned arrays are contiguous")
 }
 
@@ -295,7 +291,7 @@ mod tests {
                     .unwrap();
             let weighting = OutputWeighting::Binary((0..24).map(|i| if i < 12 { -1 } else { 1 }).collect());
             let params = DescentParams { steps, ..DescentParams::default() };
-            let mut observe = |_: &Step| ControlFlow::Continue(());
+            let mut observe = |_: &Step<'_>| ControlFlow::Continue(());
             anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
         };
         let long = run(&network, 400);

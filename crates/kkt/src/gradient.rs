@@ -12,11 +12,10 @@ use ndarray_rand::rand_distr::{StandardNormal, Uniform};
 use palimpsest_mlp::passes::{self, Scope};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
-use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::alternating::curve_stride;
 use crate::reconstruction::{Run, TerminationReason};
+use crate::state::{Point, RunShape, RunState, Start};
 use crate::stationarity::{OutputWeighting, SquaredResidual, StationarityResidual, TermWeights};
 use crate::{KktError, Step};
 
@@ -91,16 +90,17 @@ impl GradientParams {
     }
 }
 
-/// Runs the attack once on `network` from a random start drawn from `seed`; the result holds inputs (m, d).
+/// Runs the attack once on `network`, from a random start or from where another run of it was; the result holds inputs
+/// (m, d).
 ///
 /// `observe` sees every step and may end the run.
 pub fn descend(
     network: &Mlp<f32>,
     weighting: &OutputWeighting,
     params: &GradientParams,
-    seed: Seed,
+    start: impl Into<Start>,
     parallelism: Parallelism,
-    observe: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
     let (m, d) = (weighting.len(), network.inputs());
     let per_m = 1.0 / m as f32;
@@ -110,45 +110,48 @@ pub fn descend(
         let (weights, biases) = passes::squared_norms(network);
         SquaredResidual { weights, biases }.total(&terms)
     };
-    let mut x: Array2<f32> =
-        Array2::random_using((m, d), StandardNormal, &mut seed.named("candidates").rng());
-    x *= params.initial_std as f32;
-    let unit = Uniform::new(0.0_f32, 1.0).expect("a finite range");
-    // On their scale; ours is lambda / m.
-    let mut lambda: Array1<f32> = Array1::random_using(m, unit, &mut seed.named("multipliers").rng());
-    let mut ours = &lambda * per_m;
-    let (mut velocity_x, mut velocity_lambda) = (Array2::<f32>::zeros((m, d)), Array1::<f32>::zeros(m));
+    let expected = RunShape { point: (m, d), moments: MOMENTS, steps: params.steps };
+    // Multipliers on their scale; ours are lambda / m.
+    let mut state = start.into().state(&expected, |seed| {
+        let mut x: Array2<f32> =
+            Array2::random_using((m, d), StandardNormal, &mut seed.named("candidates").rng());
+        x *= params.initial_std as f32;
+        let unit = Uniform::new(0.0_f32, 1.0).expect("a finite range");
+        let lambda = Array1::random_using(m, unit, &mut seed.named("multipliers").rng());
+        RunState::start(x, lambda, MOMENTS)
+    });
+    let mut ours = &state.at.multipliers * per_m;
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, d)), Array1::<f32>::zeros(m));
     let mut residual = StationarityResidual::new(network, m, Scope::AllLayers);
     let (momentum, step_x) = (params.momentum as f32, params.step_size as f32);
     let (step_lambda, least) = (params.multiplier_step_size as f32, params.least_multiplier as f32);
     let bound = params.input_bound as f32;
-    let mut curve = Vec::new();
     let mut termination = TerminationReason::MaxSteps;
-    for index in 0..params.steps {
-        let squared = residual
-            .evaluate(network, activation, weighting, x.view(), ours.view(), parallelism)
-            .total(&terms);
+    for index in state.index..params.steps {
+        state.index = index;
+        let x = state.at.coordinates.view();
+        let squared =
+            residual.evaluate(network, activation, weighting, x, ours.view(), parallelism).total(&terms);
         if !squared.is_finite() {
             termination = TerminationReason::NonFinite { step: index };
             break;
         }
         let relative_residual = (squared / size).sqrt();
-        if index % curve_stride(params.steps) == 0 || index + 1 == params.steps {
-            curve.push((index, relative_residual));
-        }
-        if observe(&Step { index, steps: params.steps, relative_residual }).is_break() {
+        state.record(params.steps, || relative_residual);
+        if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
             termination = TerminationReason::TimeLimit;
             break;
         }
+        let RunState { at: Point { coordinates: x, multipliers: lambda }, moments, .. } = &mut state;
+        let [velocity] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
-        Zip::from(&mut x).and(&mut velocity_x).and(&dx).for_each(|x, v, &dx| {
+        Zip::from(x).and(&mut velocity.coordinates).and(&dx).for_each(|x, v, &dx| {
             let penalty = 2.0 * (*x - bound).max(0.0) - 2.0 * (-bound - *x).max(0.0);
             *v = momentum * *v + dx + penalty;
             *x -= step_x * *v;
         });
         let signed = weighting.signed_by_label();
-        Zip::from(&mut lambda).and(&mut velocity_lambda).and(&dlambda).and(&mut ours).for_each(
+        Zip::from(lambda).and(&mut velocity.multipliers).and(&dlambda).and(&mut ours).for_each(
             |lambda, v, &dl, ours| {
                 let penalty = if signed { -10.0 * (least - *lambda).max(0.0) } else { 0.0 };
                 *v = momentum * *v + dl * per_m + penalty;
@@ -157,6 +160,8 @@ pub fn descend(
             },
         );
     }
-    let relative_residual = curve.last().map_or(f64::NAN, |&(_, r)| r);
-    Run { coordinates: x, multipliers: ours, relative_residual, curve, termination }
+    state.end(ours, termination)
 }
+
+/// Moments that the attack keeps: one velocity.
+pub(crate) const MOMENTS: usize = 1;

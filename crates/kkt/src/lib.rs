@@ -41,6 +41,7 @@ pub mod problem;
 pub mod reconstruction;
 pub mod restarts;
 pub mod spectrum;
+pub mod state;
 pub mod stationarity;
 
 pub use attackability::{Attackability, Outlook};
@@ -49,14 +50,17 @@ pub use error::KktError;
 pub use problem::{AttackProblem, PriorKnowledge};
 pub use reconstruction::{Candidates, Reconstruction, Run, TerminationReason};
 pub use restarts::{AttackParams, Method, RestartStep, reconstruct, reconstruct_from};
+pub use state::{AttackState, RunState};
 
 /// Where a run is, as its observer sees it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
     /// Steps taken.
     pub index: usize,
     /// Steps planned.
     pub steps: usize,
     /// Relative residual before this step (of the alternating attack: at the last point of its curve).
     pub relative_residual: f64,
+    /// Everything from which the run goes on.
+    pub state: &'a RunState,
 }

@@ -1,6 +1,5 @@
 //! Independent restarts over rayon, pooled into one reconstruction.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,8 +17,9 @@ use crate::descent::{DescentParams, anneal};
 use crate::gradient::{GradientParams, descend};
 use crate::problem::{AttackProblem, PriorKnowledge};
 use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
+use crate::state::{AttackState, RunShape, Start};
 use crate::stationarity::OutputWeighting;
-use crate::{Attackability, KktError, Step};
+use crate::{Attackability, KktError, Step, alternating, descent, gradient};
 
 /// Which attack is run from each start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,25 @@ pub enum Method {
     Alternating(AlternatingParams),
     /// The published momentum descent, on all inputs.
     Gradient(GradientParams),
+}
+
+impl Method {
+    /// Steps of a run.
+    pub fn steps(&self) -> usize {
+        match self {
+            Self::Annealed(options) => options.steps,
+            Self::Alternating(options) => options.steps,
+            Self::Gradient(options) => options.steps,
+        }
+    }
+
+    fn moments(&self) -> usize {
+        match self {
+            Self::Annealed(_) => descent::MOMENTS,
+            Self::Alternating(_) => alternating::MOMENTS,
+            Self::Gradient(_) => gradient::MOMENTS,
+        }
+    }
 }
 
 /// Options of [`reconstruct`]; checked once on entry.
@@ -75,11 +94,11 @@ impl AttackParams {
 
 /// What an observer of [`reconstruct`] sees; called from several threads.
 #[derive(Clone, Copy, Debug)]
-pub struct RestartStep {
+pub struct RestartStep<'a> {
     /// Index of the restart.
     pub restart: u64,
     /// Where it is.
-    pub step: Step,
+    pub step: Step<'a>,
 }
 
 /// Attacks `network` from independent starts and pools what they find.
@@ -95,15 +114,16 @@ pub fn reconstruct(
     network: &Mlp<f32>,
     params: &AttackParams,
     seed: Seed,
-    observe: &(dyn Fn(&RestartStep) -> ControlFlow<()> + Sync),
+    observe: &(dyn Fn(&RestartStep<'_>) -> ControlFlow<()> + Sync),
 ) -> Result<Reconstruction, KktError> {
-    reconstruct_from(network, params, seed, &BTreeMap::new(), observe, &|_, _| {})
+    reconstruct_from(network, params, seed, &AttackState::default(), observe, &|_, _| {})
 }
 
-/// [`reconstruct`] when some restarts are `finished` already, by index; `keep` is handed each run that comes to its end,
-/// from several threads, so that the attack can go on from there another time.
+/// [`reconstruct`] from where an attack has come to already. `keep` is handed each run that comes to its end, `observe`
+/// the state of each that is under way, both from several threads, so that the attack can go on from there another time.
 ///
-/// A restart depends on its index alone, so the result is the same bits as without a break.
+/// A restart depends on its index alone, and a step on the state before it, so the result is the same bits as without a
+/// break.
 ///
 /// # Errors
 /// Those of [`reconstruct`], and [`KktError::ForeignRun`] for a run that cannot be one of this attack.
@@ -111,8 +131,8 @@ pub fn reconstruct_from(
     network: &Mlp<f32>,
     params: &AttackParams,
     seed: Seed,
-    finished: &BTreeMap<u64, Run>,
-    observe: &(dyn Fn(&RestartStep) -> ControlFlow<()> + Sync),
+    from: &AttackState,
+    observe: &(dyn Fn(&RestartStep<'_>) -> ControlFlow<()> + Sync),
     keep: &(dyn Fn(u64, &Run) + Sync),
 ) -> Result<Reconstruction, KktError> {
     params.check()?;
@@ -129,17 +149,8 @@ pub fn reconstruct_from(
     let weighting = OutputWeighting::Binary(labels.clone());
     let lift = !matches!(params.method, Method::Gradient(_));
     let columns = if lift { problem.rank() } else { network.inputs() };
-    for (&restart, run) in finished {
-        let (got, multipliers) = (run.coordinates.dim(), run.multipliers.len());
-        if got != (m, columns) || multipliers != m || run.termination == TerminationReason::TimeLimit {
-            let problem = format!(
-                "{got:?} coordinates, {multipliers} multipliers, ended by {:?}; needed {:?}, to its end",
-                run.termination,
-                (m, columns)
-            );
-            return Err(KktError::ForeignRun { restart, problem });
-        }
-    }
+    let (steps, moments) = (params.method.steps(), params.method.moments());
+    from.check_fits(&RunShape { point: (m, columns), moments, steps })?;
     let inside = if params.restarts == 1 { threads } else { Parallelism::Sequential };
     let stopped = AtomicBool::new(false);
     let runs: Vec<Option<Run>> = (0..params.restarts)
@@ -147,29 +158,32 @@ pub fn reconstruct_from(
         .with_max_len(1)
         .map(|index| {
             let restart = index as u64;
-            if let Some(run) = finished.get(&restart) {
+            if let Some(run) = from.finished.get(&restart) {
                 return Some(run.clone());
             }
             if stopped.load(Ordering::Relaxed) {
                 return None;
             }
-            let mut observe = |step: &Step| {
+            let mut observe = |step: &Step<'_>| {
                 let flow = observe(&RestartStep { restart, step: *step });
                 if flow.is_break() {
                     stopped.store(true, Ordering::Relaxed);
                 }
                 flow
             };
-            let seed = seed.named("restarts").indexed(restart);
+            let start = match from.under_way.get(&restart) {
+                Some(state) => Start::State(state.clone()),
+                None => Start::Random(seed.named("restarts").indexed(restart)),
+            };
             let run = match &params.method {
                 Method::Annealed(options) => {
-                    anneal(&problem, &weighting, options, seed, inside, &mut observe)
+                    anneal(&problem, &weighting, options, start, inside, &mut observe)
                 }
                 Method::Alternating(options) => {
-                    alternate(&problem, &weighting, options, seed, inside, &mut observe)
+                    alternate(&problem, &weighting, options, start, inside, &mut observe)
                 }
                 Method::Gradient(options) => {
-                    descend(network, &weighting, options, seed, inside, &mut observe)
+                    descend(network, &weighting, options, start, inside, &mut observe)
                 }
             };
             if run.termination != TerminationReason::TimeLimit {

@@ -2,7 +2,6 @@
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::ops::ControlFlow;
     use std::sync::Mutex;
 
@@ -10,7 +9,8 @@ mod tests {
     use palimpsest_kkt::descent::DescentParams;
     use palimpsest_kkt::gradient::GradientParams;
     use palimpsest_kkt::{
-        AttackParams, KktError, Method, PriorKnowledge, Reconstruction, Run, reconstruct, reconstruct_from,
+        AttackParams, AttackState, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, Run,
+        RunState, reconstruct, reconstruct_from,
     };
     use palimpsest_mlp::{BiasPlacement, Mlp};
     use palimpsest_numerics::seed::Seed;
@@ -32,52 +32,118 @@ mod tests {
         }
     }
 
+    /// A curve has a point at every second step, so that runs are broken off at points and between them.
+    fn methods() -> [Method; 3] {
+        let steps = 200;
+        [
+            Method::Annealed(DescentParams { steps, ..DescentParams::default() }),
+            Method::Alternating(AlternatingParams { steps, ..AlternatingParams::default() }),
+            Method::Gradient(GradientParams { steps, ..GradientParams::default() }),
+        ]
+    }
+
+    /// An attack that goes on from `from`, and what it has done by its end: with the state of each restart at the step
+    /// that `stops` names for it, as it would be read back from a file.
+    fn watched(method: Method, from: &AttackState, stops: [usize; 5]) -> (Reconstruction, AttackState) {
+        let seen = Mutex::new(from.clone());
+        let observe = |at: &RestartStep<'_>| {
+            if stops[at.restart as usize] == at.step.index {
+                let bytes = postcard::to_stdvec(at.step.state).unwrap();
+                let state = postcard::from_bytes(&bytes).unwrap();
+                seen.lock().unwrap().under_way.insert(at.restart, state);
+            }
+            ControlFlow::Continue(())
+        };
+        let keep = |restart: u64, run: &Run| {
+            assert!(seen.lock().unwrap().finished.insert(restart, run.clone()).is_none(), "done twice");
+        };
+        let found =
+            reconstruct_from(&network(), &attack(method), Seed::new(7), from, &observe, &keep).unwrap();
+        (found, seen.into_inner().unwrap())
+    }
+
     #[test]
-    fn any_set_of_finished_restarts_leads_to_the_same_bits() {
-        for method in [
-            Method::Annealed(DescentParams { steps: 30, ..DescentParams::default() }),
-            Method::Alternating(AlternatingParams { steps: 20, ..AlternatingParams::default() }),
-            Method::Gradient(GradientParams { steps: 20, ..GradientParams::default() }),
-        ] {
-            let (net, params, seed) = (network(), attack(method), Seed::new(7));
-            let go_on = |_: &_| ControlFlow::Continue(());
-            let all = Mutex::new(BTreeMap::new());
-            let keep = |restart: u64, run: &Run| {
-                all.lock().unwrap().insert(restart, run.clone());
-            };
-            let whole = reconstruct_from(&net, &params, seed, &BTreeMap::new(), &go_on, &keep).unwrap();
-            assert_same(&whole, &reconstruct(&net, &params, seed, &go_on).unwrap());
-            let all = all.into_inner().unwrap();
-            assert_eq!(all.len(), 5);
-            for chosen in [0b00001_u64, 0b10110, 0b11111] {
-                let finished: BTreeMap<u64, Run> = all
-                    .iter()
-                    .filter(|(i, _)| chosen >> **i & 1 == 1)
-                    .map(|(i, run)| (*i, run.clone()))
-                    .collect();
-                let more = Mutex::new(finished.clone());
-                let keep = |restart: u64, run: &Run| {
-                    assert!(more.lock().unwrap().insert(restart, run.clone()).is_none(), "done twice");
-                };
-                let resumed = reconstruct_from(&net, &params, seed, &finished, &go_on, &keep).unwrap();
+    fn an_attack_broken_off_anywhere_leads_to_the_same_bits() {
+        for method in methods() {
+            let (whole, done) = watched(method, &AttackState::default(), [0, 1, 50, 117, 199]);
+            let go_on = |_: &RestartStep<'_>| ControlFlow::Continue(());
+            assert_same(&whole, &reconstruct(&network(), &attack(method), Seed::new(7), &go_on).unwrap());
+            assert_eq!((done.finished.len(), done.under_way.len()), (5, 5));
+            let taken: Vec<usize> = done.under_way.values().map(RunState::steps_taken).collect();
+            assert_eq!(taken, [0, 1, 50, 117, 199]);
+            for (finished, under_way) in
+                [(0b00001_u64, 0), (0b10110, 0), (0b11111, 0), (0, 0b11111), (0b00110, 0b01001)]
+            {
+                let mut from = done.clone();
+                from.finished.retain(|i, _| finished >> i & 1 == 1);
+                from.under_way.retain(|i, _| under_way >> i & 1 == 1);
+                let (resumed, again) = watched(method, &from, [usize::MAX; 5]);
                 assert_same(&whole, &resumed);
-                assert_eq!(more.into_inner().unwrap(), all);
+                assert_eq!(again.finished, done.finished);
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_broken_off_twice_leads_to_the_same_bits() {
+        for method in methods() {
+            let (whole, mut first) = watched(method, &AttackState::default(), [30; 5]);
+            first.finished.clear();
+            let (_, mut second) = watched(method, &first, [31, 60, 100, 150, 199]);
+            second.finished.clear();
+            let (resumed, _) = watched(method, &second, [usize::MAX; 5]);
+            assert_same(&whole, &resumed);
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+        /// A state whose bytes were altered, and whose checksum was put right again, ends in a result or an error.
+        #[test]
+        fn altered_states_do_not_panic(
+            which in 0_usize..3,
+            edits in proptest::collection::vec((0_usize..100_000, 0_u8..), 1..8),
+        ) {
+            let methods = [
+                Method::Annealed(DescentParams { steps: 4, ..DescentParams::default() }),
+                Method::Alternating(AlternatingParams { steps: 4, ..AlternatingParams::default() }),
+                Method::Gradient(GradientParams { steps: 4, ..GradientParams::default() }),
+            ];
+            let (_, mut state) = watched(methods[which], &AttackState::default(), [2; 5]);
+            state.finished.retain(|i, _| i % 2 == 0);
+            state.under_way.retain(|i, _| i % 2 == 1);
+            let mut bytes = postcard::to_stdvec(&state).unwrap();
+            let length = bytes.len();
+            edits.iter().for_each(|&(at, value)| bytes[at % length] = value);
+            if let Ok(state) = postcard::from_bytes::<AttackState>(&bytes) {
+                let go_on = |_: &RestartStep<'_>| ControlFlow::Continue(());
+                let params = attack(methods[which]);
+                let _ = reconstruct_from(&network(), &params, Seed::new(7), &state, &go_on, &|_, _| {});
             }
         }
     }
 
     #[test]
     fn runs_of_another_attack_are_refused() {
-        let (net, params) = (network(), attack(Method::Annealed(DescentParams::default())));
-        let fewer = AttackParams { candidates: Some(6), restarts: 1, ..params };
-        let runs = Mutex::new(BTreeMap::new());
-        let keep = |restart: u64, run: &Run| {
-            runs.lock().unwrap().insert(restart, run.clone());
-        };
-        let go_on = |_: &_| ControlFlow::Continue(());
-        reconstruct_from(&net, &fewer, Seed::new(7), &BTreeMap::new(), &go_on, &keep).unwrap();
-        let error =
-            reconstruct_from(&net, &params, Seed::new(7), &runs.into_inner().unwrap(), &go_on, &|_, _| {});
-        assert!(matches!(error, Err(KktError::ForeignRun { restart: 0, .. })), "{error:?}");
+        let [annealed, alternating, gradient] = methods();
+        let (_, done) = watched(annealed, &AttackState::default(), [3; 5]);
+        let fewer = AttackParams { candidates: Some(6), ..attack(annealed) };
+        let shorter = attack(Method::Annealed(DescentParams { steps: 3, ..DescentParams::default() }));
+        let mut finished = done.clone();
+        finished.under_way.clear();
+        let mut under_way = done;
+        under_way.finished.clear();
+        for (params, from) in [
+            (fewer, &finished),
+            (fewer, &under_way),
+            (shorter, &under_way),
+            (attack(alternating), &under_way),
+            (attack(gradient), &under_way),
+        ] {
+            let go_on = |_: &RestartStep<'_>| ControlFlow::Continue(());
+            let error = reconstruct_from(&network(), &params, Seed::new(7), from, &go_on, &|_, _| {});
+            assert!(matches!(error, Err(KktError::ForeignRun { restart: 0, .. })), "{error:?}");
+        }
     }
 }

@@ -306,7 +306,7 @@ fn alternating(name: &str, m: usize, net: Net, threads: usize) -> Work {
             // A hundred steps make one point of the curve a step; of so many, one in ten has one.
             let params = AlternatingParams { steps: 1000, ..AlternatingParams::default() };
             let mut laps = Laps::new(4);
-            let mut observe = |step: &palimpsest_kkt::Step| {
+            let mut observe = |step: &palimpsest_kkt::Step<'_>| {
                 laps.see(step.index);
                 if step.index == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };

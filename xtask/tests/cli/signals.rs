@@ -62,7 +62,9 @@ fn an_interrupted_single_restart_keeps_what_it_has() {
     let child = desk.start(desk.command(line));
     wait_for(&desk, "attack");
     signal(&child, "INT");
-    assert_eq!(finish(child, line).code, Some(0));
+    let ran = finish(child, line);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("--resume goes on from here"), "{}", ran.err);
     let run = desk.json("attack/run.json");
     assert_eq!((&run["stopped_early"], &run["runs"][0]["termination"]), (&true.into(), &"TimeLimit".into()));
     desk.ok(JUDGE);
