@@ -1,0 +1,69 @@
+//! Where a run of training stands, so that it can go on from there.
+
+use palimpsest_numerics::Real;
+use serde::{Deserialize, Serialize};
+
+use super::Schedule;
+use crate::{Mlp, MlpError};
+
+/// Where a descent stands before a step, in training coordinates; [`resume`] goes on from it to the same bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(serialize = "T: Real + Serialize", deserialize = "T: Real + Deserialize<'de>"))]
+pub struct TrainState<T> {
+    pub(super) epoch: usize,
+    pub(super) network: Mlp<T>,
+    /// Of the heavy ball and the paced flow; the other schedules have none.
+    pub(super) velocity: Option<Mlp<T>>,
+    pub(super) shrink: Shrink,
+    /// Share of the declared step and the log loss before, of the two schedules on the log loss.
+    pub(super) step_share: f64,
+    pub(super) previous_log_loss: f64,
+}
+
+impl<T: Real> TrainState<T> {
+    /// Steps taken so far.
+    pub fn epoch(&self) -> usize {
+        self.epoch
+    }
+
+    pub(super) fn start(network: Mlp<T>, schedule: Schedule) -> Self {
+        Self {
+            epoch: 0,
+            velocity: matches!(schedule, Schedule::WeightDecay { .. } | Schedule::PacedFlow { .. })
+                .then(|| network.zeros_like()),
+            network,
+            shrink: Shrink { factor: 1.0, velocity: 0.0 },
+            step_share: 1.0,
+            previous_log_loss: f64::INFINITY,
+        }
+    }
+
+    /// Whether a run that would start at `other` could have come here.
+    pub(super) fn check_fits(&self, other: &Self) -> Result<(), MlpError> {
+        let shape = |network: &Mlp<T>| -> Vec<_> {
+            network.layers().iter().map(|l| (l.weight.dim(), l.bias.is_some())).collect()
+        };
+        let same = shape(&self.network) == shape(&other.network)
+            && self.velocity.as_ref().map(shape) == other.velocity.as_ref().map(shape);
+        let dims = |state: &Self| (state.network.dims(), state.velocity.is_some());
+        if same { Ok(()) } else { Err(MlpError::ForeignState { state: dims(self), run: dims(other) }) }
+    }
+}
+
+/// Momentum of the heavy ball.
+pub(super) const MOMENTUM: f64 = 0.9;
+
+/// The same heavy ball for the part of the first layer outside the span of the data, which feels decay alone: that
+/// part keeps its direction, so one number describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shrink {
+    pub(super) factor: f64,
+    velocity: f64,
+}
+
+impl Shrink {
+    pub(super) fn step(&mut self, weight_decay: f64, step_size: f64) {
+        self.velocity = MOMENTUM * self.velocity + weight_decay * self.factor;
+        self.factor -= step_size * self.velocity;
+    }
+}
