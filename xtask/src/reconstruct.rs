@@ -3,18 +3,12 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, ValueEnum};
 use ndarray::Array1;
-use palimpsest_kkt::alternating::AlternatingParams;
-use palimpsest_kkt::descent::DescentParams;
-use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::reconstruction::RunRecord;
 use palimpsest_kkt::{
-    AttackParams, Attackability, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, Run,
-    reconstruct_from,
+    AttackParams, Attackability, KktError, Method, Reconstruction, RestartStep, Run, reconstruct_from,
 };
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
@@ -24,159 +18,13 @@ use crate::kept::Kept;
 use crate::lock::lock_folder;
 use crate::model_file::{Model, load_model};
 use crate::progress::{Measured, Progress};
-use crate::snapshot::ResumeArgs;
 use crate::{Misuse, interrupt, memory, output};
 
-/// Attack the weights of a network; sees the weights and declared prior knowledge only.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
-  cargo xtask reconstruct --model runs/victim/model.palimpsest --out runs/attack
-  cargo xtask reconstruct --model net.safetensors --input-shape 3x32x32 --restarts 20 --time-limit 120 --out runs/attack
-  cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
+mod args;
 
-Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy
-(probability of being real), agreement.npy (across restarts), reconstructions.npy (merged, surest first) and run.json.
-Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
-and so it does after a kill.")]
-pub(crate) struct ReconstructArgs {
-    /// The network: .palimpsest, or a chain of dense layers in .safetensors, .pth, .pt or .npz.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) model: PathBuf,
-    /// The attack.
-    #[arg(long, value_enum, default_value_t = MethodName::Annealed)]
-    pub(crate) method: MethodName,
-    /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
-    #[arg(long, value_name = "M")]
-    pub(crate) candidates: Option<usize>,
-    /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 32].
-    #[arg(long, value_name = "R")]
-    pub(crate) restarts: Option<usize>,
-    /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].
-    #[arg(long, value_name = "STEPS")]
-    pub(crate) steps: Option<usize>,
-    /// Seed of the starts.
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Threads [default: all cores]; the result is the same for any number.
-    #[arg(long, value_name = "T")]
-    pub(crate) threads: Option<usize>,
-    /// Seconds after which no restart is begun or continued; the result then depends on the machine.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) time_limit: Option<f64>,
-    /// Smallest and largest raw input value, declared prior knowledge.
-    #[arg(long, value_name = "LO,HI", default_value = "0,1", allow_hyphen_values = true)]
-    pub(crate) input_range: Range,
-    /// Channels, height and width of an input, so that reports can show pictures [default: from a .palimpsest file].
-    #[arg(long, value_name = "CxHxW")]
-    pub(crate) input_shape: Option<InputShape>,
-    /// Typical norm of a centred input, declared prior knowledge [default: told from the input range].
-    #[arg(long, value_name = "NORM")]
-    pub(crate) input_norm: Option<f64>,
-    /// Annealed: first and last gate slope, in units of one over the typical pre-activation.
-    #[arg(long, value_name = "A0,A1", help_heading = "Research options")]
-    pub(crate) alpha: Option<Range>,
-    /// Annealed: largest step of a coordinate, in units of a typical coordinate.
-    #[arg(long, value_name = "STEP", help_heading = "Research options")]
-    pub(crate) step_size: Option<f64>,
-    /// Annealed: largest step of the logarithm of a multiplier.
-    #[arg(long, value_name = "STEP", help_heading = "Research options")]
-    pub(crate) multiplier_step_size: Option<f64>,
-    /// Annealed: norm of a start, in units of the norm of an input.
-    #[arg(long, value_name = "NORM", help_heading = "Research options")]
-    pub(crate) initial_norm: Option<f64>,
-    /// Annealed: power of the singular value by which steps of a coordinate are scaled.
-    #[arg(long, value_name = "POWER", help_heading = "Research options")]
-    pub(crate) step_power: Option<f64>,
-    /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
-    #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
-    pub(crate) initial_multiplier: Option<f64>,
-    /// Coordinates to work in [default: told from the spectrum].
-    #[arg(long, value_name = "RANK", help_heading = "Research options")]
-    pub(crate) rank: Option<usize>,
-    /// Folder for the results.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    #[command(flatten)]
-    pub(crate) resume: ResumeArgs,
-}
+use args::{params, threads, time_limit};
 
-impl ReconstructArgs {
-    /// The default attack on `model` with results in `out`.
-    pub(crate) fn defaults(model: PathBuf, out: PathBuf) -> Self {
-        Self {
-            model,
-            method: MethodName::Annealed,
-            candidates: None,
-            restarts: None,
-            steps: None,
-            seed: 0,
-            threads: None,
-            time_limit: None,
-            input_range: Range(0.0, 1.0),
-            input_norm: None,
-            input_shape: None,
-            alpha: None,
-            step_size: None,
-            multiplier_step_size: None,
-            initial_norm: None,
-            step_power: None,
-            initial_multiplier: None,
-            rank: None,
-            resume: ResumeArgs::when_possible(&out),
-            out,
-        }
-    }
-}
-
-/// Restarts unless told otherwise.
-const RESTARTS: usize = 8;
-/// Restarts under a time limit unless told otherwise: later ones find little that is new.
-const RESTARTS_IN_TIME: usize = 32;
-
-/// Name of an attack on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MethodName {
-    /// Descent on the first layer's residual while the gates sharpen.
-    Annealed,
-    /// Gates fixed, least squares, repeat.
-    Alternating,
-    /// Published momentum descent (Haim et al. 2022).
-    Gradient,
-}
-
-/// `CxHxW` on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct InputShape([usize; 3]);
-
-impl std::str::FromStr for InputShape {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let sides: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
-        match sides.as_deref() {
-            Ok(&[channels, height, width]) if (channels == 1 || channels == 3) && height > 0 && width > 0 => {
-                Ok(Self([channels, height, width]))
-            }
-            _ => Err(format!("expected channels (1 or 3), height and width, as in 3x32x32; got {text}")),
-        }
-    }
-}
-
-/// `LO,HI` on the command line.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Range(f64, f64);
-
-impl std::str::FromStr for Range {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
-        match parts.as_deref() {
-            Ok(&[low, high]) if low < high && low.is_finite() && high.is_finite() => Ok(Self(low, high)),
-            _ => Err(format!("expected two numbers, the smaller first, as in 0,1 or -1,1; got {text}")),
-        }
-    }
-}
+pub(crate) use args::{InputShape, Range, ReconstructArgs};
 
 /// The record of an attack, `run.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -400,81 +248,6 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
     };
     let found = memory::numbers(params.restarts, &[2, m, d], single);
     memory::total(weights.chain([decomposition, run, gram, found]))
-}
-
-/// Most restarts: their results wait in memory to be pooled.
-const MAX_RESTARTS: usize = 10_000;
-/// Most candidates of a restart, which are compared with each other.
-const MAX_CANDIDATES: usize = 16_384;
-
-fn params(args: &ReconstructArgs) -> Result<AttackParams> {
-    let annealed_only = [
-        ("--alpha", args.alpha.is_some()),
-        ("--step-size", args.step_size.is_some()),
-        ("--multiplier-step-size", args.multiplier_step_size.is_some()),
-        ("--initial-norm", args.initial_norm.is_some()),
-        ("--step-power", args.step_power.is_some()),
-        ("--initial-multiplier", args.initial_multiplier.is_some()),
-    ];
-    if args.method != MethodName::Annealed
-        && let Some((name, _)) = annealed_only.iter().find(|(_, given)| *given)
-    {
-        bail!(Misuse(format!("{name} belongs to --method annealed; leave it out")));
-    }
-    let method = match args.method {
-        MethodName::Annealed => {
-            let defaults = DescentParams::default();
-            Method::Annealed(DescentParams {
-                steps: args.steps.unwrap_or(defaults.steps),
-                alpha: args.alpha.map_or(defaults.alpha, |range| (range.0, range.1)),
-                step_size: args.step_size.unwrap_or(defaults.step_size),
-                multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
-                step_power: args.step_power.unwrap_or(defaults.step_power),
-                initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
-                initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
-            })
-        }
-        MethodName::Alternating => {
-            let defaults = AlternatingParams::default();
-            Method::Alternating(AlternatingParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
-        }
-        MethodName::Gradient => {
-            let defaults = GradientParams::default();
-            Method::Gradient(GradientParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
-        }
-    };
-    let prior =
-        PriorKnowledge { input_range: (args.input_range.0, args.input_range.1), input_norm: args.input_norm };
-    let restarts =
-        args.restarts.unwrap_or(if args.time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS });
-    let params = AttackParams { method, candidates: args.candidates, restarts, rank: args.rank, prior };
-    params.check().map_err(|e| Misuse(e.to_string()))?;
-    if params.restarts > MAX_RESTARTS {
-        bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
-    }
-    if let Some(m) = params.candidates
-        && m > MAX_CANDIDATES
-    {
-        bail!(Misuse(format!("--candidates must be at most {MAX_CANDIDATES}, got {m}")));
-    }
-    Ok(params)
-}
-
-fn time_limit(seconds: f64) -> Result<Duration> {
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(limit) if !limit.is_zero() => Ok(limit),
-        _ => bail!(Misuse(format!(
-            "--time-limit must be a number of seconds above 0 and below 1e19, got {seconds}"
-        ))),
-    }
-}
-
-fn threads(asked: Option<usize>) -> Result<usize> {
-    match asked {
-        None => Ok(rayon::current_num_threads()),
-        Some(t) if (1..=1024).contains(&t) => Ok(t),
-        Some(t) => bail!(Misuse(format!("--threads must be between 1 and 1024, got {t}"))),
-    }
 }
 
 fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> {
