@@ -113,6 +113,7 @@ fn attacked_and_judged(
         restarts: 10,
         rank,
         prior: PriorKnowledge::default(),
+        patterns: None,
     };
     let found = reconstruct(network, &params, seed.named("attack"), &|_| ControlFlow::Continue(())).unwrap();
     let shown = world.mean.restore(found.candidates.view());

@@ -20,15 +20,18 @@ const MIXTURES: usize = 1000;
 /// other restart, averaged.
 pub(crate) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
     let m = found.run.candidates_per_run;
+    // Inputs that were found exactly come after those of the restarts.
+    let of_restarts = m * found.run.runs.len();
     let voters: Vec<usize> =
         (0..found.run.runs.len()).filter(|&restart| !found.run.runs[restart].collapsed).collect();
-    if voters.len() < 2 || m < 2 || found.candidates.nrows() != m * found.run.runs.len() {
+    if voters.len() < 2 || m < 2 || found.candidates.nrows() < of_restarts {
         return None;
     }
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
-    let unit = unit_rows(found.candidates.view());
+    let candidates = found.candidates.slice(s![..of_restarts, ..]);
+    let unit = unit_rows(candidates);
     let weights = random_noise(MIXTURES, unit.nrows(), 1.0, &Seed::new(found.run.seed).named("chance"));
-    let mixtures = unit_rows(matmul(weights.view(), found.candidates.view(), parallelism).view());
+    let mixtures = unit_rows(matmul(weights.view(), candidates, parallelism).view());
     let cosines = matmul(mixtures.view(), unit.t(), parallelism);
     let agreement = cosines
         .axis_iter(Axis(0))

@@ -23,6 +23,8 @@ pub(crate) struct Measured {
     pub(crate) log_loss: Option<f64>,
     /// Best agreement among the candidates so far, in [0, 1].
     pub(crate) best_agreement: Option<f64>,
+    /// Gate patterns certified so far.
+    pub(crate) certified: Option<usize>,
 }
 
 /// Progress of one stage over a known number of steps.
@@ -51,6 +53,8 @@ struct Line {
     log_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_agreement: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certified: Option<usize>,
 }
 
 impl Progress {
@@ -123,11 +127,12 @@ impl Progress {
             residual: measured.residual,
             log_loss: measured.log_loss,
             best_agreement: measured.best_agreement,
+            certified: measured.certified,
         }
     }
 
     /// Ends the stage and clears its line.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
         if output::mode() == Mode::Machine {
             let done = self.done.load(Ordering::Relaxed);
@@ -141,6 +146,7 @@ fn words(measured: &Measured) -> String {
         measured.log_loss.map(|loss| format!("log loss {loss:.2}")),
         measured.residual.map(|residual| format!("residual {residual:.3}")),
         measured.best_agreement.map(|best| format!("best agreement {best:.2}")),
+        measured.certified.map(|patterns| format!("{patterns} patterns certified")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use ndarray::Array1;
 use palimpsest_kkt::reconstruction::RunRecord;
 use palimpsest_kkt::{
-    AttackParams, Attackability, KktError, Method, Reconstruction, RestartStep, Run, reconstruct_from,
+    AttackParams, AttackStep, Attackability, KktError, Method, Reconstruction, Run, reconstruct_from,
 };
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
@@ -43,6 +44,8 @@ pub(crate) struct RunFile {
     pub(crate) rank: usize,
     pub(crate) candidates_per_run: usize,
     pub(crate) candidates: usize,
+    /// How many of the candidates, the last ones, were found exactly from their gate patterns.
+    pub(crate) exact: usize,
     /// Share of distinct candidates among those of the first six runs.
     pub(crate) distinct_share: f64,
     /// Candidates that stand for the distinct inputs found, surest first.
@@ -73,6 +76,12 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
         if collapsed > 0 { format!(", {collapsed} collapsed") } else { String::new() },
     ));
     let residuals: Vec<String> = record.runs.iter().map(|r| format!("{:.3}", r.relative_residual)).collect();
+    if record.exact > 0 {
+        output::line(&format!(
+            "{} of the candidates were solved for exactly, from their gate patterns",
+            record.exact
+        ));
+    }
     output::line(&format!("relative residuals {}", residuals.join(" ")));
     output::line(&format!("wrote {}", output::absolute(&args.out.join("candidates.npy")).display()));
     output::event(
@@ -81,6 +90,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
             "command": "reconstruct",
             "out": output::absolute(&args.out),
             "candidates": record.candidates,
+            "exact": record.exact,
             "distinct": record.ranking.len(),
             "restarts": record.runs.len(),
             "residuals": record.runs.iter().map(|r| r.relative_residual).collect::<Vec<_>>(),
@@ -133,28 +143,47 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         .fold(finished.saturating_mul(steps), |done, run| done.saturating_add(run.steps_taken()));
     let progress = Progress::resume("attack", steps.saturating_mul(params.restarts) as u64, done as u64);
     let stopped = AtomicBool::new(false);
-    let observe = |at: &RestartStep<'_>| {
-        progress.step(|| Measured {
-            residual: Some(at.step.relative_residual),
-            best_agreement: kept.best_agreement(),
-            ..Measured::default()
-        });
+    let searching = OnceLock::new();
+    let observe = |at: &AttackStep<'_>| {
+        match at {
+            AttackStep::Restart(at) => progress.step(|| Measured {
+                residual: Some(at.step.relative_residual),
+                best_agreement: kept.best_agreement(),
+                ..Measured::default()
+            }),
+            AttackStep::Patterns(at) => searching
+                .get_or_init(|| {
+                    progress.finish();
+                    Progress::start("patterns", params.patterns.map_or(0, |options| options.steps_at_most()))
+                })
+                .step(|| Measured {
+                    residual: at.relative_residual,
+                    certified: Some(at.certified),
+                    ..Measured::default()
+                }),
+        }
         let over =
             interrupt::requested() || limit.is_some_and(|limit| kept.elapsed_s() > limit.as_secs_f64());
         if over {
-            kept.leave(at);
             stopped.store(true, Ordering::Relaxed);
-            return ControlFlow::Break(());
         }
-        kept.pass(at);
-        ControlFlow::Continue(())
+        match at {
+            AttackStep::Restart(at) if over => kept.leave(at),
+            AttackStep::Restart(at) => kept.pass(at),
+            AttackStep::Patterns(_) => {}
+        }
+        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let keep = |restart: u64, run: &Run| kept.finish(restart, run);
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
     let found =
         pool.install(|| reconstruct_from(&network, &params, Seed::new(args.seed), &from, &observe, &keep));
-    progress.finish();
+    if let Some(searching) = searching.get() {
+        searching.finish();
+    } else {
+        progress.finish();
+    }
     // A time limit ends a run as it was asked to; an interrupt only breaks it off.
     let broken_off = stopped.load(Ordering::Relaxed) && interrupt::requested();
     if broken_off {
@@ -182,6 +211,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         rank: found.rank,
         candidates_per_run: found.candidates_per_run,
         candidates: found.candidates.len(),
+        exact: found.exact,
         distinct_share: found.distinct_share,
         ranking: found.ranking.clone(),
         spectrum: found.spectrum.clone(),

@@ -94,7 +94,8 @@ pub fn alternate(
     let mut equation = Equation::new(problem, weighting, parallelism);
     let expected = RunShape { point: (m, problem.rank()), moments: MOMENTS, steps: params.steps };
     let mut state = start.into().state(&expected, |seed| {
-        let x = random_start(problem, m, START_NORM * f64::from(equation.norm), seed);
+        let x =
+            random_start(&problem.spectrum[..problem.rank()], m, START_NORM * f64::from(equation.norm), seed);
         RunState::start(x, Array1::from_elem(m, 0.5 / m as f32), MOMENTS)
     });
     let mut termination = TerminationReason::MaxSteps;

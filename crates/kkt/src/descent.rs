@@ -14,8 +14,8 @@ use std::ops::ControlFlow;
 use ndarray::{Array, Array1, Array2, Axis, Dimension, Zip};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::StandardNormal;
-use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
+use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
 use crate::state::{Point, RunShape, RunState, Start};
-use crate::stationarity::{OutputWeighting, StationarityResidual, TermWeights, first_layer_norm};
+use crate::stationarity::{
+    OutputWeighting, RemainingEquation, StationarityResidual, TermWeights, first_layer_norm,
+};
 use crate::{KktError, Step};
 
 /// Options of annealed descent.
@@ -110,23 +112,64 @@ pub fn anneal(
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
+    anneal_on(&Landscape::of(problem), weighting, params, start.into(), parallelism, observe)
+}
+
+/// What [`anneal`] descends on.
+pub(crate) struct Landscape<'a> {
+    /// The network on r coordinates.
+    pub(crate) network: &'a Mlp<f32>,
+    /// Singular values of its first layer that belong to the coordinates, (r).
+    pub(crate) spectrum: &'a [f32],
+    /// Prior norm of a centred input.
+    pub(crate) input_norm: f64,
+    /// The equation without what is known already, if something is.
+    pub(crate) remaining: Option<&'a RemainingEquation>,
+}
+
+impl<'a> Landscape<'a> {
+    fn of(problem: &'a AttackProblem) -> Self {
+        Self {
+            network: &problem.network,
+            spectrum: &problem.spectrum[..problem.rank()],
+            input_norm: problem.prior.norm(problem.inputs),
+            remaining: None,
+        }
+    }
+
+    /// Norm of what candidates have to explain.
+    fn equation_norm(&self) -> f64 {
+        self.remaining.map_or_else(|| first_layer_norm(self.network), RemainingEquation::norm)
+    }
+}
+
+/// [`anneal`] on any landscape.
+#[track_caller]
+pub(crate) fn anneal_on(
+    landscape: &Landscape<'_>,
+    weighting: &OutputWeighting,
+    params: &DescentParams,
+    start: Start,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+) -> Run {
     assert!(weighting.signed_by_label(), "anneal: multipliers must be >= 0");
-    let (m, r) = (weighting.len(), problem.rank());
-    let units = Units::of(problem);
-    let network = &problem.network;
+    let (m, r) = (weighting.len(), landscape.spectrum.len());
+    let units = Units::of(landscape);
+    let network = landscape.network;
     let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
     let terms = TermWeights::uniform(network.depth());
     let expected = RunShape { point: (m, r), moments: MOMENTS, steps: params.steps };
-    let mut state = start.into().state(&expected, |seed| {
-        let x = random_start(problem, m, params.initial_norm * units.norm, seed);
+    let mut state = start.state(&expected, |seed| {
+        let x = random_start(landscape.spectrum, m, params.initial_norm * landscape.input_norm, seed);
         let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * units.alpha };
-        let typical = typical_multiplier(problem, weighting, &mut residual, &x, first_gates, parallelism);
+        let typical = typical_multiplier(landscape, weighting, &mut residual, &x, first_gates, parallelism);
         let log_lambda = Array1::from_elem(m, (params.initial_multiplier * typical).ln() as f32);
         RunState::start(x, log_lambda, MOMENTS)
     });
     let mut lambda = state.at.multipliers.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
-    let column_steps = relative_powers(&problem.spectrum[..r], params.step_power);
+    let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
     for index in state.index..params.steps {
         state.index = index;
@@ -134,13 +177,16 @@ pub fn anneal(
         let progress = index as f64 / params.steps as f64;
         let alpha = units.alpha * params.alpha.0 * (params.alpha.1 / params.alpha.0).powf(progress);
         let activation = Activation::SigmoidGate { alpha };
-        let squared =
-            residual.evaluate(network, activation, weighting, x, lambda.view(), parallelism).total(&terms);
+        residual.evaluate(network, activation, weighting, x, lambda.view(), parallelism);
+        if let Some(equation) = landscape.remaining {
+            residual.leave_out(network, equation, parallelism);
+        }
+        let squared = residual.squared().total(&terms);
         if !squared.is_finite() {
             termination = TerminationReason::NonFinite { step: index };
             break;
         }
-        let relative_residual = squared.sqrt() / units.first_layer_norm;
+        let relative_residual = squared.sqrt() / units.equation_norm;
         state.record(params.steps, || relative_residual);
         if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
             termination = TerminationReason::TimeLimit;
@@ -164,35 +210,31 @@ pub fn anneal(
 
 /// Lengths told from the weights and the prior.
 struct Units {
-    /// Prior norm of a centred input.
-    norm: f64,
-    /// Typical coordinate of an input of that norm.
+    /// Typical coordinate of an input of the prior norm.
     coordinate: f64,
     /// One over the typical pre-activation of a first-layer neuron at such an input.
     alpha: f64,
-    first_layer_norm: f64,
+    equation_norm: f64,
 }
 
 impl Units {
-    fn of(problem: &AttackProblem) -> Self {
-        let norm = problem.prior.norm(problem.inputs);
-        let weight = problem.network.layers()[0].weight.view();
-        let coordinate = norm / (problem.rank() as f64).sqrt();
+    fn of(landscape: &Landscape<'_>) -> Self {
+        let weight = landscape.network.layers()[0].weight.view();
+        let coordinate = landscape.input_norm / (landscape.spectrum.len() as f64).sqrt();
         let typical_row = reduce::norm(weight) / (weight.nrows() as f64).sqrt();
         Self {
-            norm,
             coordinate,
             alpha: 1.0 / (typical_row * coordinate).max(f64::MIN_POSITIVE),
-            first_layer_norm: first_layer_norm(&problem.network),
+            equation_norm: landscape.equation_norm(),
         }
     }
 }
 
-/// Random coordinates (m, r) of a given norm, longer where the first layer's singular values are large.
-pub(crate) fn random_start(problem: &AttackProblem, m: usize, norm: f64, seed: Seed) -> Array2<f32> {
+/// Random coordinates (m, r) of a given norm, longer where the first layer's singular values (r) are large.
+pub(crate) fn random_start(spectrum: &[f32], m: usize, norm: f64, seed: Seed) -> Array2<f32> {
     let mut x: Array2<f32> =
-        Array2::random_using((m, problem.rank()), StandardNormal, &mut seed.named("candidates").rng());
-    for (mut column, &s) in x.axis_iter_mut(Axis(1)).zip(&problem.spectrum) {
+        Array2::random_using((m, spectrum.len()), StandardNormal, &mut seed.named("candidates").rng());
+    for (mut column, &s) in x.axis_iter_mut(Axis(1)).zip(spectrum) {
         column.mapv_inplace(|v| v * s);
     }
     for mut row in x.rows_mut() {
@@ -205,7 +247,7 @@ pub(crate) fn random_start(problem: &AttackProblem, m: usize, norm: f64, seed: S
 /// The multiplier at which the gradients of all candidates, had they the prior norm and were they orthogonal to each
 /// other, would sum to the norm of the first layer.
 fn typical_multiplier(
-    problem: &AttackProblem,
+    landscape: &Landscape<'_>,
     weighting: &OutputWeighting,
     residual: &mut StationarityResidual<f32>,
     x: &Array2<f32>,
@@ -213,9 +255,9 @@ fn typical_multiplier(
     parallelism: Parallelism,
 ) -> f64 {
     let ones = Array1::ones(weighting.len());
-    residual.evaluate(&problem.network, activation, weighting, x.view(), ones.view(), parallelism);
-    let norm = problem.prior.norm(problem.inputs);
-    first_layer_norm(&problem.network) / (norm * residual.squared_deltas().sqrt()).max(f64::MIN_POSITIVE)
+    residual.evaluate(landscape.network, activation, weighting, x.view(), ones.view(), parallelism);
+    let deltas = residual.squared_deltas().sqrt();
+    landscape.equation_norm() / (landscape.input_norm * deltas).max(f64::MIN_POSITIVE)
 }
 
 /// Adam without weight decay.

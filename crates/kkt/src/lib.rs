@@ -23,6 +23,7 @@
 //!     restarts: 2,
 //!     rank: Some(6),
 //!     prior: PriorKnowledge::default(),
+//!     patterns: None,
 //! };
 //! let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(()))?;
 //! assert_eq!(found.candidates.view().dim(), (16, 12));
@@ -37,6 +38,8 @@ pub mod consensus;
 pub mod descent;
 mod error;
 pub mod gradient;
+pub mod patterns;
+mod pool;
 pub mod problem;
 pub mod reconstruction;
 pub mod restarts;
@@ -47,9 +50,10 @@ pub mod stationarity;
 pub use attackability::{Attackability, Outlook};
 pub use certificate::{StationarityCertificate, certify};
 pub use error::KktError;
+pub use patterns::PatternParams;
 pub use problem::{AttackProblem, PriorKnowledge};
 pub use reconstruction::{Candidates, Reconstruction, Run, TerminationReason};
-pub use restarts::{AttackParams, Method, RestartStep, reconstruct, reconstruct_from};
+pub use restarts::{AttackParams, AttackStep, Method, RestartStep, reconstruct, reconstruct_from};
 pub use state::{AttackState, RunState};
 
 /// Where a run is, as its observer sees it.

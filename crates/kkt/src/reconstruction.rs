@@ -88,7 +88,7 @@ pub struct RunRecord {
 /// All candidates of all finished runs, with what can be said of them without the truth.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
-    /// Candidates, (M, d), ordered by run, then by index in the run.
+    /// Candidates, (M, d), ordered by run, then by index in the run; after them those found exactly.
     pub candidates: Candidates,
     /// Multipliers (M), in the convention without 1/m.
     pub multipliers: Array1<f32>,
@@ -102,8 +102,11 @@ pub struct Reconstruction {
     pub confidence: Array1<f32>,
     /// Candidates that stand for the distinct inputs found, surest first.
     pub ranking: Vec<usize>,
-    /// The best estimate of each ranked input, (ranking, d), all of the prior norm: what the restarts agree on.
+    /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly, else what the restarts agree on,
+    /// of the prior norm.
     pub merged: Candidates,
+    /// How many of the candidates, the last ones, were found exactly from their gate patterns.
+    pub exact: usize,
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
     /// What the weights said beforehand.

@@ -1,9 +1,9 @@
 //! Independent restarts over rayon, pooled into one reconstruction.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::{Array2, Axis, concatenate, s};
+use ndarray::{Axis, concatenate};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -11,12 +11,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::alternating::{AlternatingParams, alternate};
-use crate::confidence::ConfidenceModel;
-use crate::consensus::{consensus, merge, ranking as distinct_of};
 use crate::descent::{DescentParams, anneal};
 use crate::gradient::{GradientParams, descend};
+use crate::patterns::{PatternInput, PatternParams, PatternStep, find_inputs};
+use crate::pool::pool;
 use crate::problem::{AttackProblem, PriorKnowledge};
-use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
+use crate::reconstruction::{Reconstruction, Run, TerminationReason};
 use crate::state::{AttackState, RunShape, Start};
 use crate::stationarity::OutputWeighting;
 use crate::{Attackability, KktError, Step, alternating, descent, gradient};
@@ -64,6 +64,9 @@ pub struct AttackParams {
     pub rank: Option<usize>,
     /// Prior knowledge, declared.
     pub prior: PriorKnowledge,
+    /// The search for gate patterns near the candidates of the restarts, where the weights allow one (see
+    /// [`crate::patterns`]); none if not given.
+    pub patterns: Option<PatternParams>,
 }
 
 impl AttackParams {
@@ -78,6 +81,9 @@ impl AttackParams {
             Method::Gradient(options) => options.check()?,
         }
         self.prior.check()?;
+        if let Some(patterns) = &self.patterns {
+            patterns.check()?;
+        }
         let bad =
             |name, allowed, got: usize| Err(KktError::BadOption { name, allowed, got: got.to_string() });
         if self.restarts == 0 {
@@ -93,6 +99,15 @@ impl AttackParams {
 }
 
 /// What an observer of [`reconstruct`] sees; called from several threads.
+#[derive(Clone, Copy, Debug)]
+pub enum AttackStep<'a> {
+    /// A restart is about to take a step.
+    Restart(RestartStep<'a>),
+    /// The search for gate patterns begins a round, or a run in it is about to take a step.
+    Patterns(PatternStep),
+}
+
+/// Where a restart is.
 #[derive(Clone, Copy, Debug)]
 pub struct RestartStep<'a> {
     /// Index of the restart.
@@ -114,7 +129,7 @@ pub fn reconstruct(
     network: &Mlp<f32>,
     params: &AttackParams,
     seed: Seed,
-    observe: &(dyn Fn(&RestartStep<'_>) -> ControlFlow<()> + Sync),
+    observe: &(dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync),
 ) -> Result<Reconstruction, KktError> {
     reconstruct_from(network, params, seed, &AttackState::default(), observe, &|_, _| {})
 }
@@ -132,7 +147,7 @@ pub fn reconstruct_from(
     params: &AttackParams,
     seed: Seed,
     from: &AttackState,
-    observe: &(dyn Fn(&RestartStep<'_>) -> ControlFlow<()> + Sync),
+    observe: &(dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync),
     keep: &(dyn Fn(u64, &Run) + Sync),
 ) -> Result<Reconstruction, KktError> {
     params.check()?;
@@ -153,117 +168,74 @@ pub fn reconstruct_from(
     from.check_fits(&RunShape { point: (m, columns), moments, steps })?;
     let inside = if params.restarts == 1 { threads } else { Parallelism::Sequential };
     let stopped = AtomicBool::new(false);
-    let runs: Vec<Option<Run>> = (0..params.restarts)
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|index| {
-            let restart = index as u64;
-            if let Some(run) = from.finished.get(&restart) {
-                return Some(run.clone());
+    let attempt = |index: usize| {
+        let restart = index as u64;
+        if let Some(run) = from.finished.get(&restart) {
+            return Some(run.clone());
+        }
+        if stopped.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut observe = |step: &Step<'_>| {
+            let flow = observe(&AttackStep::Restart(RestartStep { restart, step: *step }));
+            if flow.is_break() {
+                stopped.store(true, Ordering::Relaxed);
             }
-            if stopped.load(Ordering::Relaxed) {
-                return None;
+            flow
+        };
+        let start = match from.under_way.get(&restart) {
+            Some(state) => Start::State(state.clone()),
+            None => Start::Random(seed.named("restarts").indexed(restart)),
+        };
+        let run = match &params.method {
+            Method::Annealed(options) => anneal(&problem, &weighting, options, start, inside, &mut observe),
+            Method::Alternating(options) => {
+                alternate(&problem, &weighting, options, start, inside, &mut observe)
             }
-            let mut observe = |step: &Step<'_>| {
-                let flow = observe(&RestartStep { restart, step: *step });
-                if flow.is_break() {
-                    stopped.store(true, Ordering::Relaxed);
-                }
-                flow
-            };
-            let start = match from.under_way.get(&restart) {
-                Some(state) => Start::State(state.clone()),
-                None => Start::Random(seed.named("restarts").indexed(restart)),
-            };
-            let run = match &params.method {
-                Method::Annealed(options) => {
-                    anneal(&problem, &weighting, options, start, inside, &mut observe)
-                }
-                Method::Alternating(options) => {
-                    alternate(&problem, &weighting, options, start, inside, &mut observe)
-                }
-                Method::Gradient(options) => {
-                    descend(network, &weighting, options, start, inside, &mut observe)
-                }
-            };
-            if run.termination != TerminationReason::TimeLimit {
-                keep(restart, &run);
-            }
-            Some(run)
-        })
-        .collect();
+            Method::Gradient(options) => descend(network, &weighting, options, start, inside, &mut observe),
+        };
+        if run.termination != TerminationReason::TimeLimit {
+            keep(restart, &run);
+        }
+        Some(run)
+    };
+    let attempts = |restarts: Range<usize>| -> Vec<Option<Run>> {
+        restarts.into_par_iter().with_max_len(1).map(attempt).collect()
+    };
+    let stopped = || stopped.load(Ordering::Relaxed);
+    let before =
+        params.patterns.map_or(params.restarts, |patterns| patterns.after_restarts.min(params.restarts));
+    let mut runs = attempts(0..before);
+    let mut exact = Vec::new();
+    if let Some(options) = params.patterns.filter(|_| lift && !stopped()) {
+        let observe = |step: &PatternStep| observe(&AttackStep::Patterns(*step));
+        exact = inputs_near(&problem, &runs, &labels, &options, seed.named("patterns"), &observe)?;
+    }
+    // Once inputs were found exactly, more restarts would say little that is new.
+    if exact.is_empty() {
+        runs.extend(attempts(before..params.restarts));
+    }
     let attackability = Attackability::of(network, &problem);
-    pool(&problem, attackability, runs, &labels, lift, threads)
+    pool(&problem, attackability, runs, exact, &labels, lift, threads)
 }
 
-/// Runs among which the share of distinct candidates is counted: it falls with every run, so it needs a fixed number.
-const DISTINCT_RUNS: usize = 6;
+/// Restarts whose candidates the search for gate patterns begins with.
+const SEEDING_RUNS: usize = 2;
 
-fn pool(
+/// What the search for gate patterns finds near the candidates of the first runs that came to their end.
+fn inputs_near(
     problem: &AttackProblem,
-    attackability: Attackability,
-    runs: Vec<Option<Run>>,
+    runs: &[Option<Run>],
     labels: &[i8],
-    lift: bool,
-    parallelism: Parallelism,
-) -> Result<Reconstruction, KktError> {
-    let numbered = || runs.iter().enumerate().filter_map(|(i, run)| run.as_ref().map(|run| (i as u64, run)));
-    let finished = |run: &Run| {
-        !matches!(run.termination, TerminationReason::NonFinite { .. } | TerminationReason::TimeLimit)
-    };
-    let mut kept: Vec<(u64, &Run)> = numbered().filter(|(_, run)| finished(run)).collect();
-    if kept.is_empty() {
-        kept = numbered().filter(|(_, run)| run.termination == TerminationReason::TimeLimit).collect();
+    options: &PatternParams,
+    seed: Seed,
+    observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
+) -> Result<Vec<PatternInput>, KktError> {
+    let finished = runs.iter().flatten().filter(|run| run.termination == TerminationReason::MaxSteps);
+    let views: Vec<_> = finished.take(SEEDING_RUNS).map(|run| run.coordinates.view()).collect();
+    if views.is_empty() {
+        return Ok(Vec::new());
     }
-    if kept.is_empty() {
-        let steps: Vec<String> =
-            numbered().map(|(i, run)| format!("restart {i}: {:?}", run.termination)).collect();
-        return Err(KktError::NothingFinished(steps.join(", ")));
-    }
-    let views: Vec<_> = kept.iter().map(|(_, run)| run.coordinates.view()).collect();
-    let agreement = consensus(&views, labels);
-    let stacked = concatenate(Axis(0), &views).expect("runs have the same number of columns");
-    let labels_of_all = labels.repeat(kept.len());
-    let scores = concatenate(Axis(0), &agreement.scores.iter().map(|s| s.view()).collect::<Vec<_>>())
-        .expect("vectors always join");
-    let multipliers =
-        concatenate(Axis(0), &kept.iter().map(|(_, run)| run.multipliers.view()).collect::<Vec<_>>())
-            .expect("vectors always join");
-    let ranking = distinct_of(stacked.view(), &labels_of_all, scores.view());
-    let first = (DISTINCT_RUNS * labels.len()).min(scores.len());
-    let among_first =
-        distinct_of(stacked.slice(s![..first, ..]), &labels_of_all[..first], scores.slice(s![..first]));
-    let distinct_share = among_first.len() as f64 / first as f64;
-    let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
-    residuals.sort_by(f64::total_cmp);
-    let (median, model) = (residuals[residuals.len() / 2], ConfidenceModel::default());
-    let confidence = scores.mapv(|score| model.probability(score, distinct_share, median, kept.len()));
-    let lifted = |rows: Array2<f32>| if lift { problem.lift(rows.view(), parallelism) } else { rows };
-    let mut merged = lifted(merge(stacked.view(), labels, &ranking));
-    merged *= problem.prior.norm(problem.inputs) as f32;
-    Ok(Reconstruction {
-        candidates: Candidates::new(lifted(stacked)),
-        merged: Candidates::new(merged),
-        multipliers,
-        labels: labels_of_all,
-        agreement: scores,
-        distinct_share,
-        confidence,
-        ranking,
-        runs: kept
-            .iter()
-            .zip(&agreement.collapsed)
-            .map(|((restart, run), &collapsed)| RunRecord {
-                restart: *restart,
-                relative_residual: run.relative_residual,
-                curve: run.curve.clone(),
-                termination: run.termination,
-                collapsed,
-            })
-            .collect(),
-        attackability,
-        rank: problem.rank(),
-        candidates_per_run: labels.len(),
-        spectrum: problem.spectrum.clone(),
-    })
+    let candidates = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+    Ok(find_inputs(problem, candidates.view(), &labels.repeat(views.len()), options, seed, observe)?)
 }

@@ -12,10 +12,10 @@
 //! With the residual `R = theta - sum_i ..` held fixed, `<R, grad_theta Phi(x_i)>` is the derivative of `Phi(x_i)`
 //! along R. So the derivative by lambda is one tangent pass, and the derivative by x one reverse pass through it.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::{Activation, Mlp};
-use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
 use palimpsest_numerics::{Real, reduce};
 
 /// What each candidate's multiplier pulls on: the sign conventions of the stationarity equation live here.
@@ -182,6 +182,28 @@ impl<T: Real> StationarityResidual<T> {
         &self.squared
     }
 
+    /// After [`Self::evaluate`]: the residual of the first layer's equation without what is known already, instead of that of
+    /// the whole. `network` is the one of the evaluation.
+    ///
+    /// # Panics
+    /// When the shapes do not fit, or the first layer has no bias.
+    #[track_caller]
+    pub fn leave_out(&mut self, network: &Mlp<T>, equation: &RemainingEquation<T>, parallelism: Parallelism) {
+        let (first, whole) = (&mut self.residual.layers_mut()[0], &network.layers()[0]);
+        let (bias, whole_bias) = (first.bias.as_mut(), whole.bias.as_ref());
+        let (bias, whole_bias) = bias.zip(whole_bias).expect("leave_out: the first layer has a bias");
+        first.weight -= &whole.weight;
+        *bias -= whole_bias;
+        equation.complete(first.weight.view_mut(), bias.view_mut(), parallelism);
+        let SquaredResidual { weights, biases } = &mut self.squared;
+        passes::squared_norms_into(&self.residual, weights, biases);
+    }
+
+    /// Squared norm per term at the last [`Self::evaluate`] or [`Self::leave_out`].
+    pub fn squared(&self) -> &SquaredResidual {
+        &self.squared
+    }
+
     /// Squared norms of the first layer's deltas at the last [`Self::evaluate`], summed over the candidates.
     pub fn squared_deltas(&self) -> f64 {
         self.passes.delta().first().map_or(0.0, |delta| reduce::squared_norm(delta.view()))
@@ -244,6 +266,40 @@ impl<T: Real> StationarityResidual<T> {
     }
 }
 
+/// The first layer's equation when some of its signals are known: both sides without their component along these.
+#[derive(Clone, Debug)]
+pub struct RemainingEquation<T = f32> {
+    /// Left-hand side for the weights (h, q) and the bias (h), free of the known signals.
+    pub weight: Array2<T>,
+    /// See `weight`.
+    pub bias: Array1<T>,
+    /// Orthonormal basis of the known signals, (h, K).
+    pub known: Array2<T>,
+}
+
+impl<T: Real> RemainingEquation<T> {
+    /// Norm of the left-hand side.
+    pub fn norm(&self) -> f64 {
+        (reduce::squared_norm(self.weight.view()) + reduce::squared_norm(self.bias.view())).sqrt()
+    }
+
+    /// From minus the sum over the candidates, in `weight` (h, q) and `bias` (h), to the residual.
+    fn complete(
+        &self,
+        mut weight: ArrayViewMut2<'_, T>,
+        bias: ArrayViewMut1<'_, T>,
+        parallelism: Parallelism,
+    ) {
+        let mut bias = bias.insert_axis(Axis(1));
+        for mut part in [weight.view_mut(), bias.view_mut()] {
+            let along = matmul(self.known.t(), part.view(), parallelism);
+            gemm(-T::one(), self.known.view(), along.view(), T::one(), part.view_mut(), parallelism);
+        }
+        weight += &self.weight;
+        bias += &self.bias.view().insert_axis(Axis(1));
+    }
+}
+
 /// Squared residual of each term of the stationarity equation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SquaredResidual {
@@ -271,7 +327,6 @@ pub fn first_layer_norm<T: Real>(network: &Mlp<T>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Axis;
     use palimpsest_autograd::{Tape, Var};
     use palimpsest_mlp::{BiasPlacement, Dense};
     use palimpsest_numerics::seed::Seed;

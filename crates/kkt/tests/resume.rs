@@ -9,7 +9,7 @@ mod tests {
     use palimpsest_kkt::descent::DescentParams;
     use palimpsest_kkt::gradient::GradientParams;
     use palimpsest_kkt::{
-        AttackParams, AttackState, KktError, Method, PriorKnowledge, Reconstruction, RestartStep, Run,
+        AttackParams, AttackState, AttackStep, KktError, Method, PriorKnowledge, Reconstruction, Run,
         RunState, reconstruct, reconstruct_from,
     };
     use palimpsest_mlp::{BiasPlacement, Mlp};
@@ -21,7 +21,7 @@ mod tests {
 
     fn attack(method: Method) -> AttackParams {
         let prior = PriorKnowledge::default();
-        AttackParams { method, candidates: Some(8), restarts: 5, rank: Some(6), prior }
+        AttackParams { method, candidates: Some(8), restarts: 5, rank: Some(6), prior, patterns: None }
     }
 
     fn assert_same(a: &Reconstruction, b: &Reconstruction) {
@@ -46,7 +46,8 @@ mod tests {
     /// that `stops` names for it, as it would be read back from a file.
     fn watched(method: Method, from: &AttackState, stops: [usize; 5]) -> (Reconstruction, AttackState) {
         let seen = Mutex::new(from.clone());
-        let observe = |at: &RestartStep<'_>| {
+        let observe = |at: &AttackStep<'_>| {
+            let AttackStep::Restart(at) = at else { unreachable!("no patterns were asked for") };
             if stops[at.restart as usize] == at.step.index {
                 let bytes = postcard::to_stdvec(at.step.state).unwrap();
                 let state = postcard::from_bytes(&bytes).unwrap();
@@ -66,7 +67,7 @@ mod tests {
     fn an_attack_broken_off_anywhere_leads_to_the_same_bits() {
         for method in methods() {
             let (whole, done) = watched(method, &AttackState::default(), [0, 1, 50, 117, 199]);
-            let go_on = |_: &RestartStep<'_>| ControlFlow::Continue(());
+            let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
             assert_same(&whole, &reconstruct(&network(), &attack(method), Seed::new(7), &go_on).unwrap());
             assert_eq!((done.finished.len(), done.under_way.len()), (5, 5));
             let taken: Vec<usize> = done.under_way.values().map(RunState::steps_taken).collect();
@@ -117,7 +118,7 @@ mod tests {
             let length = bytes.len();
             edits.iter().for_each(|&(at, value)| bytes[at % length] = value);
             if let Ok(state) = postcard::from_bytes::<AttackState>(&bytes) {
-                let go_on = |_: &RestartStep<'_>| ControlFlow::Continue(());
+                let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
                 let params = attack(methods[which]);
                 let _ = reconstruct_from(&network(), &params, Seed::new(7), &state, &go_on, &|_, _| {});
             }
@@ -141,7 +142,7 @@ mod tests {
             (attack(alternating), &under_way),
             (attack(gradient), &under_way),
         ] {
-            let go_on = |_: &RestartStep<'_>| ControlFlow::Continue(());
+            let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
             let error = reconstruct_from(&network(), &params, Seed::new(7), from, &go_on, &|_, _| {});
             assert!(matches!(error, Err(KktError::ForeignRun { restart: 0, .. })), "{error:?}");
         }

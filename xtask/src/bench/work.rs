@@ -327,6 +327,7 @@ fn restarted(restarts: usize, threads: usize) -> Work {
         restarts,
         rank: Some(net.d),
         prior: PriorKnowledge::default(),
+        patterns: None,
     };
     let network = net.network();
     Work {

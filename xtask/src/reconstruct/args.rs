@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use palimpsest_kkt::alternating::AlternatingParams;
 use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
-use palimpsest_kkt::{AttackParams, Method, PriorKnowledge};
+use palimpsest_kkt::{AttackParams, Method, PatternParams, PriorKnowledge};
 
 use crate::Misuse;
 use crate::snapshot::ResumeArgs;
@@ -76,6 +76,10 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub(crate) initial_multiplier: Option<f64>,
+    /// Annealed: most rounds of the search for gate patterns, which solves for inputs exactly where weight decay made the
+    /// equation exact [default: 12; 0 leaves it out].
+    #[arg(long, value_name = "ROUNDS", help_heading = "Research options")]
+    pub(crate) pattern_rounds: Option<usize>,
     /// Coordinates to work in [default: told from the spectrum].
     #[arg(long, value_name = "RANK", help_heading = "Research options")]
     pub(crate) rank: Option<usize>,
@@ -107,6 +111,7 @@ impl ReconstructArgs {
             initial_norm: None,
             step_power: None,
             initial_multiplier: None,
+            pattern_rounds: None,
             rank: None,
             resume: ResumeArgs::when_possible(&out),
             out,
@@ -177,6 +182,7 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         ("--initial-norm", args.initial_norm.is_some()),
         ("--step-power", args.step_power.is_some()),
         ("--initial-multiplier", args.initial_multiplier.is_some()),
+        ("--pattern-rounds", args.pattern_rounds.is_some()),
     ];
     if args.method != MethodName::Annealed
         && let Some((name, _)) = annealed_only.iter().find(|(_, given)| *given)
@@ -209,7 +215,13 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         PriorKnowledge { input_range: (args.input_range.0, args.input_range.1), input_norm: args.input_norm };
     let restarts =
         args.restarts.unwrap_or(if args.time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS });
-    let params = AttackParams { method, candidates: args.candidates, restarts, rank: args.rank, prior };
+    // The other attacks are kept as they were published and compared.
+    let defaults = PatternParams::default();
+    let rounds = args.pattern_rounds.unwrap_or(defaults.rounds);
+    let patterns =
+        (args.method == MethodName::Annealed && rounds > 0).then_some(PatternParams { rounds, ..defaults });
+    let params =
+        AttackParams { method, candidates: args.candidates, restarts, rank: args.rank, prior, patterns };
     params.check().map_err(|e| Misuse(e.to_string()))?;
     if params.restarts > MAX_RESTARTS {
         bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));

@@ -1,0 +1,186 @@
+//! From patterns to inputs: linear equations, most of them exact.
+//!
+//! An input is orthogonal to the duals of all others, has pre-activation 0 where its pattern has a kink, and the sign of its
+//! gate elsewhere. Each equation may be wrong (a false pattern, a kink that is none), so absolute deviations are minimised.
+//! Where few duals are known the rest is filled in by what inputs usually look like: how much of them the candidates of
+//! another attack have along each direction.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
+use palimpsest_numerics::reduce;
+use rayon::prelude::*;
+
+use crate::patterns::weighted::WeightedEquations;
+use crate::patterns::{GatePattern, GatedLayer};
+
+/// An input found from its pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatternInput {
+    /// Coordinates of the attack, (r).
+    pub coordinates: Array1<f32>,
+    /// Multiplier, > 0.
+    pub multiplier: f64,
+    /// Label, -1 or +1.
+    pub label: i8,
+    /// Share of the neurons with a decided gate on whose side the input lies, in [0, 1]. Only an input that is right agrees
+    /// with nearly all of them.
+    pub sign_agreement: f64,
+    /// Share of the pattern's kinks that the input lies on, in [0, 1].
+    pub kink_agreement: f64,
+}
+
+/// Rounds of reweighting.
+const ROUNDS: usize = 40;
+/// Deviation of an exact equation: of a dual, in units of what it is at its own input.
+const DUAL_TOLERANCE: f64 = 3e-5;
+/// Of a pre-activation, in units of the root mean square where the gate is on; the first and the last.
+const KINK_TOLERANCE: (f64, f64) = (0.3, 5e-3);
+const SHRINK: f64 = 0.7;
+/// Distance of a gate from 0 and 1 at which it is a kink's.
+const KINK: f64 = 0.03;
+/// Gates this far outside of 0 or 1 say nothing.
+const OUTSIDE: (f64, f64) = (-0.1, 1.2);
+/// Shortfall of a pre-activation that still counts as the right sign, in the same units.
+const FORGIVEN: f64 = 0.02;
+
+/// Share of an input's squared norm along each right singular vector of the layer, (k), as `candidates` (m, k) have it on
+/// average; the last coordinate of a candidate is 1.
+pub fn usual_shares(layer: &GatedLayer, candidates: ArrayView2<'_, f64>) -> Array1<f64> {
+    let along = matmul(candidates, layer.vt.t(), Parallelism::Sequential);
+    let mut shares = Array1::<f64>::zeros(along.ncols());
+    for row in along.rows() {
+        let square = reduce::squared_norm(row).max(f64::MIN_POSITIVE);
+        shares.zip_mut_with(&row, |share, v| *share += v * v / square);
+    }
+    let sum = shares.sum().max(f64::MIN_POSITIVE);
+    // No direction is impossible.
+    shares.mapv(|share| (share / sum).max(1e-9))
+}
+
+/// The input of each of `patterns`, or nothing for one whose equations have no solution that can be an input.
+///
+/// `shares` (k) are the [`usual_shares`].
+pub fn inputs(
+    layer: &GatedLayer,
+    patterns: &[GatePattern],
+    shares: &Array1<f64>,
+) -> Vec<Option<PatternInput>> {
+    let k = layer.coordinates();
+    let mut duals = Array2::zeros((patterns.len(), k));
+    for (mut row, pattern) in duals.rows_mut().into_iter().zip(patterns) {
+        row.assign(&matvec(layer.vt.view(), pattern.dual.view()));
+    }
+    let principal = &layer.signals * &layer.singular_values;
+    (0..patterns.len())
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|i| solve(layer, &patterns[i], i, &duals, &principal, shares))
+        .collect()
+}
+
+/// Which side of its neuron a gate puts an input on.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    On,
+    Off,
+    Kink,
+    Unknown,
+}
+
+/// Works on coordinates along the right singular vectors, in which pre-activations are `principal` times the input.
+fn solve(
+    layer: &GatedLayer,
+    pattern: &GatePattern,
+    index: usize,
+    duals: &Array2<f64>,
+    principal: &Array2<f64>,
+    shares: &Array1<f64>,
+) -> Option<PatternInput> {
+    let sides: Vec<Side> =
+        pattern.gates.iter().zip(&pattern.driven).map(|(&g, &driven)| side(g, driven)).collect();
+    let own = duals.row(index).to_owned();
+    let (h, k) = principal.dim();
+    let mut equations = Array2::zeros((k, duals.nrows() + h));
+    equations.slice_mut(s![.., ..duals.nrows()]).assign(&duals.t());
+    equations.slice_mut(s![.., duals.nrows()..]).assign(&principal.t());
+    let mut equations = WeightedEquations::new(equations);
+    let mut weights = Array1::zeros(duals.nrows() + h);
+    let mut input = normalised(shares * &own, &own)?;
+    let (mut tolerance, last) = KINK_TOLERANCE;
+    for _ in 0..ROUNDS {
+        let z = matvec(principal.view(), input.view());
+        let unit = 1.0 / root_mean_square_on(&z, &sides)?;
+        let (mut of_duals, mut of_neurons) = weights.view_mut().split_at(Axis(0), duals.nrows());
+        for (i, (weight, at)) in of_duals.iter_mut().zip(&matvec(duals.view(), input.view())).enumerate() {
+            *weight = if i == index { 0.0 } else { absolute_weight(at.abs(), DUAL_TOLERANCE) };
+        }
+        for (weight, (&z, &side)) in of_neurons.iter_mut().zip(z.iter().zip(&sides)) {
+            let counts = match side {
+                Side::Kink => true,
+                Side::On => z < 0.0,
+                Side::Off => z > 0.0,
+                Side::Unknown => false,
+            };
+            *weight = if counts { unit * unit * absolute_weight(unit * z.abs(), tolerance) } else { 0.0 };
+        }
+        let square = reduce::squared_norm(input.view());
+        let diagonal = shares.mapv(|share| 1.0 / (share * square));
+        input = normalised(equations.solve(&weights, Some(&diagonal), &own, 0.0)?, &own)?;
+        tolerance = (SHRINK * tolerance).max(last);
+    }
+    let z = matvec(principal.view(), input.view());
+    let unit = 1.0 / root_mean_square_on(&z, &sides)?;
+    let share = |is: &dyn Fn(Side) -> bool, holds: &dyn Fn(f64, Side) -> bool| {
+        let of: Vec<_> = z.iter().zip(&sides).filter(|(_, side)| is(**side)).collect();
+        let holding = of.iter().filter(|(z, side)| holds(unit * **z, **side)).count();
+        if of.is_empty() { 1.0 } else { holding as f64 / of.len() as f64 }
+    };
+    let sign_agreement = share(&|side| matches!(side, Side::On | Side::Off), &|z, side| {
+        if side == Side::On { z > -FORGIVEN } else { z < FORGIVEN }
+    });
+    let kink_agreement = share(&|side| side == Side::Kink, &|z, _| z.abs() < FORGIVEN);
+    let extended = matvec(layer.vt.t(), input.view());
+    // The dual at its own input is 1 / multiplier, and the input's last coordinate is 1: a negative one is no input.
+    let multiplier = extended[k - 1];
+    if multiplier <= 0.0 {
+        return None;
+    }
+    let coordinates: Array1<f32> = extended.iter().take(k - 1).map(|&v| (v / multiplier) as f32).collect();
+    coordinates.iter().all(|v| v.is_finite()).then_some(PatternInput {
+        coordinates,
+        multiplier,
+        label: pattern.label,
+        sign_agreement,
+        kink_agreement,
+    })
+}
+
+fn side(gate: f64, driven: bool) -> Side {
+    let (lowest, highest) = OUTSIDE;
+    if !driven || !(lowest..highest).contains(&gate) {
+        Side::Unknown
+    } else if gate >= 1.0 - KINK {
+        Side::On
+    } else if gate <= KINK {
+        Side::Off
+    } else {
+        Side::Kink
+    }
+}
+
+/// Weight by which a least-squares equation stands for an absolute deviation beyond `tolerance`.
+fn absolute_weight(deviation: f64, tolerance: f64) -> f64 {
+    1.0 / (tolerance * deviation.max(tolerance))
+}
+
+fn root_mean_square_on(z: &Array1<f64>, sides: &[Side]) -> Option<f64> {
+    let on = z.iter().zip(sides).filter(|(_, side)| **side == Side::On).map(|(z, _)| z * z);
+    let (count, sum) = on.fold((0_usize, 0.0), |(count, sum), square| (count + 1, sum + square));
+    (sum > 0.0).then(|| (sum / count as f64).sqrt())
+}
+
+/// `input` scaled so that its own dual is 1 there.
+fn normalised(input: Array1<f64>, own: &Array1<f64>) -> Option<Array1<f64>> {
+    let at = (&input * own).sum_axis(Axis(0)).into_scalar();
+    (at != 0.0 && at.is_finite()).then(|| input / at)
+}
