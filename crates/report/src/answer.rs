@@ -38,7 +38,8 @@ pub fn answer_sentences(answer: &Answer) -> [String; 2] {
             ..
         } => {
             let Count { count, of, interval } = *recovered;
-            let sure = interval.map_or(String::new(), |[low, high]| {
+            // Resampling nothing gives 0 to 0, which would sound like a certainty.
+            let sure = interval.filter(|_| count > 0).map_or(String::new(), |[low, high]| {
                 let (low, high) = (number::short(Some(low)), number::short(Some(high)));
                 format!(" ({} interval: {low} to {high})", number::percent(Some(*interval_level)))
             });
@@ -193,6 +194,23 @@ mod tests {
             inputs: InputKind::Image,
         })
         .join(" ")
+    }
+
+    #[test]
+    fn nothing_found_is_no_certainty() {
+        let recovered = Count { count: 0, of: 20, interval: Some([0.0, 0.0]) };
+        let answer = Answer::Judged {
+            recovered,
+            measure: "SSIM".into(),
+            threshold: 0.4,
+            interval_level: 0.95,
+            null: "held-out images".into(),
+            null_count: of(1, 1000),
+            smaller_is_better: false,
+            confidence: ConfidenceKind::Agreement,
+            inputs: InputKind::Image,
+        };
+        assert_eq!(answer_sentences(&answer)[0], "None of 20 training images looks recovered.");
     }
 
     #[test]
