@@ -39,7 +39,7 @@ pub fn answer_sentences(answer: &Answer) -> [String; 2] {
         } => {
             let Count { count, of, interval } = *recovered;
             // Resampling nothing gives 0 to 0, which would sound like a certainty.
-            let sure = interval.filter(|_| count > 0).map_or(String::new(), |[low, high]| {
+            let sure = interval.filter(|[_, high]| *high > 0.0).map_or(String::new(), |[low, high]| {
                 let (low, high) = (number::short(Some(low)), number::short(Some(high)));
                 format!(" ({} interval: {low} to {high})", number::percent(Some(*interval_level)))
             });
