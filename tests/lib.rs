@@ -1,5 +1,21 @@
 //! The tests are in `main.rs`; here is the code of the documents, compiled and run as documentation tests.
 
 #[cfg(doctest)]
-#[doc = include_str!("../docs/reuse.md")]
-mod reuse {}
+mod documents {
+    #[doc = include_str!("../docs/reuse.md")]
+    mod reuse {}
+    #[doc = include_str!("../crates/autograd/README.md")]
+    mod autograd {}
+    #[doc = include_str!("../crates/datasets/README.md")]
+    mod datasets {}
+    #[doc = include_str!("../crates/kkt/README.md")]
+    mod kkt {}
+    #[doc = include_str!("../crates/metrics/README.md")]
+    mod metrics {}
+    #[doc = include_str!("../crates/mlp/README.md")]
+    mod mlp {}
+    #[doc = include_str!("../crates/numerics/README.md")]
+    mod numerics {}
+    #[doc = include_str!("../crates/report/README.md")]
+    mod report {}
+}

@@ -138,7 +138,7 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64) -
     let chance = match null_count {
         Some(Count { count, of, .. }) => format!(
             "As a null, {of} random mixtures of the same candidates were compared with the restarts in the same way: \
-             {count} of them pass the bar of {bar:.2}. The bar is {SURE}, or higher where chance alone would reach that."
+             the bar of {bar:.2} is passed by {count} of them. The bar is {SURE}, or higher where chance alone would reach that."
         ),
         None => "Fewer than two restarts can be compared, so nothing can agree: run more of them.".into(),
     };

@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [input, output] = arguments.as_slice() else {
         return Err("usage: cut_subset INPUT_DIR OUTPUT_DIR".into());
     };
+    cut(input, output)
+}
+
+fn cut(input: &Path, output: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(output)?;
     let task: Task = "odd-even".parse()?;
     for part in ["train", "t10k"] {
@@ -50,4 +54,25 @@ fn write(dir: &Path, file: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     gzip.finish()?;
     println!("{}  {file}", source::sha256(bytes));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_cut_again_is_the_same_sample() {
+        for name in ["fashion-mnist", "mnist"] {
+            let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name);
+            let output = tempfile::tempdir().unwrap();
+            cut(&sample, output.path()).unwrap();
+            for part in ["train", "t10k"] {
+                for kind in ["images-idx3", "labels-idx1"] {
+                    let file = format!("{part}-{kind}-ubyte");
+                    let read = |folder: &Path| find(folder, &file).unwrap();
+                    assert!(read(&sample) == read(output.path()), "{name}: {file}");
+                }
+            }
+        }
+    }
 }

@@ -12,7 +12,10 @@ const SHAPE: PictureShape = PictureShape { channels: 3, height: 32, width: 32 };
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "target/sample".into());
-    let folder = Path::new(&folder);
+    write_samples(Path::new(&folder))
+}
+
+fn write_samples(folder: &Path) -> std::result::Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let judged = judged_report()?;
     std::fs::write(folder.join("report.html"), render_html(&judged)?)?;
@@ -248,4 +251,20 @@ fn curve(restart: usize) -> Curve {
         floor + 0.9 * (-t * (0.8 + 0.1 * restart as f64)).exp() + 0.004 * (t * 9.0 + restart as f64).sin()
     };
     Curve { name: format!("restart {restart}"), values: steps.iter().map(value).collect(), steps }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_sample_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        super::write_samples(folder.path()).unwrap();
+        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        for page in ["report.html", "audit.html", "bare.html"] {
+            assert!(read(page).starts_with(b"<!doctype html>"), "{page}");
+        }
+        assert!(read("report.md").starts_with(b"# ") && read("grid.png").starts_with(b"\x89PNG"));
+        let json = String::from_utf8(read("report.json")).unwrap();
+        assert_eq!(palimpsest_report::from_json(&json).unwrap().candidates.len(), 60);
+    }
 }

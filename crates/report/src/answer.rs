@@ -38,11 +38,12 @@ pub fn answer_sentences(answer: &Answer) -> [String; 2] {
             ..
         } => {
             let Count { count, of, interval } = *recovered;
-            let sure = interval.map_or(String::new(), |[low, high]| {
+            // Resampling nothing gives 0 to 0, which would sound like a certainty.
+            let sure = interval.filter(|[_, high]| *high > 0.0).map_or(String::new(), |[low, high]| {
                 let (low, high) = (number::short(Some(low)), number::short(Some(high)));
                 format!(" ({} interval: {low} to {high})", number::percent(Some(*interval_level)))
             });
-            let looks = look_recovered(count, of, &format!("training {}", plural(*inputs)));
+            let looks = counted(count, of, &format!("training {}", plural(*inputs)), LOOK_RECOVERED);
             let reaches = if *smaller_is_better { "comes within" } else { "reaches" };
             let bar = format!("{reaches} {measure} {}", number::short(Some(*threshold)));
             [format!("{looks}{sure}."), format!("{}.", beside_null(&bar, *recovered, null, *null_count))]
@@ -57,7 +58,11 @@ pub fn answer_sentences(answer: &Answer) -> [String; 2] {
             null_count,
             inputs,
         } => {
-            let looks = look_recovered(*sure, *candidates, &format!("reconstructed {}", plural(*inputs)));
+            let noun = format!("reconstructed {}", plural(*inputs));
+            let looks = match confidence {
+                ConfidenceKind::Agreement => counted(*sure, *candidates, &noun, AGREE),
+                ConfidenceKind::Probability => counted(*sure, *candidates, &noun, LOOK_RECOVERED),
+            };
             let called = Count { count: *sure, of: *candidates, interval: None };
             let bar = match confidence {
                 ConfidenceKind::Agreement => {
@@ -77,9 +82,7 @@ pub fn answer_sentences(answer: &Answer) -> [String; 2] {
             };
             let honest = match (confidence, expected_precision) {
                 (ConfidenceKind::Agreement, _) => {
-                    "agreement is no probability, and nothing was compared with \
-                                                   training data"
-                        .into()
+                    "restarts can agree on a blend, too, and nothing was compared with training data".into()
                 }
                 (_, Some(share)) if share.is_finite() => format!(
                     "{} of them should be real, and nothing was compared with training data",
@@ -111,11 +114,17 @@ fn beside_null(bar: &str, found: Count, null: &str, null_count: Count) -> String
     }
 }
 
-fn look_recovered(count: usize, of: usize, noun: &str) -> String {
+/// What is said of one input, and of several.
+type Verb = [&'static str; 2];
+const LOOK_RECOVERED: Verb = ["looks recovered", "look recovered"];
+/// Agreement is no evidence of a training input, and the sentence must not sound like one.
+const AGREE: Verb = ["comes back from every restart", "come back from every restart"];
+
+fn counted(count: usize, of: usize, noun: &str, [one, several]: Verb) -> String {
     match count {
-        0 => format!("None of {} {noun} looks recovered", n(of)),
-        1 => format!("1 of {} {noun} looks recovered", n(of)),
-        _ => format!("{} of {} {noun} look recovered", n(count), n(of)),
+        0 => format!("None of {} {noun} {one}", n(of)),
+        1 => format!("1 of {} {noun} {one}", n(of)),
+        _ => format!("{} of {} {noun} {several}", n(count), n(of)),
     }
 }
 
@@ -123,10 +132,14 @@ fn look_recovered(count: usize, of: usize, noun: &str) -> String {
 pub(crate) fn headline(answer: &Answer) -> (usize, usize, String) {
     match answer {
         Answer::Judged { recovered, inputs, .. } => {
-            (recovered.count, recovered.of, format!("training {} look recovered", plural(*inputs)))
+            (recovered.count, recovered.of, format!("training {} {}", plural(*inputs), LOOK_RECOVERED[1]))
         }
-        Answer::Unjudged { sure, candidates, inputs, .. } => {
-            (*sure, *candidates, format!("reconstructed {} look recovered", plural(*inputs)))
+        Answer::Unjudged { sure, candidates, confidence, inputs, .. } => {
+            let verb = match confidence {
+                ConfidenceKind::Agreement => AGREE,
+                ConfidenceKind::Probability => LOOK_RECOVERED,
+            };
+            (*sure, *candidates, format!("reconstructed {} {}", plural(*inputs), verb[1]))
         }
     }
 }
@@ -184,6 +197,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_found_is_no_certainty() {
+        let recovered = Count { count: 0, of: 20, interval: Some([0.0, 0.0]) };
+        let answer = Answer::Judged {
+            recovered,
+            measure: "SSIM".into(),
+            threshold: 0.4,
+            interval_level: 0.95,
+            null: "held-out images".into(),
+            null_count: of(1, 1000),
+            smaller_is_better: false,
+            confidence: ConfidenceKind::Agreement,
+            inputs: InputKind::Image,
+        };
+        assert_eq!(answer_sentences(&answer)[0], "None of 20 training images looks recovered.");
+    }
+
+    #[test]
     fn every_answer_is_a_sentence() {
         let cases = [
             (
@@ -232,7 +262,7 @@ mod tests {
             for null in [None, Some(0), Some(1)] {
                 let agreement = unjudged(sure, ConfidenceKind::Agreement, null, Some(0.9));
                 assert!(
-                    agreement.contains("agreement is no probability") && !agreement.contains('%'),
+                    agreement.contains("can agree on a blend") && !agreement.contains('%'),
                     "{agreement}"
                 );
                 let calibrated = unjudged(sure, ConfidenceKind::Probability, null, Some(0.9));
@@ -245,8 +275,9 @@ mod tests {
         assert!(!unjudged(3, ConfidenceKind::Probability, None, Some(f64::NAN)).contains("should be real"));
         assert_eq!(
             unjudged(23, ConfidenceKind::Agreement, Some(0), None),
-            "23 of 140 reconstructed images look recovered. Each passes an agreement of 0.8 between restarts; none of \
-             1,000 untrained networks does; agreement is no probability, and nothing was compared with training data."
+            "23 of 140 reconstructed images come back from every restart. Each passes an agreement of 0.8 between \
+             restarts; none of 1,000 untrained networks does; restarts can agree on a blend, too, and nothing was \
+             compared with training data."
         );
     }
 }

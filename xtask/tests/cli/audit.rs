@@ -1,5 +1,10 @@
 //! From somebody's file to a report in one command, and what a program or a silent terminal gets to read.
 
+use std::fs::File;
+
+use ndarray::Array1;
+use ndarray_npy::NpzWriter;
+use palimpsest_datasets::{DataName, load};
 use serde_json::Value;
 
 use crate::desk::Desk;
@@ -80,6 +85,46 @@ fn a_table_is_reported_as_rows() {
         desk.json("audit/judge/report.json")["candidates"][0]["truth"]["values"].as_array().unwrap().len(),
         30
     );
+}
+
+#[test]
+fn digits_are_reported_as_pictures_and_data_of_ones_own_are_judged_alike() {
+    let desk = Desk::new();
+    desk.ok("train --data digits --task odd-even --n 10 --hidden 40,30 --epochs 50 --out victim");
+    let audit = "audit victim/model.safetensors --input-shape 1x8x8 --candidates 20 --restarts 2 --steps 5";
+    let (task, table) = ("--task odd-even --n 10", |out: &str| desk.json(&format!("{out}/judge/score.json")));
+    desk.ok(&format!("{audit} --truth digits {task} --out audit"));
+    let report = desk.json("audit/report.json");
+    assert_eq!(
+        (&report["answer"]["inputs"], &report["answer"]["kind"]),
+        (&"image".into(), &"unjudged".into())
+    );
+    for page in ["audit/report.html", "audit/judge/report.html"] {
+        assert!(text(&desk, page).contains("<img"), "{page}");
+    }
+    assert!(text(&desk, "audit/judge/report.html").contains("SSIM"));
+
+    // The same pictures in files of somebody's own.
+    let digits = load(DataName::Digits, None).unwrap();
+    for (name, part) in [("train.npz", &digits.train), ("test.npz", &digits.test)] {
+        let mut own = NpzWriter::new(File::create(desk.path(name)).unwrap());
+        let inputs = part.inputs().mapv(f64::from).into_shape_with_order((part.count(), 8, 8)).unwrap();
+        own.add_array("inputs", &inputs).unwrap();
+        own.add_array("labels", &Array1::from(part.labels().to_vec())).unwrap();
+        own.finish().unwrap();
+    }
+    let ran = desk.ok(&format!("{audit} --truth npz --data-dir . {task} --out own"));
+    assert!(ran.out.contains("The judge, with the training data: "), "{}", ran.out);
+    assert_eq!(table("own")["table"], table("audit")["table"]);
+    assert_eq!(desk.read("own/candidates.npy"), desk.read("audit/candidates.npy"));
+
+    for (wrong, code, words) in [
+        ("--truth npz --task odd-even --n 10", 2, ["--data-dir", "npz"]),
+        ("--truth npz --data-dir nowhere --task odd-even --n 10", 1, ["nowhere", "train.npz"]),
+        ("--truth npz --data-dir . --task odd-even --n 10000", 2, ["10000", "odd-even"]),
+    ] {
+        desk.refused(&format!("{audit} {wrong} --out other"), code, &words);
+    }
 }
 
 #[test]

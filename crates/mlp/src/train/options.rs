@@ -53,7 +53,7 @@ pub enum TrainingSpace {
     ExactSubspace,
 }
 
-/// Options of [`train`]; checked once on entry.
+/// Options of [`train`](super::train); checked once on entry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainParams {
     /// How the parameters move.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Schedule;
 use crate::{Mlp, MlpError};
 
-/// Where a descent stands before a step, in training coordinates; [`resume`] goes on from it to the same bits.
+/// Where a descent stands before a step, in training coordinates; [`resume`](super::resume) goes on from it to the same bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound(serialize = "T: Real + Serialize", deserialize = "T: Real + Deserialize<'de>"))]
 pub struct TrainState<T> {
