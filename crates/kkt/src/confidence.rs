@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::patterns::PatternInput;
+
 /// Logistic model of `atanh(agreement)` and the logarithm of the distinct share.
 ///
 /// The default was fitted by `cargo xtask reproduce calibrate` on networks of even seeds; `docs/decisions/0005` has the
@@ -60,14 +62,18 @@ impl ConfidenceModel {
 }
 
 /// Sign agreement at which an input found from its gate pattern is as likely real as not, and the change that multiplies
-/// the odds by e; fitted on networks of even seeds (decision 0007).
+/// the odds by e (decision 0007).
 const PATTERN: (f64, f64) = (0.972, 0.004);
+/// Determination from which on an input is its equations' solution and nothing else's.
+const DETERMINED: f64 = 0.5;
 
-/// Probability in [0, 1] that an input found from its gate pattern is a real training input: it was made from the duals of
-/// other inputs and its kinks, so that it should have all its gates on the right side is no accident.
-pub fn probability_of_pattern(sign_agreement: f64) -> f64 {
+/// Probability in [0, 1] that an input found from its gate pattern is a real training input, from its
+/// [`PatternInput::sign_agreement`] and [`PatternInput::determination`]: it was solved for by the duals of other inputs and
+/// its kinks, so that nearly all of its gates are on the right side, too, is no accident.
+pub fn probability_of_pattern(input: &PatternInput) -> f64 {
     let (even, scale) = PATTERN;
-    1.0 / (1.0 + ((even - sign_agreement) / scale).exp())
+    let agrees = 1.0 / (1.0 + ((even - input.sign_agreement) / scale).exp());
+    agrees * (input.determination / DETERMINED).min(1.0)
 }
 
 #[cfg(test)]

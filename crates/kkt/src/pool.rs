@@ -70,10 +70,10 @@ pub(crate) fn pool(
         .collect();
     append(&mut scores, exact.iter().map(|input| vote(input, &voters, labels)).collect());
     append(&mut multipliers, exact.iter().map(|input| input.multiplier as f32).collect());
-    let sure = |input: &PatternInput| probability_of_pattern(input.sign_agreement) as f32;
+    let sure = |input: &PatternInput| probability_of_pattern(input) as f32;
     append(&mut confidence, exact.iter().map(sure).collect());
     // Before all that restarts only agree on.
-    append(&mut order, exact.iter().map(|input| 1.0 + input.sign_agreement as f32).collect());
+    append(&mut order, exact.iter().map(|input| 1.0 + sure(input)).collect());
     labels_of_all.extend(exact.iter().map(|input| input.label));
     for input in &exact {
         stacked.push_row(input.coordinates.view()).expect("inputs have the coordinates of the runs");

@@ -12,10 +12,10 @@
 //! With the residual `R = theta - sum_i ..` held fixed, `<R, grad_theta Phi(x_i)>` is the derivative of `Phi(x_i)`
 //! along R. So the derivative by lambda is one tangent pass, and the derivative by x one reverse pass through it.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
 use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::{Activation, Mlp};
-use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
+use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::{Real, reduce};
 
 /// What each candidate's multiplier pulls on: the sign conventions of the stationarity equation live here.
@@ -111,6 +111,8 @@ pub struct StationarityResidual<T> {
     /// `theta - sum_i grad_theta <g_i, Phi(x_i)>`, later scaled by the term weights.
     residual: Mlp<T>,
     squared: SquaredResidual,
+    /// Components along known signals, for [`Self::leave_out`]; empty until it is first called.
+    along: Array2<T>,
 }
 
 impl<T: Real> StationarityResidual<T> {
@@ -126,6 +128,7 @@ impl<T: Real> StationarityResidual<T> {
                 weights: vec![0.0; network.depth()],
                 biases: vec![0.0; network.depth()],
             },
+            along: Array2::zeros((0, 0)),
         }
     }
 
@@ -194,7 +197,7 @@ impl<T: Real> StationarityResidual<T> {
         let (bias, whole_bias) = bias.zip(whole_bias).expect("leave_out: the first layer has a bias");
         first.weight -= &whole.weight;
         *bias -= whole_bias;
-        equation.complete(first.weight.view_mut(), bias.view_mut(), parallelism);
+        equation.complete(first.weight.view_mut(), bias.view_mut(), &mut self.along, parallelism);
         let SquaredResidual { weights, biases } = &mut self.squared;
         passes::squared_norms_into(&self.residual, weights, biases);
     }
@@ -288,11 +291,17 @@ impl<T: Real> RemainingEquation<T> {
         &self,
         mut weight: ArrayViewMut2<'_, T>,
         bias: ArrayViewMut1<'_, T>,
+        along: &mut Array2<T>,
         parallelism: Parallelism,
     ) {
+        let shape = (self.known.ncols(), weight.ncols().max(1));
+        if along.dim() != shape {
+            *along = Array2::zeros(shape);
+        }
         let mut bias = bias.insert_axis(Axis(1));
         for mut part in [weight.view_mut(), bias.view_mut()] {
-            let along = matmul(self.known.t(), part.view(), parallelism);
+            let mut along = along.slice_mut(s![.., ..part.ncols()]);
+            gemm(T::one(), self.known.t(), part.view(), T::zero(), along.view_mut(), parallelism);
             gemm(-T::one(), self.known.view(), along.view(), T::one(), part.view_mut(), parallelism);
         }
         weight += &self.weight;
@@ -530,5 +539,56 @@ mod tests {
     fn classes_need_several_outputs() {
         OutputWeighting::Multiclass(vec![0])
             .directions(Array2::<f64>::zeros((1, 1)).view(), &mut Array2::zeros((1, 1)));
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_equation_does_not_count_and_its_gradient_agrees_with_differences() {
+        let seed = Seed::new(11);
+        let net = Mlp::<f64>::initialise(&[4, 9, 3, 1], BiasPlacement::FirstLayer, 0.7, seed);
+        let known =
+            palimpsest_numerics::factor::orthonormal_rows(draw(2, 9, seed.named("known")).view(), SEQUENTIAL)
+                .unwrap()
+                .reversed_axes()
+                .as_standard_layout()
+                .to_owned();
+        let free = |part: Array2<f64>| {
+            let mut free = part.clone();
+            for signal in known.columns() {
+                for (mut to, from) in free.columns_mut().into_iter().zip(part.columns()) {
+                    to.scaled_add(-(&signal * &from).sum(), &signal);
+                }
+            }
+            free
+        };
+        let left = free(draw(9, 5, seed.named("left")));
+        let equation = RemainingEquation {
+            weight: left.slice(s![.., ..4]).to_owned(),
+            bias: left.column(4).to_owned(),
+            known: known.clone(),
+        };
+        let (labels, activation) =
+            (OutputWeighting::Binary(vec![1, -1, 1]), Activation::Softplus { beta: 2.0 });
+        let lambda = Array1::from(vec![0.3, 0.5, 0.2]);
+        let terms = TermWeights::uniform(3);
+        let mut residual = StationarityResidual::new(&net, 3, Scope::FirstLayer);
+        let mut at = |x: &Array2<f64>, gradient: &mut Array2<f64>| {
+            residual.evaluate(&net, activation, &labels, x.view(), lambda.view(), SEQUENTIAL);
+            let first = &net.layers()[0];
+            let sum = &first.weight - &residual.residual().layers()[0].weight;
+            residual.leave_out(&net, &equation, SEQUENTIAL);
+            let slow = &equation.weight - &free(sum);
+            let fast = residual.residual().layers()[0].weight.clone();
+            assert!((&slow - &fast).iter().all(|e| e.abs() < 1e-12));
+            let value = residual.squared().total(&terms);
+            let mut dlambda = Array1::zeros(3);
+            residual.gradient(&net, activation, &terms, x.view(), gradient, &mut dlambda, SEQUENTIAL);
+            value
+        };
+        let (x, step) = (draw(3, 4, seed.named("x")), 1e-5 * draw(3, 4, seed.named("direction")));
+        let (mut gradient, mut unused) = (Array2::zeros((3, 4)), Array2::zeros((3, 4)));
+        at(&x, &mut gradient);
+        let difference = at(&(&x + &step), &mut unused) - at(&(&x - &step), &mut unused);
+        let expected = 2.0 * (&gradient * &step).sum();
+        assert!((difference - expected).abs() < 1e-5 * expected.abs().max(1e-9), "{difference} {expected}");
     }
 }

@@ -43,7 +43,7 @@ pub fn likeness(gates: &Array1<f64>, driven: &[bool]) -> Likeness {
 /// Bounds that every true pattern kept and no false one, on networks trained for the purpose (decision 0007).
 const LEAST_BINARY: f64 = 0.45;
 const LEAST_ON: f64 = 0.1;
-const MOST_BELOW: f64 = 0.005;
+const MOST_BELOW: f64 = 0.006;
 const MOST_ABOVE: f64 = 0.1;
 const LEAST_SEPARABLE: f64 = 0.99;
 

@@ -25,8 +25,9 @@ pub struct PatternInput {
     /// Share of the neurons with a decided gate on whose side the input lies, in [0, 1]. Only an input that is right agrees
     /// with nearly all of them.
     pub sign_agreement: f64,
-    /// Share of the pattern's kinks that the input lies on, in [0, 1].
-    pub kink_agreement: f64,
+    /// Kinks of the pattern that the input lies on, for each direction that the known duals leave open: above 1 the input is
+    /// determined, below it is partly what inputs usually look like.
+    pub determination: f64,
 }
 
 /// Rounds of reweighting.
@@ -130,15 +131,23 @@ fn solve(
     }
     let z = matvec(principal.view(), input.view());
     let unit = 1.0 / root_mean_square_on(&z, &sides)?;
-    let share = |is: &dyn Fn(Side) -> bool, holds: &dyn Fn(f64, Side) -> bool| {
-        let of: Vec<_> = z.iter().zip(&sides).filter(|(_, side)| is(**side)).collect();
-        let holding = of.iter().filter(|(z, side)| holds(unit * **z, **side)).count();
-        if of.is_empty() { 1.0 } else { holding as f64 / of.len() as f64 }
-    };
-    let sign_agreement = share(&|side| matches!(side, Side::On | Side::Off), &|z, side| {
-        if side == Side::On { z > -FORGIVEN } else { z < FORGIVEN }
-    });
-    let kink_agreement = share(&|side| side == Side::Kink, &|z, _| z.abs() < FORGIVEN);
+    let (mut decided, mut agreeing, mut kinks_met) = (0_usize, 0_usize, 0_usize);
+    for (z, side) in z.iter().map(|z| unit * z).zip(&sides) {
+        let holds = match side {
+            Side::On => z > -FORGIVEN,
+            Side::Off => z < FORGIVEN,
+            Side::Kink => z.abs() < FORGIVEN,
+            Side::Unknown => false,
+        };
+        match side {
+            Side::On | Side::Off => (decided, agreeing) = (decided + 1, agreeing + usize::from(holds)),
+            Side::Kink => kinks_met += usize::from(holds),
+            Side::Unknown => {}
+        }
+    }
+    let sign_agreement = agreeing as f64 / decided.max(1) as f64;
+    let open = k.saturating_sub(duals.nrows()).max(1);
+    let determination = kinks_met as f64 / open as f64;
     let extended = matvec(layer.vt.t(), input.view());
     // The dual at its own input is 1 / multiplier, and the input's last coordinate is 1: a negative one is no input.
     let multiplier = extended[k - 1];
@@ -151,7 +160,7 @@ fn solve(
         multiplier,
         label: pattern.label,
         sign_agreement,
-        kink_agreement,
+        determination,
     })
 }
 

@@ -87,6 +87,8 @@ const FIRST_TOLERANCE: f64 = 0.1;
 const AGAIN_TOLERANCE: f64 = 0.03;
 /// Certified patterns below which the equation is not exact enough for this search.
 const ENOUGH: usize = 6;
+/// Share of the layer's directions whose duals must be known before inputs are solved for: with fewer, wrong ones fit, too.
+const LEAST_COVERAGE: f64 = 0.7;
 /// Sign agreement below which an input does not solve its equations: what is left to know of it is too much.
 const LEAST_AGREEMENT: f64 = 0.96;
 /// Rounds without a new pattern after which the search ends.
@@ -147,6 +149,9 @@ pub fn find_inputs(
     let mut known = settled(&layer, &known);
     layer.learn_gains(&known);
     known = settled(&layer, &known);
+    if (known.len() as f64) < LEAST_COVERAGE * layer.coordinates() as f64 {
+        return Ok(Vec::new());
+    }
     let shares = usual_shares(&layer, extended.view());
     let mut found: Vec<PatternInput> = inputs(&layer, &known, &shares).into_iter().flatten().collect();
     found.retain(|input| input.sign_agreement >= LEAST_AGREEMENT);
