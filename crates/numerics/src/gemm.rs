@@ -117,46 +117,7 @@ fn piece<T: Real>(
     if accum == Accum::Add && beta != T::one() {
         c *= beta;
     }
-    let mut multiply = |a: &ArrayView2<'_, T>| {
-        faer::linalg::matmul::matmul(destination(&mut c), accum, operand(a), operand(&b), alpha, Par::Seq);
-    };
-    // Rows are not asked about, so that a cut product is treated like a whole one.
-    if a.strides()[0] == 1 && a.ncols() >= LEAST_COPIED && b.ncols() >= LEAST_COPIED {
-        T::scratch().with_borrow_mut(|memory| multiply(&by_rows(&a, memory)));
-    } else {
-        multiply(&a);
-    }
-}
-
-/// Columns of a transposed view, and of the other factor, from which copying it costs less than it saves.
-const LEAST_COPIED: usize = 64;
-/// Rows that are copied together: as many numbers as a cache line holds.
-const LINE: usize = 16;
-/// Columns that are turned together, in registers and the nearest cache.
-const TILE: usize = 8;
-
-/// A transposed view with its rows in one piece each: the kernel walks along them, and each step of its sums would be on
-/// another page of memory.
-fn by_rows<'a, T: Real>(a: &ArrayView2<'_, T>, memory: &'a mut Vec<T>) -> ArrayView2<'a, T> {
-    let (m, k) = a.dim();
-    if memory.len() < m * k {
-        memory.resize(m * k, T::zero());
-    }
-    let copy = &mut memory[..m * k];
-    for (lines, rows) in copy.chunks_mut(LINE * k).zip(a.axis_chunks_iter(Axis(0), LINE)) {
-        for (block, columns) in rows.axis_chunks_iter(Axis(1), TILE).enumerate() {
-            let mut tile = [[T::zero(); TILE]; LINE];
-            for (j, column) in columns.axis_iter(Axis(1)).enumerate() {
-                for (to, &from) in tile.iter_mut().zip(column) {
-                    to[j] = from;
-                }
-            }
-            for (line, from) in lines.chunks_exact_mut(k).zip(&tile) {
-                line[block * TILE..][..columns.ncols()].copy_from_slice(&from[..columns.ncols()]);
-            }
-        }
-    }
-    ArrayView2::from_shape((m, k), copy).expect("as many numbers as the shape has")
+    faer::linalg::matmul::matmul(destination(&mut c), accum, operand(&a), operand(&b), alpha, Par::Seq);
 }
 
 /// Upper triangle, diagonal included, of `C <- A A^T` with A (m, k) and C (m, m); the lower triangle of C is left with

@@ -34,28 +34,10 @@ pub trait Real:
     fn saturating_sigmoid(self) -> Self;
 }
 
-pub(crate) mod sealed {
-    use std::cell::RefCell;
-    use std::thread::LocalKey;
-
-    pub trait Sealed: Sized + 'static {
-        /// Memory of each thread for the copied factor of a product.
-        fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
-    }
-
-    macro_rules! seal {
-        ($real:ty) => {
-            impl Sealed for $real {
-                fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>> {
-                    thread_local! { static SCRATCH: RefCell<Vec<$real>> = const { RefCell::new(Vec::new()) } }
-                    &SCRATCH
-                }
-            }
-        };
-    }
-
-    seal!(f32);
-    seal!(f64);
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
 }
 
 impl Real for f32 {
