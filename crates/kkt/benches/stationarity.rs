@@ -1,7 +1,5 @@
 //! A step of the residual's closed-form gradient: of the first layer's equation, as annealed descent uses it, and of all.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
-
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::{Array1, Array2};
 use palimpsest_kkt::stationarity::{OutputWeighting, StationarityResidual, TermWeights};

@@ -1,7 +1,5 @@
 //! SSIM of a hundred pairs of 32 x 32 colour images, with the published window.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use palimpsest_metrics::ImageShape;

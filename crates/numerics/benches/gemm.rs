@@ -1,7 +1,5 @@
 //! Products of the shapes that training and attacks are made of, in f32 on one thread.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 use palimpsest_numerics::gemm::{Parallelism, gemm, symmetric};

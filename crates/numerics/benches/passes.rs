@@ -1,7 +1,5 @@
 //! Elementwise passes and sums over the hidden values of 500 inputs at width 1000, beside a copy.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
-
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
