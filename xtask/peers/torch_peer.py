@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The work of `cargo xtask bench`, done by PyTorch: one line in, the seconds it took out.
+"""The work of `cargo xtask bench`, done by PyTorch: one line in, the seconds and CPU seconds it took out.
 
 A line is `THREADS NAME SIZES..`; what it needs is made on its first call, which is not timed. Started by the benchmark with
 --peer, so that both sides run in the same rounds on the same machine.
@@ -120,6 +120,6 @@ for line in sys.stdin:
     if line not in ready:
         ready[line] = WORKS[name](*[int(s) if s.isdigit() else s for s in sizes])
         ready[line]()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     ready[line]()
-    print(time.perf_counter() - start, flush=True)
+    print(time.perf_counter() - start, time.process_time() - cpu_start, flush=True)

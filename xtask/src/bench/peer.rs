@@ -41,11 +41,14 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Seconds of one step of the work that `line` names.
-    pub(super) fn time(&mut self, threads: usize, line: &str) -> Result<f64> {
+    /// Seconds of one step of the work that `line` names, and seconds of CPU time.
+    pub(super) fn time(&mut self, threads: usize, line: &str) -> Result<(f64, f64)> {
         writeln!(self.input, "{threads} {line}").context("the peer has ended")?;
         let answer = self.answer()?;
-        answer.parse().with_context(|| format!("the peer answered `{answer}` to `{line}`"))
+        let parsed = answer
+            .split_once(' ')
+            .and_then(|(seconds, cpu)| Some((seconds.parse().ok()?, cpu.parse().ok()?)));
+        parsed.with_context(|| format!("the peer answered `{answer}` to `{line}`"))
     }
 
     fn answer(&mut self) -> Result<String> {
