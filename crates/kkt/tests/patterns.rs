@@ -34,14 +34,14 @@ static VICTIM: LazyLock<Victim> = LazyLock::new(|| {
     for (j, mut column) in inputs.columns_mut().into_iter().enumerate() {
         column *= 1.0 / (1.0 + 0.1 * j as f32).sqrt();
     }
-    inputs -= &inputs.mean_axis(Axis(0)).unwrap();
+    inputs -= &inputs.mean_axis(Axis(0)).expect("there are inputs");
     let labels = Array1::from_shape_fn(EXAMPLES, |i| if i % 2 == 0 { 1.0 } else { -1.0 });
     let start =
         Mlp::initialise(&[INPUTS, 600, 300, 1], BiasPlacement::FirstLayer, 0.05, seed.named("weights"));
     let schedule = Schedule::WeightDecay { weight_decay: 4e-3, step_size: 0.15 };
     let params = TrainParams { max_epochs: 4000, ..TrainParams::new(schedule) };
-    let outcome =
-        train(start, inputs.view(), labels.view(), &params, &mut |_| ControlFlow::Continue(())).unwrap();
+    let outcome = train(start, inputs.view(), labels.view(), &params, &mut |_| ControlFlow::Continue(()))
+        .expect("the options are in range");
     assert_eq!(outcome.training_errors, 0);
     Victim { network: outcome.network, inputs, labels }
 });
@@ -59,11 +59,11 @@ fn attacked(
         prior: PriorKnowledge { input_range: (-1.0, 1.0), input_norm: Some(norm) },
         patterns: Some(PatternParams { after_restarts: 3, runs: 4, ..PatternParams::default() }),
     };
-    reconstruct(network, &params, Seed::new(5), observe).unwrap()
+    reconstruct(network, &params, Seed::new(5), observe).expect("the network can be attacked")
 }
 
 fn on(threads: usize, network: &Mlp<f32>) -> Reconstruction {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
     pool.install(|| attacked(network, &|_| ControlFlow::Continue(())))
 }
 

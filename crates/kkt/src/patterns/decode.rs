@@ -108,7 +108,7 @@ impl Program<'_> {
         let sequential = Parallelism::Sequential;
         for iteration in 1..=ITERATIONS {
             for i in 0..m {
-                self.into_box(
+                self.pull_into_box(
                     shares[i],
                     z.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
                     point.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
@@ -131,7 +131,14 @@ impl Program<'_> {
     }
 
     /// `boxed`, the nearest vector between 0 and the drives to `point` pulled along, and `reflected = 2 boxed - point`.
-    fn into_box(&self, share: f32, pull: &[f32], point: &[f32], boxed: &mut [f32], reflected: &mut [f32]) {
+    fn pull_into_box(
+        &self,
+        share: f32,
+        pull: &[f32],
+        point: &[f32],
+        boxed: &mut [f32],
+        reflected: &mut [f32],
+    ) {
         let own = self.own.as_slice().expect("owned arrays are contiguous");
         let other = self.other.as_slice().expect("owned arrays are contiguous");
         vectorised(|| {
