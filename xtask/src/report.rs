@@ -342,6 +342,7 @@ pub(crate) fn method(
             Setting::new("steps", steps),
             Setting::new("restarts", format!("{} finished of {}", run.runs.len(), run.params.restarts)),
             Setting::new("candidates per restart", run.candidates_per_run),
+            Setting::new("candidates solved for exactly", run.exact),
             Setting::new("coordinates (rank)", run.rank),
             Setting::new("threads", run.threads),
         ],

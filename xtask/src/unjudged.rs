@@ -117,7 +117,7 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
         null_count,
         inputs,
     };
-    (answer, confidence_means(kind, null_count, bar))
+    (answer, confidence_means(kind, null_count, bar, found.run.exact))
 }
 
 /// The probability of a candidate of this `agreement` in the same attack.
@@ -134,7 +134,7 @@ fn probability(found: &Found, agreement: f64) -> f64 {
     ))
 }
 
-fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64) -> Vec<String> {
+fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, exact: usize) -> Vec<String> {
     let chance = match null_count {
         Some(Count { count, of, .. }) => format!(
             "As a null, {of} random mixtures of the same candidates were compared with the restarts in the same way: \
@@ -157,7 +157,14 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64) -
              images for that purpose; on networks unlike those it may be off."
         }
     };
-    vec![agreement.into(), caution.into(), chance]
+    let mut means = vec![agreement.into(), caution.into(), chance];
+    if exact > 0 && kind == ConfidenceKind::Probability {
+        means.push(format!(
+            "{exact} of the candidates were solved for exactly, each from the neurons that it switches on. Their probability \
+             comes from how many of all neurons a candidate then leaves on the right side: a wrong one would miss many."
+        ));
+    }
+    means
 }
 
 fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> {

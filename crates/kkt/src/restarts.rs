@@ -209,7 +209,7 @@ pub fn reconstruct_from(
     let mut exact = Vec::new();
     if let Some(options) = params.patterns.filter(|_| lift && !stopped()) {
         let observe = |step: &PatternStep| observe(&AttackStep::Patterns(*step));
-        exact = inputs_near(&problem, &runs, &labels, &options, seed.named("patterns"), &observe)?;
+        exact = inputs_near(&problem, &runs, &labels, &options, seed.named("patterns"), &observe);
     }
     // Once inputs were found exactly, more restarts would say little that is new.
     if exact.is_empty() {
@@ -230,12 +230,12 @@ fn inputs_near(
     options: &PatternParams,
     seed: Seed,
     observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
-) -> Result<Vec<PatternInput>, KktError> {
+) -> Vec<PatternInput> {
     let finished = runs.iter().flatten().filter(|run| run.termination == TerminationReason::MaxSteps);
     let views: Vec<_> = finished.take(SEEDING_RUNS).map(|run| run.coordinates.view()).collect();
     if views.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let candidates = concatenate(Axis(0), &views).expect("runs have the same number of columns");
-    Ok(find_inputs(problem, candidates.view(), &labels.repeat(views.len()), options, seed, observe)?)
+    find_inputs(problem, candidates.view(), &labels.repeat(views.len()), options, seed, observe)
 }

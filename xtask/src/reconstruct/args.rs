@@ -21,7 +21,7 @@ use crate::snapshot::ResumeArgs;
   cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
 
 Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy
-(probability of being real), agreement.npy (across restarts), reconstructions.npy (merged, surest first) and run.json.
+(probability of being real), agreement.npy (across restarts), reconstructions.npy (solved for exactly or merged, surest first) and run.json.
 Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
 and so it does after a kill.")]
 pub(crate) struct ReconstructArgs {
@@ -34,7 +34,8 @@ pub(crate) struct ReconstructArgs {
     /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
     #[arg(long, value_name = "M")]
     pub(crate) candidates: Option<usize>,
-    /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 32].
+    /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 32, unless
+    /// inputs are solved for exactly after the first 8].
     #[arg(long, value_name = "R")]
     pub(crate) restarts: Option<usize>,
     /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
-use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
@@ -98,10 +97,7 @@ const FRUITLESS: usize = 2;
 /// is not exact or its drives are not known.
 ///
 /// Works on the current rayon pool; the result is the same bits for any number of threads. `observe` may end the search,
-/// which keeps what was found.
-///
-/// # Errors
-/// [`FactorError`] when a decomposition fails.
+/// which keeps what was found; so does a decomposition that fails its check.
 pub fn find_inputs(
     problem: &AttackProblem,
     candidates: ArrayView2<'_, f32>,
@@ -109,15 +105,15 @@ pub fn find_inputs(
     params: &PatternParams,
     seed: Seed,
     observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
-) -> Result<Vec<PatternInput>, FactorError> {
-    let Some(mut layer) = GatedLayer::of(problem)? else { return Ok(Vec::new()) };
+) -> Vec<PatternInput> {
+    let Ok(Some(mut layer)) = GatedLayer::of(problem) else { return Vec::new() };
     let mut extended = Array2::ones((candidates.nrows(), candidates.ncols() + 1));
     extended.slice_mut(s![.., ..candidates.ncols()]).assign(&candidates.mapv(f64::from));
     let mut patterns = merged(patterns_near(&layer, extended.view(), labels, &[]));
     for _ in 0..2 {
         let certified = certified(&layer, &patterns);
         if certified.len() < ENOUGH {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         layer.learn_gains(&certified);
         patterns = merged(polished_again(&layer, &patterns));
@@ -130,7 +126,7 @@ pub fn find_inputs(
             break;
         }
         let settled = settled(&layer, &known);
-        let Some(left) = RemainingProblem::after(&problem.network, &layer, &settled)? else { break };
+        let Ok(Some(left)) = RemainingProblem::after(&problem.network, &layer, &settled) else { break };
         let Some((found, labels)) =
             look_again(problem, &left, params, seed.indexed(round as u64), &|residual| {
                 observe(&PatternStep { relative_residual: Some(residual), ..step })
@@ -150,12 +146,12 @@ pub fn find_inputs(
     layer.learn_gains(&known);
     known = settled(&layer, &known);
     if (known.len() as f64) < LEAST_COVERAGE * layer.coordinates() as f64 {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let shares = usual_shares(&layer, extended.view());
     let mut found: Vec<PatternInput> = inputs(&layer, &known, &shares).into_iter().flatten().collect();
     found.retain(|input| input.sign_agreement >= LEAST_AGREEMENT);
-    Ok(found)
+    found
 }
 
 /// Patterns polished from what decodes near `inputs` (m, k), unless they are like one of `known`.
