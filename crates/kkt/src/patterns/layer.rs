@@ -30,7 +30,7 @@ pub struct GatedLayer {
 const LEAST_NEURONS: usize = 4;
 /// How far the last direction of the weights must stand above the first of the floor of their initialisation: below it there
 /// would be more directions of inputs, and signals are made of all of them.
-const LEAST_CLEARANCE: f32 = 3.0;
+const LEAST_CLEARANCE: f32 = 2.0;
 /// Smallest share of the largest singular value that counts as a direction.
 const LEAST_DIRECTION: f64 = 1e-7;
 
