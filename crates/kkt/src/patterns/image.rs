@@ -22,8 +22,8 @@ pub struct PatternInput {
     pub multiplier: f64,
     /// Label, -1 or +1.
     pub label: i8,
-    /// Share of the neurons with a decided gate on whose side the input lies, in [0, 1]. Only an input that is right agrees
-    /// with nearly all of them.
+    /// Share of the neurons with a decided gate on whose side the input lies, in [0, 1]. Where most duals are
+    /// known, only an input that is right agrees with nearly all of them.
     pub sign_agreement: f64,
     /// Kinks of the pattern that the input lies on, for each direction that the known duals leave open: above 1 the input is
     /// determined, below it is partly what inputs usually look like.

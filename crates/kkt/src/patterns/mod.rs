@@ -6,7 +6,7 @@
 //! drive is known from the weights up to one number: `own - s other`, where s is 1 if the neuron of the other label is
 //! active, 0 if it is not, and anything between if it, too, sits on a kink. So the *signal* of an input, `t_i . g_i`, is a
 //! vector of the first layer's column space whose every entry lies between 0 and a known value, and most at one end. Such
-//! vectors are so rare that each one found is its own proof.
+//! vectors are rare; where inputs are not too much alike, one that is found is one of an input.
 //!
 //! * [`decode`] looks for them near candidates of another attack, by a linear program;
 //! * [`polish`] makes them exact, and finds how far each neuron is from its stationary point (its gain);
