@@ -2,7 +2,6 @@
 
 use ndarray::{Array1, Array2, Zip, s};
 use palimpsest_numerics::gemm::matvec;
-use palimpsest_numerics::reduce;
 
 use crate::patterns::GatedLayer;
 use crate::patterns::certificate::{Likeness, likeness};
@@ -90,16 +89,6 @@ impl GatePattern {
     /// The pattern as a draft to polish again.
     pub fn draft(&self) -> Draft {
         Draft { label: self.label, signal: self.signal.clone(), share: self.share }
-    }
-
-    /// Cosine of the signals, without sign: an input whose two neurons are both active is found with either label.
-    pub fn resemblance(&self, signal: &Array1<f64>) -> f64 {
-        let norms = reduce::norm(self.signal.view()) * reduce::norm(signal.view());
-        let product = reduce::inner(
-            self.signal.as_slice().expect("owned arrays are contiguous"),
-            signal.as_slice().expect("owned arrays are contiguous"),
-        );
-        (product / norms.max(f64::MIN_POSITIVE)).abs()
     }
 }
 

@@ -175,30 +175,30 @@ fn patterns_near(
 
 /// Drafts that are neither nothing nor like a known pattern or an earlier draft.
 fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[GatePattern]) -> Vec<Draft> {
-    let unit = |signal: &Array1<f64>| {
-        let length = reduce::norm(signal.view());
-        (length > 0.0).then(|| signal / length)
-    };
-    let mut seen: Vec<Array1<f64>> = known.iter().filter_map(|pattern| unit(&pattern.signal)).collect();
-    let mut kept = Vec::new();
+    let mut kept: Vec<Draft> = Vec::new();
     for draft in drafts {
-        let length = reduce::norm(draft.signal.view());
         let least = 0.05 * layer.typical_drive(draft.label) * (layer.neurons() as f64).sqrt();
-        let Some(direction) = unit(&draft.signal).filter(|_| length > least) else { continue };
         if kept.len() == MOST_DRAFTS {
             break;
         }
-        if seen.iter().all(|other| cosine(other, &direction).abs() < NEARLY_SAME) {
-            seen.push(direction);
+        let mut seen =
+            known.iter().map(|pattern| &pattern.signal).chain(kept.iter().map(|kept| &kept.signal));
+        if reduce::norm(draft.signal.view()) > least
+            && seen.all(|other| resemblance(other, &draft.signal) < NEARLY_SAME)
+        {
             kept.push(draft);
         }
     }
     kept
 }
 
-fn cosine(a: &Array1<f64>, b: &Array1<f64>) -> f64 {
+/// Cosine of two signals, without sign: an input whose two neurons are both active is found with either label.
+fn resemblance(a: &Array1<f64>, b: &Array1<f64>) -> f64 {
+    let norms = reduce::norm(a.view()) * reduce::norm(b.view());
     let (a, b) = (a.as_slice(), b.as_slice());
-    reduce::inner(a.expect("owned arrays are contiguous"), b.expect("owned arrays are contiguous"))
+    let product =
+        reduce::inner(a.expect("owned arrays are contiguous"), b.expect("owned arrays are contiguous"));
+    (product / norms.max(f64::MIN_POSITIVE)).abs()
 }
 
 /// `patterns` without repetitions, the best of each kept.
@@ -208,7 +208,7 @@ fn merged(mut patterns: Vec<GatePattern>) -> Vec<GatePattern> {
     patterns.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     let mut kept: Vec<GatePattern> = Vec::new();
     for pattern in patterns {
-        if kept.iter().all(|other| other.resemblance(&pattern.signal) < SAME) {
+        if kept.iter().all(|other| resemblance(&other.signal, &pattern.signal) < SAME) {
             kept.push(pattern);
         }
     }
