@@ -35,15 +35,15 @@ pub(crate) fn exposure(found: &Attackability, spectrum: &[f32]) -> Attackability
         ));
     }
     if !found.later_layers.is_empty() {
-        let widths: Vec<String> =
-            found.later_layers.iter().map(|(before, after)| format!("{after} of {before}")).collect();
+        let directions: Vec<String> =
+            found.later_layers.iter().map(|layer| format!("{} of {}", layer.directions, layer.neurons)).collect();
         signs.push(sign(
-            "distinct neurons in later hidden layers",
-            widths.join(", "),
-            if found.collapsed() {
-                "Collapsed to a few: the mark of weight decay, under which weights leak most."
+            "directions written into later hidden layers",
+            directions.join(", "),
+            if found.decayed() {
+                "Hardly anything else is left of them: the mark of weight decay, under which weights leak most."
             } else {
-                "Not collapsed: no mark of strong weight decay."
+                "The rest is their random start: no mark of strong weight decay."
             },
         ));
     }
@@ -61,6 +61,8 @@ pub(crate) fn exposure(found: &Attackability, spectrum: &[f32]) -> Attackability
 
 #[cfg(test)]
 mod tests {
+    use palimpsest_kkt::LaterLayer;
+
     use super::*;
 
     #[test]
@@ -71,7 +73,7 @@ mod tests {
             examples_suggested: rank + 1,
             width: 1000,
             homogeneous: true,
-            later_layers: vec![(1000, 4)],
+            later_layers: vec![LaterLayer { neurons: 1000, merged: 2, directions: 2, floor: 1e-4 }],
         };
         let mut spectrum = vec![1.0_f32; 1000];
         spectrum[..99].fill(4.0);

@@ -3,7 +3,7 @@
 use palimpsest_mlp::Mlp;
 use serde::{Deserialize, Serialize};
 
-use crate::AttackProblem;
+use crate::{AttackProblem, LaterLayer};
 
 /// How promising an attack is, told from the weights alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub enum Outlook {
 }
 
 /// What the weights of a network say about an attack on them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attackability {
     /// The short answer.
     pub outlook: Outlook,
@@ -32,9 +32,9 @@ pub struct Attackability {
     /// Whether the function is homogeneous in its parameters (no bias after the first layer), as the theory of KKT
     /// points asks.
     pub homogeneous: bool,
-    /// Width of each hidden layer after the first, and what is left when parallel neurons are merged. A layer that
-    /// collapses is the mark of weight decay, under which the stationarity equation is exact and leaks most.
-    pub later_layers: Vec<(usize, usize)>,
+    /// The hidden layers after the first. One whose initialisation is forgotten is the mark of weight decay, under which
+    /// the stationarity equation is exact and leaks most.
+    pub later_layers: Vec<LaterLayer>,
 }
 
 /// Below this rank nothing was learned that an attack could separate.
@@ -53,22 +53,19 @@ impl Attackability {
         } else {
             Outlook::Promising
         };
-        let widths = |net: &Mlp<f32>| -> Vec<usize> {
-            net.layers()[1..net.depth() - 1].iter().map(|layer| layer.weight.nrows()).collect()
-        };
         Self {
             outlook,
             rank,
             examples_suggested: rank + 1,
             width,
             homogeneous: network.layers()[1..].iter().all(|layer| layer.bias.is_none()),
-            later_layers: widths(network).into_iter().zip(widths(&problem.network)).collect(),
+            later_layers: problem.later_layers.clone(),
         }
     }
 
-    /// Whether a hidden layer has collapsed to at most a tenth of its neurons.
-    pub fn collapsed(&self) -> bool {
-        self.later_layers.iter().any(|&(before, after)| 10 * after <= before)
+    /// Whether a later hidden layer has forgotten its initialisation.
+    pub fn decayed(&self) -> bool {
+        self.later_layers.iter().any(LaterLayer::is_forgotten)
     }
 
     /// The findings in a few sentences.
@@ -89,8 +86,8 @@ impl Attackability {
                     .to_owned()
             }
         };
-        let decay = if self.collapsed() {
-            " Later layers have collapsed to a few directions, the mark of weight decay, under which weights leak most."
+        let decay = if self.decayed() {
+            " Later layers have forgotten their initialisation, the mark of weight decay, under which weights leak most."
         } else {
             ""
         };
@@ -124,10 +121,10 @@ mod tests {
         let random = Mlp::initialise(&[60, 80, 40, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
         let nothing = told(&random, None);
         assert_eq!(
-            (nothing.outlook, nothing.later_layers.clone()),
-            (Outlook::NothingLearned, vec![(40, 40)])
+            (nothing.outlook, nothing.later_layers[0].merged, nothing.later_layers[0].directions),
+            (Outlook::NothingLearned, 40, 0)
         );
-        assert!(nothing.homogeneous && !nothing.collapsed());
+        assert!(nothing.homogeneous && !nothing.decayed());
         assert_eq!(told(&random, Some(10)).outlook, Outlook::Promising);
         assert_eq!(told(&random, Some(50)).outlook, Outlook::Crowded);
         let biased = Mlp::initialise(&[60, 80, 40, 1], BiasPlacement::Everywhere, 0.1, Seed::new(1));
@@ -143,7 +140,8 @@ mod tests {
             other.assign(&(&row * (1.0 + k as f32)));
         }
         let told = told(&network, Some(10));
-        assert_eq!(told.later_layers, [(40, 1)]);
+        let [layer] = told.later_layers[..] else { panic!("{told:?}") };
+        assert_eq!((layer.neurons, layer.merged, layer.directions), (40, 1, 1));
         assert!(told.sentences().contains("weight decay"));
     }
 }

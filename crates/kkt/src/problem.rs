@@ -1,13 +1,13 @@
 //! What an attack is given: a network, declared prior knowledge, and nothing else.
 
 use ndarray::{Array2, ArrayView2, s};
-use palimpsest_mlp::merge::merge_parallel_neurons;
 use palimpsest_mlp::{InputSubspace, Mlp};
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::Parallelism;
 use serde::{Deserialize, Serialize};
 
 use crate::KktError;
+use crate::later_layers::{LaterLayer, probes, reduce_later_layers};
 use crate::spectrum::signal_rank;
 
 /// What the attacker declares to know besides the weights. Everything here is written into the run's record.
@@ -63,7 +63,7 @@ impl PriorKnowledge {
 /// A network prepared for attack: its first layer in its own leading singular subspace.
 #[derive(Clone, Debug)]
 pub struct AttackProblem {
-    /// The network on r coordinates, neurons that say the same thing merged.
+    /// The network on r coordinates, its later layers reduced to what training has written.
     pub network: Mlp<f32>,
     /// From coordinates to inputs and back.
     pub subspace: InputSubspace<f32>,
@@ -73,6 +73,8 @@ pub struct AttackProblem {
     pub prior: PriorKnowledge,
     /// Number of inputs, d.
     pub inputs: usize,
+    /// The hidden layers after the first, as they were found.
+    pub later_layers: Vec<LaterLayer>,
 }
 
 impl AttackProblem {
@@ -108,8 +110,11 @@ impl AttackProblem {
             });
         }
         let subspace = InputSubspace::leading(&svd, rank);
-        let network_in_subspace = merge_parallel_neurons(&subspace.project_network(network, parallelism));
-        Ok(Self { network: network_in_subspace, subspace, spectrum, prior, inputs: network.inputs() })
+        let inputs = network.inputs();
+        let projected = subspace.project_network(network, parallelism);
+        let probes = probes(&spectrum[..rank], prior.norm(inputs));
+        let (network, later_layers) = reduce_later_layers(&projected, probes.view(), parallelism);
+        Ok(Self { network, subspace, spectrum, prior, inputs, later_layers })
     }
 
     /// Coordinates, r.

@@ -6,7 +6,7 @@ use palimpsest_numerics::factor::{FactorError, Svd, svd};
 use palimpsest_numerics::gemm::{Parallelism, matvec};
 use palimpsest_numerics::reduce;
 
-use crate::AttackProblem;
+use crate::{AttackProblem, LaterLayer};
 use crate::patterns::polish::GatePattern;
 
 /// First layer with its bias as last column, its decomposition, and what an active neuron contributes.
@@ -35,7 +35,7 @@ const LEAST_CLEARANCE: f32 = 2.0;
 const LEAST_DIRECTION: f64 = 1e-7;
 
 impl GatedLayer {
-    /// Reads the layer of `problem`. Nothing when its later layers have not collapsed to one neuron a label or its first has
+    /// Reads the layer of `problem`. Nothing when its later layers have not been shrunk to one neuron a label or its first has
     /// no bias, so that drives are not known from the weights; when it has few neurons for its coordinates; or when its
     /// coordinates do not stand clear of the floor of its initialisation.
     ///
@@ -45,7 +45,8 @@ impl GatedLayer {
         let Some(drives) = drives(&problem.network) else { return Ok(None) };
         let (last, floor) = (problem.spectrum[problem.rank() - 1], problem.spectrum.get(problem.rank()));
         let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
-        if problem.network.layers()[0].bias.is_none() || !clear {
+        let decayed = problem.later_layers.iter().all(LaterLayer::is_forgotten);
+        if problem.network.layers()[0].bias.is_none() || !clear || !decayed {
             return Ok(None);
         }
         let weight = problem.first_layer_target().mapv(f64::from);

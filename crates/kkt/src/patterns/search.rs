@@ -87,11 +87,11 @@ const AGAIN_TOLERANCE: f64 = 0.03;
 /// Certified patterns below which the equation is not exact enough for this search.
 const ENOUGH: usize = 6;
 /// Share of the layer's directions whose duals must be known before inputs are solved for: with fewer, wrong ones fit, too.
-const LEAST_COVERAGE: f64 = 0.7;
+const LEAST_COVERAGE: f64 = 0.5;
 /// Sign agreement below which an input does not solve its equations: what is left to know of it is too much.
 const LEAST_AGREEMENT: f64 = 0.96;
 /// Rounds without a new pattern after which the search ends.
-const FRUITLESS: usize = 2;
+const FRUITLESS: usize = 3;
 
 /// Inputs found exactly, from `candidates` (m, r) of another attack with these `labels` (m); empty when the layer's equation
 /// is not exact or its drives are not known.
