@@ -18,8 +18,9 @@ use crate::lock::lock_folder;
 use crate::model_file::describe;
 use crate::model_file::load_model;
 use crate::reconstruct::{InputShape, Range, ReconstructArgs, attack};
+use crate::snapshot::ResumeArgs;
 use crate::unjudged::{JUDGE_PAGE, MEAN_FILE, unjudged};
-use crate::{Misuse, interrupt, output, report};
+use crate::{Misuse, output, report};
 
 /// Audit somebody's network: read it, judge from its weights whether it looks exposed, attack it, and report.
 #[derive(Clone, Debug, Args)]
@@ -72,6 +73,9 @@ pub(crate) struct AuditArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Seconds between snapshots, at least; the same command goes on from the last one after an interrupt or a kill.
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    snapshot_every: f64,
 }
 
 /// The training data, if whoever audits has them.
@@ -106,12 +110,13 @@ pub(crate) fn run(args: &AuditArgs) -> Result<()> {
     if let Some(mean) = mean {
         output::write_npy(&args.out.join(MEAN_FILE), &mean)?;
     }
-    let record = attack(&reconstruct_args(args))?;
-    if record.stopped_early && interrupt::requested() {
-        output::note("interrupted: the report holds what was finished");
+    let attacked = attack(&reconstruct_args(args))?;
+    if attacked.broken_off {
+        output::note("stopped early: the report holds what was finished; the same command goes on from here");
     }
     let judged = args.truth.data().map(|data| judge(args, data)).transpose()?;
     let report = unjudged(&args.out)?;
+    let record = attacked.done();
 
     let page = output::absolute(&args.out.join("report.html"));
     let sentences = answer_sentences(&report.answer).join(" ");
@@ -180,6 +185,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
         input_range: args.input_range.unwrap_or(defaults.input_range),
         input_norm: args.input_norm,
         input_shape: args.input_shape,
+        resume: ResumeArgs { snapshot_every: args.snapshot_every, ..defaults.resume },
         ..defaults
     }
 }

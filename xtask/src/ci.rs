@@ -17,7 +17,11 @@ pub(crate) fn run() -> Result<()> {
     for step in STEPS {
         output::note(&format!("cargo {}", step.join(" ")));
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo).args(step).status().context("cannot start cargo")?;
+        let mut command = Command::new(cargo);
+        if step[0] == "doc" {
+            command.env("RUSTDOCFLAGS", "-D warnings");
+        }
+        let status = command.args(step).status().context("cannot start cargo")?;
         if !status.success() {
             bail!("`cargo {}` failed", step.join(" "));
         }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         ..ReconstructArgs::defaults(victim.join("model.palimpsest"), attack.clone())
     };
     let _attack_lock = lock_folder(&attack)?;
-    timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;
+    let attacked = timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;
 
     output::note("3/4 judging what came back against the training images and against nulls");
     let _judged_lock = lock_folder(&judged)?;
@@ -75,6 +75,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     output::note("4/4 writing the report");
     let before = stages.clone();
     timed(&mut stages, "report", || report::judged(&judged, &score, &data, &before))?;
+    attacked.done();
     evaluate::print(&score);
     for (name, elapsed_s) in &stages {
         output::line(&format!("{name:>8} {elapsed_s:7.1} s"));
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
 
 fn timed<T>(stages: &mut Vec<(String, f64)>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     if interrupt::requested() {
-        bail!("interrupted before the stage `{name}`; finished stages are kept");
+        bail!("interrupted before the stage `{name}`; the same command goes on from here");
     }
     let start = Instant::now();
     let result = work()?;

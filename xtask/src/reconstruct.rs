@@ -62,7 +62,11 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     for note in load_model(&args.model)?.notes {
         output::note(&note);
     }
-    let record = attack(args)?;
+    let attacked = attack(args)?;
+    if attacked.broken_off {
+        output::note("stopped early; --resume goes on from here");
+    }
+    let record = attacked.done();
     output::line(&record.attackability.sentences());
     let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
     output::line(&format!(
@@ -101,8 +105,28 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
     Ok(())
 }
 
+/// An attack whose files are written. Its snapshots stay until it is [`done`](Self::done), so that a command which goes on
+/// with the files, and is killed, need not attack again.
+#[must_use]
+pub(crate) struct Attacked {
+    pub(crate) record: RunFile,
+    /// Whether an interrupt ended it, so that there is something to go on with.
+    pub(crate) broken_off: bool,
+    kept: Kept,
+}
+
+impl Attacked {
+    /// Nothing can be lost any more: removes the snapshots, unless the attack was broken off.
+    pub(crate) fn done(self) -> RunFile {
+        if !self.broken_off {
+            self.kept.remove();
+        }
+        self.record
+    }
+}
+
 /// Runs the attack that `args` describe and writes its files into the folder, which the caller has locked.
-pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
+pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     let params = params(args)?;
     let threads = threads(args.threads)?;
     let limit = args.time_limit.map(time_limit).transpose()?;
@@ -154,6 +178,8 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
             AttackStep::Patterns(at) => searching
                 .get_or_init(|| {
                     progress.finish();
+                    // A kill in the search costs the search, and no restart.
+                    kept.write();
                     Progress::start("patterns", params.patterns.map_or(0, |options| options.steps_at_most()))
                 })
                 .step(|| Measured {
@@ -222,12 +248,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<RunFile> {
         elapsed_s: kept.elapsed_s(),
     };
     write(&args.out, &found, &record)?;
-    if broken_off {
-        output::note("stopped early; --resume goes on from here");
-    } else {
-        kept.remove();
-    }
-    Ok(record)
+    Ok(Attacked { record, broken_off, kept })
 }
 
 /// Share of the time limit at which the search for gate patterns ends.

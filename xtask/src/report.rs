@@ -264,7 +264,7 @@ pub(crate) fn judge_section(score: &ScoreFile) -> Judge {
         interval_level: INTERVAL_LEVEL,
         rows: rows.collect(),
         ranking: Some(Ranking {
-            by: "agreement across restarts".into(),
+            by: "how sure it is of each".into(),
             precision_at: score
                 .ranking
                 .precision_at
@@ -337,7 +337,12 @@ pub(crate) fn method(
             Setting::new("norm of a centred input", norm),
             Setting::new("labels", "half of each"),
         ],
-        attack: attack.into(),
+        attack: match run.exact {
+            0 => attack.into(),
+            exact => format!(
+                "{attack} {exact} candidates were then solved for exactly, each from the neurons that it switches on."
+            ),
+        },
         parameters: vec![
             Setting::new("steps", steps),
             Setting::new("restarts", format!("{} finished of {}", run.runs.len(), run.params.restarts)),

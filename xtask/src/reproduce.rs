@@ -212,7 +212,8 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
             time_limit: Some(limit),
             seed: victim.seed,
             ..ReconstructArgs::defaults(model, attacked.clone())
-        })?;
+        })?
+        .done();
     }
     let data_args = victim.data(args)?;
     let data = VictimData::load(&data_args)?;

@@ -138,7 +138,9 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, e
     let chance = match null_count {
         Some(Count { count, of, .. }) => format!(
             "As a null, {of} random mixtures of the same candidates were compared with the restarts in the same way: \
-             the bar of {bar:.2} is passed by {count} of them. The bar is {SURE}, or higher where chance alone would reach that."
+             {} of them {} the bar of {bar:.2}. The bar is {SURE:.2}, or higher where chance alone would reach that.",
+            if count == 0 { "none".into() } else { count.to_string() },
+            if count == 1 { "passes" } else { "pass" },
         ),
         None => "Fewer than two restarts can be compared, so nothing can agree: run more of them.".into(),
     };
@@ -157,13 +159,15 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, e
              images for that purpose; on networks unlike those it may be off."
         }
     };
-    let mut means = vec![agreement.into(), caution.into(), chance];
+    let mut means = Vec::new();
     if exact > 0 && kind == ConfidenceKind::Probability {
         means.push(format!(
             "{exact} of the candidates were solved for exactly, each from the neurons that it switches on. Their probability \
-             comes from how many of all neurons a candidate then leaves on the right side: a wrong one would miss many."
+             comes from how many of all neurons a candidate then leaves on the right side: a wrong one would miss many. \
+             What follows is about all others."
         ));
     }
+    means.extend([agreement.into(), caution.into(), chance]);
     means
 }
 

@@ -107,6 +107,10 @@ pub(crate) fn assert_whole(desk: &Desk, folder: &str) {
             json if json.ends_with(".json") => {
                 drop(serde_json::from_slice::<serde_json::Value>(&bytes()).unwrap());
             }
+            "report.html" => assert!(bytes().trim_ascii_end().ends_with(b"</html>")),
+            "report.md" => assert!(bytes().starts_with(b"# ")),
+            "pairs.png" => assert!(bytes().ends_with(b"IEND\xae\x42\x60\x82"), "half a picture"),
+            "judge" => assert_whole(desk, &format!("{folder}/judge")),
             "snapshot-1.bin" | "snapshot-2.bin" => assert!(bytes().starts_with(b"PLMPSNAP")),
             other => panic!("{other} has no business in {folder}"),
         }
