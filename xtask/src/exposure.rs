@@ -35,8 +35,11 @@ pub(crate) fn exposure(found: &Attackability, spectrum: &[f32]) -> Attackability
         ));
     }
     if !found.later_layers.is_empty() {
-        let directions: Vec<String> =
-            found.later_layers.iter().map(|layer| format!("{} of {}", layer.directions, layer.neurons)).collect();
+        let directions: Vec<String> = found
+            .later_layers
+            .iter()
+            .map(|layer| format!("{} of {}", layer.directions, layer.neurons))
+            .collect();
         signs.push(sign(
             "directions written into later hidden layers",
             directions.join(", "),

@@ -6,7 +6,7 @@
 //! many independent terms and small. So the layer is replaced by its strong directions, in which neurons are parallel
 //! again, where that passes on nearly the same: `docs/decisions/0009-later-layers.md`.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, s};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::StandardNormal;
 use palimpsest_mlp::merge::merge_parallel_neurons;
@@ -143,21 +143,25 @@ impl Leading {
 }
 
 /// Makes the rows orthonormal, the first unchanged in direction; rows that depend on those before become 0.
+///
+/// # Source
+/// Giraud et al. (2005): Gram-Schmidt, twice, is as good as rounding allows.
 fn orthonormalise(rows: &mut Array2<f64>) {
-    for i in 0..rows.nrows() {
-        let (before, mut rest) = rows.view_mut().split_at(Axis(0), i);
-        let mut row = rest.row_mut(0);
-        let length = reduce::norm(row.view());
-        // Twice is enough (Giraud et al. 2005).
+    let width = rows.ncols();
+    let all = rows.as_slice_mut().expect("owned arrays are contiguous");
+    for i in 0..all.len() / width.max(1) {
+        let (before, rest) = all.split_at_mut(i * width);
+        let row = &mut rest[..width];
+        let length = reduce::inner(row, row).sqrt();
         for _ in 0..2 {
-            for other in before.rows() {
-                let along = other.dot(&row);
-                row.scaled_add(-along, &other);
+            for other in before.chunks(width) {
+                let along = reduce::inner(other, row);
+                row.iter_mut().zip(other).for_each(|(value, other)| *value -= along * other);
             }
         }
-        let left = reduce::norm(row.view());
+        let left = reduce::inner(row, row).sqrt();
         let scale = if left > 1e-12 * length { 1.0 / left } else { 0.0 };
-        row.mapv_inplace(|v| scale * v);
+        row.iter_mut().for_each(|value| *value *= scale);
     }
 }
 
@@ -194,7 +198,10 @@ fn median_cosine(
         .zip(reduced.rows())
         .map(|(a, b)| {
             let norms = reduce::norm(a) * reduce::norm(b);
-            let product: f64 = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            let product = reduce::inner(
+                a.to_slice().expect("rows are contiguous"),
+                b.to_slice().expect("rows are contiguous"),
+            );
             product / norms.max(f64::MIN_POSITIVE)
         })
         .collect();

@@ -78,7 +78,7 @@ pub(crate) struct ReconstructArgs {
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub(crate) initial_multiplier: Option<f64>,
     /// Annealed: most rounds of the search for gate patterns, which solves for inputs exactly where weight decay made the
-    /// equation exact [default: 12; 0 leaves it out].
+    /// equation exact [default: 20; 0 leaves it out].
     #[arg(long, value_name = "ROUNDS", help_heading = "Research options")]
     pub(crate) pattern_rounds: Option<usize>,
     /// Coordinates to work in [default: told from the spectrum].

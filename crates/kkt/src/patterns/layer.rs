@@ -6,8 +6,8 @@ use palimpsest_numerics::factor::{FactorError, Svd, svd};
 use palimpsest_numerics::gemm::{Parallelism, matvec};
 use palimpsest_numerics::reduce;
 
-use crate::{AttackProblem, LaterLayer};
 use crate::patterns::polish::GatePattern;
+use crate::{AttackProblem, LaterLayer};
 
 /// First layer with its bias as last column, its decomposition, and what an active neuron contributes.
 #[derive(Clone, Debug)]

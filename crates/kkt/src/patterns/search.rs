@@ -36,7 +36,7 @@ pub struct PatternParams {
 
 impl Default for PatternParams {
     fn default() -> Self {
-        Self { after_restarts: 8, rounds: 12, runs: 2, steps: 500 }
+        Self { after_restarts: 8, rounds: 20, runs: 2, steps: 500 }
     }
 }
 
