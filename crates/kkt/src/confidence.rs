@@ -64,8 +64,9 @@ impl ConfidenceModel {
 /// Sign agreement at which an input found from its gate pattern is as likely real as not, and the change that multiplies
 /// the odds by e (decision 0007).
 const PATTERN: (f64, f64) = (0.972, 0.004);
-/// Determination from which on an input is its equations' solution and nothing else's.
-const DETERMINED: f64 = 0.5;
+/// Determination from which on agreement counts in full: twice as many kinks are met as directions were left open. Where they
+/// are as many, any input would meet them, and nearly any agrees with most gates.
+const DETERMINED: f64 = 2.0;
 
 /// Probability in [0, 1] that an input found from its gate pattern is a real training input, from its
 /// [`PatternInput::sign_agreement`] and [`PatternInput::determination`]: it was solved for by the duals of other inputs and

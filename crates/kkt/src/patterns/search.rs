@@ -86,10 +86,12 @@ const FIRST_TOLERANCE: f64 = 0.1;
 const AGAIN_TOLERANCE: f64 = 0.03;
 /// Certified patterns below which the equation is not exact enough for this search.
 const ENOUGH: usize = 6;
-/// Share of the layer's directions whose duals must be known before inputs are solved for: with fewer, wrong ones fit, too.
+/// Share of the layer's directions whose duals must be known before inputs are solved for.
 const LEAST_COVERAGE: f64 = 0.5;
 /// Sign agreement below which an input does not solve its equations: what is left to know of it is too much.
 const LEAST_AGREEMENT: f64 = 0.96;
+/// Determination below which an input is not its equations' solution, but partly what inputs usually look like.
+const LEAST_DETERMINATION: f64 = 1.0;
 /// Rounds without a new pattern after which the search ends.
 const FRUITLESS: usize = 3;
 
@@ -150,7 +152,9 @@ pub fn find_inputs(
     }
     let shares = usual_shares(&layer, extended.view());
     let mut found: Vec<PatternInput> = inputs(&layer, &known, &shares).into_iter().flatten().collect();
-    found.retain(|input| input.sign_agreement >= LEAST_AGREEMENT);
+    found.retain(|input| {
+        input.sign_agreement >= LEAST_AGREEMENT && input.determination >= LEAST_DETERMINATION
+    });
     found
 }
 
