@@ -211,14 +211,16 @@ pub fn reconstruct_from(
         let observe = |step: &PatternStep| observe(&AttackStep::Patterns(*step));
         exact = inputs_near(&problem, &runs, &labels, &options, seed.named("patterns"), &observe);
     }
-    // Once inputs were found exactly, more restarts would say little that is new.
-    if exact.is_empty() {
+    // Once most inputs were found exactly, more restarts would say little that is new.
+    if (exact.len() as f64) < MOST * problem.rank() as f64 {
         runs.extend(attempts(before..params.restarts));
     }
     let attackability = Attackability::of(network, &problem);
     pool(&problem, attackability, runs, exact, &labels, lift, threads)
 }
 
+/// Inputs found exactly, as a share of the directions, from which on no more restarts are made.
+const MOST: f64 = 0.5;
 /// Restarts whose candidates the search for gate patterns begins with.
 const SEEDING_RUNS: usize = 2;
 

@@ -35,7 +35,7 @@ pub(crate) struct ReconstructArgs {
     #[arg(long, value_name = "M")]
     pub(crate) candidates: Option<usize>,
     /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 32, unless
-    /// inputs are solved for exactly after the first 8].
+    /// most inputs are solved for exactly after the first 8].
     #[arg(long, value_name = "R")]
     pub(crate) restarts: Option<usize>,
     /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].

@@ -24,7 +24,7 @@ use crate::{AttackProblem, KktError, Step};
 /// Options of [`find_inputs`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PatternParams {
-    /// Restarts of the attack before the search begins, >= 1; the others are made only if it finds nothing.
+    /// Restarts of the attack before the search begins, >= 1; the others are made unless it finds most inputs.
     pub after_restarts: usize,
     /// Most rounds in what is left.
     pub rounds: usize,
