@@ -64,9 +64,9 @@ impl ConfidenceModel {
 /// Sign agreement at which an input found from its gate pattern is as likely real as not, and the change that multiplies
 /// the odds by e (decision 0007).
 const PATTERN: (f64, f64) = (0.972, 0.004);
-/// Determination from which on agreement counts in full: twice as many kinks are met as directions were left open. Where they
-/// are as many, any input would meet them, and nearly any agrees with most gates.
-const DETERMINED: f64 = 2.0;
+/// Determination up to which agreement counts for nothing, and from which on it counts in full. Where equations are as many as
+/// unknowns, nearly any solution agrees with most gates.
+const DETERMINED: (f64, f64) = (0.7, 1.2);
 
 /// Probability in [0, 1] that an input found from its gate pattern is a real training input, from its
 /// [`PatternInput::sign_agreement`] and [`PatternInput::determination`]: it was solved for by the duals of other inputs and
@@ -74,7 +74,8 @@ const DETERMINED: f64 = 2.0;
 pub fn probability_of_pattern(input: &PatternInput) -> f64 {
     let (even, scale) = PATTERN;
     let agrees = 1.0 / (1.0 + ((even - input.sign_agreement) / scale).exp());
-    agrees * (input.determination / DETERMINED).min(1.0)
+    let (nothing, full) = DETERMINED;
+    agrees * ((input.determination - nothing) / (full - nothing)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]

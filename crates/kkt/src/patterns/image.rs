@@ -25,8 +25,8 @@ pub struct PatternInput {
     /// Share of the neurons with a decided gate on whose side the input lies, in [0, 1]. Where most duals are
     /// known, only an input that is right agrees with nearly all of them.
     pub sign_agreement: f64,
-    /// Kinks of the pattern that the input lies on, for each direction that the known duals leave open: above 1 the input is
-    /// determined, below it is partly what inputs usually look like.
+    /// Equations for each unknown, >= 0: known duals and kinks that the input lies on. Above 1 the input is determined, below it
+    /// is partly what inputs usually look like.
     pub determination: f64,
 }
 
@@ -146,8 +146,7 @@ fn solve(
         }
     }
     let sign_agreement = agreeing as f64 / decided.max(1) as f64;
-    let open = k.saturating_sub(duals.nrows()).max(1);
-    let determination = kinks_met as f64 / open as f64;
+    let determination = (duals.nrows() + kinks_met) as f64 / k as f64;
     let extended = matvec(layer.vt.t(), input.view());
     // The dual at its own input is 1 / multiplier, and the input's last coordinate is 1: a negative one is no input.
     let multiplier = extended[k - 1];

@@ -90,8 +90,8 @@ const ENOUGH: usize = 6;
 const LEAST_COVERAGE: f64 = 0.5;
 /// Sign agreement below which an input does not solve its equations: what is left to know of it is too much.
 const LEAST_AGREEMENT: f64 = 0.96;
-/// Determination below which an input is not its equations' solution, but partly what inputs usually look like.
-const LEAST_DETERMINATION: f64 = 1.0;
+/// Determination below which too much of an input is what inputs usually look like.
+const LEAST_DETERMINATION: f64 = 0.85;
 /// Rounds without a new pattern after which the search ends.
 const FRUITLESS: usize = 3;
 
