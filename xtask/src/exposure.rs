@@ -1,5 +1,6 @@
 //! What the weights say before an attack, as the report words it.
 
+use palimpsest_kkt::later_layers::LOOKED_AT;
 use palimpsest_kkt::{Attackability, Outlook};
 use palimpsest_report::{Attackability as AttackabilityView, Exposure, Sign};
 
@@ -38,7 +39,10 @@ pub(crate) fn exposure(found: &Attackability, spectrum: &[f32]) -> Attackability
         let directions: Vec<String> = found
             .later_layers
             .iter()
-            .map(|layer| format!("{} of {}", layer.directions, layer.neurons))
+            .map(|layer| match layer.directions {
+                many if many > LOOKED_AT => format!("more than {LOOKED_AT} of {}", layer.neurons),
+                few => format!("{few} of {}", layer.neurons),
+            })
             .collect();
         signs.push(sign(
             "directions written into later hidden layers",

@@ -17,6 +17,8 @@ use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::spectrum::largest_by_chance;
+
 /// What the weights of a hidden layer after the first say.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LaterLayer {
@@ -24,7 +26,7 @@ pub struct LaterLayer {
     pub neurons: usize,
     /// Neurons that stand for them in the attack.
     pub merged: usize,
-    /// Directions that stand out of what its initialisation would give by chance; at most [`LOOKED_AT`] are looked for.
+    /// Directions that stand out of what its initialisation would give by chance; [`LOOKED_AT`] + 1 if there are more.
     pub directions: usize,
     /// Largest singular value that does not stand out, as a share of the largest of all, in [0, 1]: small where weight decay
     /// has shrunk the initialisation.
@@ -60,9 +62,9 @@ pub(crate) fn reduce_later_layers(
     for l in later.clone() {
         let weight = network.layers()[l].weight.mapv(f64::from);
         let leading = Leading::of(weight.view(), parallelism);
-        let (neurons, directions) = (weight.nrows(), leading.directions());
+        let (neurons, directions) = (weight.nrows(), leading.basis.nrows());
         seen.push(LaterLayer { neurons, merged: neurons, directions, floor: leading.floor });
-        if directions > 0 && network.layers()[l].bias.is_none() {
+        if (1..=LOOKED_AT).contains(&directions) && network.layers()[l].bias.is_none() {
             strong.layers_mut()[l].weight = leading.part_of(weight.view(), parallelism).mapv(|v| v as f32);
         }
     }
@@ -125,14 +127,12 @@ impl Leading {
             Some(k) if largest > 0.0 => (k, values[k] / largest),
             // A small layer of nothing but strong directions.
             None if looked_at <= LOOKED_AT => (looked_at, 0.0),
-            // More than were looked for, or a layer of zeros.
-            _ => (0, 1.0),
+            // More than were looked for.
+            None => (looked_at, 1.0),
+            // A layer of zeros.
+            Some(_) => (0, 1.0),
         };
         Self { basis: basis.slice(s![..directions, ..]).to_owned(), floor }
-    }
-
-    fn directions(&self) -> usize {
-        self.basis.nrows()
     }
 
     /// `weight` (h, w) along these directions only.
@@ -163,17 +163,6 @@ fn orthonormalise(rows: &mut Array2<f64>) {
         let scale = if left > 1e-12 * length { 1.0 / left } else { 0.0 };
         row.iter_mut().for_each(|value| *value *= scale);
     }
-}
-
-/// Singular value that a random matrix (rows, columns) of independent entries with this sum of squares does not exceed.
-///
-/// # Source
-/// Marchenko and Pastur (1967) for the edge; it fluctuates by the number of rows to the power -2/3 (Johnstone 2001).
-fn largest_by_chance(squares: f64, (rows, columns): (usize, usize)) -> f64 {
-    let (rows, columns) = (rows as f64, columns as f64);
-    let entry = (squares.max(0.0) / (rows * columns)).sqrt();
-    let fluctuation = 1.0 + 3.0 * rows.min(columns).powf(-2.0 / 3.0);
-    entry * (rows.sqrt() + columns.sqrt()) * fluctuation
 }
 
 /// Median over `probes` of the cosine between what two networks with the same first layer pass to it.
@@ -272,6 +261,16 @@ mod tests {
         network.layers_mut()[1].weight.fill(0.0);
         let (_, seen) = reduced(&network);
         assert_eq!((seen[0].directions, seen[0].is_forgotten()), (0, false));
+    }
+
+    #[test]
+    fn a_layer_of_many_strong_directions_is_left_as_it_is() {
+        let mut network = trained(0.0);
+        for (i, mut row) in network.layers_mut()[1].weight.rows_mut().into_iter().take(50).enumerate() {
+            row[i] += 10.0;
+        }
+        let (same, seen) = reduced(&network);
+        assert_eq!((same, seen[0].directions, seen[0].is_forgotten()), (network, LOOKED_AT + 1, false));
     }
 
     #[test]

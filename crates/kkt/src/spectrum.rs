@@ -63,6 +63,17 @@ impl MarchenkoPastur {
     }
 }
 
+/// Singular value that a random matrix (rows, columns) of independent entries with this sum of squares does not exceed.
+///
+/// # Source
+/// Marchenko and Pastur (1967) for the edge; it fluctuates by the number of rows to the power -2/3 (Johnstone 2001).
+pub(crate) fn largest_by_chance(squares: f64, (rows, columns): (usize, usize)) -> f64 {
+    let (rows, columns) = (rows as f64, columns as f64);
+    let entry = (squares.max(0.0) / (rows * columns)).sqrt();
+    let fluctuation = 1.0 + 3.0 * rows.min(columns).powf(-2.0 / 3.0);
+    entry * (rows.sqrt() + columns.sqrt()) * fluctuation
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, Axis};
