@@ -6,7 +6,8 @@
 //! any scale: steps in the typical coordinate of an input, alpha in the typical pre-activation, multipliers by the norm
 //! of the first layer.
 //!
-//! Only the first layer's equation is used. The others cost twice the products and found no more images; without weight
+//! Only the first layer's equation is used, each of its equations weighed by how wrong it is expected to be
+//! (`docs/decisions/0011-equation-weights.md`). The other layers' cost twice the products and found no more images; without weight
 //! decay they mostly hold their initialisation (`docs/decisions/0001-annealed-descent.md`).
 
 use std::ops::ControlFlow;
@@ -21,6 +22,7 @@ use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::equation_weights::EquationWeights;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
 use crate::state::{Point, RunShape, RunState, Start};
@@ -44,6 +46,11 @@ pub struct DescentParams {
     /// Power of the singular value by which steps of a coordinate are scaled, in [0, 1]: data vary less along
     /// directions of small singular values.
     pub step_power: f64,
+    /// Power of its expected error by which the equation of a coordinate is divided, in [0, 1]; 0 counts all alike. The
+    /// relative residual that is told counts all alike.
+    pub coordinate_error_power: f64,
+    /// The same for the equation of a neuron.
+    pub neuron_error_power: f64,
     /// Norm of a start, > 0, in units of the prior norm.
     pub initial_norm: f64,
     /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
@@ -58,6 +65,8 @@ impl Default for DescentParams {
             step_size: 0.15,
             multiplier_step_size: 0.01,
             step_power: 0.5,
+            coordinate_error_power: 0.5,
+            neuron_error_power: 0.5,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
         }
@@ -86,8 +95,15 @@ impl DescentParams {
                 return bad(name, "a finite number above 0", value.to_string());
             }
         }
-        if !(0.0..=1.0).contains(&self.step_power) {
-            return bad("step power", "between 0 and 1", self.step_power.to_string());
+        let powers = [
+            ("step power", self.step_power),
+            ("error power of coordinates", self.coordinate_error_power),
+            ("error power of neurons", self.neuron_error_power),
+        ];
+        for (name, value) in powers {
+            if !(0.0..=1.0).contains(&value) {
+                return bad(name, "between 0 and 1", value.to_string());
+            }
         }
         if !(self.multiplier_step_size.is_finite() && self.multiplier_step_size >= 0.0) {
             let got = self.multiplier_step_size.to_string();
@@ -169,6 +185,8 @@ pub(crate) fn anneal_on(
     });
     let mut lambda = state.at.multipliers.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
+    let powers = (params.coordinate_error_power, params.neuron_error_power);
+    let weights = EquationWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
     let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
     for index in state.index..params.steps {
@@ -193,6 +211,7 @@ pub(crate) fn anneal_on(
             break;
         }
         let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
+        residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
         dlambda *= &lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();

@@ -37,6 +37,7 @@ pub mod certificate;
 pub mod confidence;
 pub mod consensus;
 pub mod descent;
+mod equation_weights;
 mod error;
 pub mod gradient;
 pub mod later_layers;

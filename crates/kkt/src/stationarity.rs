@@ -222,6 +222,27 @@ impl<T: Real> StationarityResidual<T> {
         self.passes.output()
     }
 
+    /// After [`Self::evaluate`] or [`Self::leave_out`]: multiplies the first layer's residual of neuron j by `neurons[j]` and
+    /// that of its weight on input k by `inputs[k]`, too, so that [`Self::gradient`] is that of a sum of squares with these
+    /// weights.
+    ///
+    /// # Panics
+    /// When there is not one weight for each neuron and each input.
+    #[track_caller]
+    pub fn weigh_first_layer(&mut self, neurons: &[T], inputs: &[T]) {
+        let first = &mut self.residual.layers_mut()[0];
+        let (h, d) = first.weight.dim();
+        assert_eq!((neurons.len(), inputs.len()), (h, d), "weigh_first_layer: neurons and inputs");
+        for (mut row, &neuron) in first.weight.rows_mut().into_iter().zip(neurons) {
+            for (value, &input) in row.iter_mut().zip(inputs) {
+                *value *= neuron * input;
+            }
+        }
+        if let Some(bias) = &mut first.bias {
+            bias.iter_mut().zip(neurons).for_each(|(value, &neuron)| *value *= neuron);
+        }
+    }
+
     /// Gradient of `sum_terms weight * ||residual||^2` after [`Self::evaluate`] at the same point: writes it by x into
     /// `dx` (m, d) and by lambda into `dlambda` (m). The residual is scaled by the term weights in place.
     ///

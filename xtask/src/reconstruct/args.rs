@@ -74,6 +74,12 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: power of the singular value by which steps of a coordinate are scaled.
     #[arg(long, value_name = "POWER", help_heading = "Research options")]
     pub(crate) step_power: Option<f64>,
+    /// Annealed: power of its expected error by which the equation of a coordinate is divided; 0 counts all alike.
+    #[arg(long, value_name = "POWER", help_heading = "Research options")]
+    pub(crate) coordinate_error_power: Option<f64>,
+    /// Annealed: the same for the equation of a neuron.
+    #[arg(long, value_name = "POWER", help_heading = "Research options")]
+    pub(crate) neuron_error_power: Option<f64>,
     /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub(crate) initial_multiplier: Option<f64>,
@@ -111,6 +117,8 @@ impl ReconstructArgs {
             multiplier_step_size: None,
             initial_norm: None,
             step_power: None,
+            coordinate_error_power: None,
+            neuron_error_power: None,
             initial_multiplier: None,
             pattern_rounds: None,
             rank: None,
@@ -182,6 +190,8 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         ("--multiplier-step-size", args.multiplier_step_size.is_some()),
         ("--initial-norm", args.initial_norm.is_some()),
         ("--step-power", args.step_power.is_some()),
+        ("--coordinate-error-power", args.coordinate_error_power.is_some()),
+        ("--neuron-error-power", args.neuron_error_power.is_some()),
         ("--initial-multiplier", args.initial_multiplier.is_some()),
         ("--pattern-rounds", args.pattern_rounds.is_some()),
     ];
@@ -199,6 +209,10 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                 step_size: args.step_size.unwrap_or(defaults.step_size),
                 multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
                 step_power: args.step_power.unwrap_or(defaults.step_power),
+                coordinate_error_power: args
+                    .coordinate_error_power
+                    .unwrap_or(defaults.coordinate_error_power),
+                neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
                 initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
             })
