@@ -31,7 +31,10 @@ pub(crate) fn exposure(found: &Attackability, spectrum: &[f32]) -> Attackability
     {
         signs.push(sign(
             "weakest signal above the floor",
-            format!("{:.1} times", last / floor),
+            match last / floor {
+                large if large >= 100.0 => format!("{large:.0} times"),
+                ratio => format!("{ratio:.1} times"),
+            },
             "The wider this gap, the surer the number of directions.",
         ));
     }

@@ -162,9 +162,11 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, e
     let mut means = Vec::new();
     if exact > 0 && kind == ConfidenceKind::Probability {
         means.push(format!(
-            "{exact} of the candidates were solved for exactly, each from the neurons that it switches on. Their probability \
-             comes from how many of all neurons a candidate then leaves on the right side: a wrong one would miss many. \
-             What follows is about all others."
+            "{exact} of the candidates were solved for exactly, each from the neurons that it switches on. Two things make \
+             their probability. One is the share of neurons that a candidate then leaves on the right side: a wrong one \
+             would miss many. The other is how many equations there were for each unknown value: with hardly more \
+             equations than unknowns, a wrong candidate misses few neurons, too, so that share counts for less. What \
+             follows is about all others."
         ));
     }
     means.extend([agreement.into(), caution.into(), chance]);
