@@ -300,10 +300,15 @@ fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
         let score: ScoreFile = output::read_json(&judged.join("score.json"))?;
         let run: RunFile = output::read_json(&attacked.join("run.json"))?;
         let agreement: Array1<f32> = output::read_npy(&attacked.join("agreement.npy"))?;
-        for (&candidate, &is_real) in run.ranking.iter().zip(&score.ranking.real) {
+        // Inputs that were solved for exactly, the last ones, have a probability of their own.
+        let of_runs = agreement.len() - run.exact;
+        let ranked =
+            run.ranking.iter().zip(&score.ranking.real).filter(|(candidate, _)| **candidate < of_runs);
+        let count = ranked.clone().count();
+        for (&candidate, &is_real) in ranked {
             features.extend(ConfidenceModel::features(agreement[candidate], run.distinct_share));
             real.push(is_real);
-            weights.push(1.0 / run.ranking.len() as f64);
+            weights.push(1.0 / count as f64);
         }
     }
     ensure!(

