@@ -34,7 +34,7 @@ pub(crate) struct ReconstructArgs {
     /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
     #[arg(long, value_name = "M")]
     pub(crate) candidates: Option<usize>,
-    /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 64, unless
+    /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless
     /// most inputs are solved for exactly after the first 8].
     #[arg(long, value_name = "R")]
     pub(crate) restarts: Option<usize>,
@@ -131,7 +131,7 @@ impl ReconstructArgs {
 /// Restarts unless told otherwise.
 const RESTARTS: usize = 8;
 /// Restarts under a time limit unless told otherwise: later ones find little that is new.
-const RESTARTS_IN_TIME: usize = 64;
+const RESTARTS_IN_TIME: usize = 48;
 
 /// Name of an attack on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
