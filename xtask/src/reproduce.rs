@@ -301,7 +301,7 @@ fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
         let run: RunFile = output::read_json(&attacked.join("run.json"))?;
         let agreement: Array1<f32> = output::read_npy(&attacked.join("agreement.npy"))?;
         // Inputs that were solved for exactly, the last ones, have a probability of their own.
-        let of_runs = agreement.len() - run.exact;
+        let of_runs = agreement.len().saturating_sub(run.exact);
         let ranked =
             run.ranking.iter().zip(&score.ranking.real).filter(|(candidate, _)| **candidate < of_runs);
         let count = ranked.clone().count();

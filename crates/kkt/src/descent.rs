@@ -7,8 +7,8 @@
 //! of the first layer.
 //!
 //! Only the first layer's equation is used, each of its equations weighed by how wrong it is expected to be
-//! (`docs/decisions/0011-equation-weights.md`). The other layers' cost twice the products and found no more images; without weight
-//! decay they mostly hold their initialisation (`docs/decisions/0001-annealed-descent.md`).
+//! (`docs/decisions/0011-equation-weights.md`). The other layers' cost twice the products and found no more images; without
+//! weight decay they mostly hold their initialisation (`docs/decisions/0001-annealed-descent.md`).
 
 use std::ops::ControlFlow;
 

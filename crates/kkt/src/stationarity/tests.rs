@@ -126,6 +126,45 @@ fn close(found: &Array2<f64>, expected: &Array2<f64>) -> bool {
     found.dim() == expected.dim() && (found - expected).iter().all(|e| e.abs() <= 1e-9 * size.max(1e-3))
 }
 
+#[test]
+fn weighed_equations_have_the_gradient_of_their_weighed_squares() {
+    // One hidden layer: its equation holds slopes only, so differences agree with their curvature.
+    let net = Mlp::<f64>::initialise(&[3, 6, 1], BiasPlacement::FirstLayer, 0.7, Seed::new(1));
+    let weighting = OutputWeighting::Binary(vec![1, -1, 1, -1]);
+    let (x, lambda) = (draw(4, 3, Seed::new(2)), Array1::from(vec![0.5, 1.0, 0.2, 0.7]));
+    let (neurons, inputs) = ([3.0, 0.5, 1.0, 2.0, 0.1, 1.5], [0.2, 1.0, 4.0]);
+    let activation = Activation::SigmoidGate { alpha: 2.0 };
+    let at = |x: &Array2<f64>, lambda: &Array1<f64>| {
+        let mut residual = StationarityResidual::new(&net, 4, Scope::FirstLayer);
+        residual.evaluate(&net, activation, &weighting, x.view(), lambda.view(), SEQUENTIAL);
+        residual
+    };
+    let squares = |x: &Array2<f64>, lambda: &Array1<f64>| {
+        let residual = at(x, lambda);
+        let first = &residual.residual().layers()[0];
+        let weights = first.weight.indexed_iter().map(|((j, k), r)| neurons[j] * inputs[k] * r * r);
+        let biases = first.bias.iter().flatten().zip(neurons).map(|(r, neuron)| neuron * r * r);
+        weights.chain(biases).sum::<f64>()
+    };
+    let mut residual = at(&x, &lambda);
+    residual.weigh_first_layer(&neurons, &inputs);
+    let (mut dx, mut dlambda) = (Array2::zeros((4, 3)), Array1::zeros(4));
+    residual.gradient(
+        &net,
+        activation,
+        &TermWeights::uniform(3),
+        x.view(),
+        &mut dx,
+        &mut dlambda,
+        SEQUENTIAL,
+    );
+    let (v, u) = (draw(4, 3, Seed::new(3)), draw(4, 1, Seed::new(4)).remove_axis(Axis(1)));
+    let along = |t: f64| squares(&(&x + &(&v * t)), &(&lambda + &(&u * t)));
+    let (slope, step) = ((&dx * &v).sum() + (&dlambda * &u).sum(), 1e-6);
+    let difference = (along(step) - along(-step)) / (2.0 * step);
+    assert!((slope - difference).abs() < 1e-6 * slope.abs().max(1.0), "{slope} {difference}");
+}
+
 proptest! {
     #[test]
     fn closed_form_agrees_with_the_tape(problem in problems(), alpha in 0.5..30.0_f64) {
