@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use ndarray::Array1;
 use palimpsest_kkt::consensus::consensus;
 use palimpsest_kkt::{AttackState, RestartStep, Run};
 use serde::Serialize;
@@ -133,5 +134,6 @@ fn best_agreement(runs: &BTreeMap<u64, Run>) -> f32 {
     if views.len() < 2 || views.iter().any(|run| run.nrows() != m) {
         return 0.0;
     }
-    consensus(&views, &labels).scores.iter().flatten().copied().fold(0.0, f32::max)
+    let told = vec![Array1::zeros(m); views.len()];
+    consensus(&views, &labels, &told).scores.iter().flatten().copied().fold(0.0, f32::max)
 }

@@ -298,12 +298,17 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
         &[m, hidden.checked_mul(10)?.checked_add(coordinates.checked_mul(12)?)?],
         single,
     );
-    let gram = match params.method {
+    let inside = match params.method {
         Method::Alternating(_) => memory::numbers(at_once, &[2, m, m], single),
-        _ => Some(0),
+        // The check for mirror images.
+        Method::Annealed(_) => {
+            let given = width.checked_mul(2)?.checked_add(m.min(width))?;
+            memory::numbers(at_once, &[m, given], size_of::<f64>())
+        }
+        Method::Gradient(_) => Some(0),
     };
     let found = memory::numbers(params.restarts, &[2, m, d], single);
-    memory::total(weights.chain([decomposition, run, gram, found]))
+    memory::total(weights.chain([decomposition, run, inside, found]))
 }
 
 fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> {
@@ -312,6 +317,9 @@ fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> 
     output::write_npy(&folder.join("labels.npy"), &Array1::from(found.labels.clone()))?;
     output::write_npy(&folder.join("confidence.npy"), &found.confidence)?;
     output::write_npy(&folder.join("agreement.npy"), &found.agreement)?;
+    if let Some(shares) = &found.bias_share {
+        output::write_npy(&folder.join("bias_shares.npy"), shares)?;
+    }
     output::write_npy(&folder.join("reconstructions.npy"), &found.merged.view().to_owned())?;
     output::write_json(&folder.join("run.json"), record)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use ndarray::{Array1, Array2};
 use palimpsest_datasets::DataName;
-use palimpsest_kkt::confidence::ConfidenceModel;
+use palimpsest_kkt::confidence::Evidence;
 use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
@@ -300,13 +300,20 @@ fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
         let score: ScoreFile = output::read_json(&judged.join("score.json"))?;
         let run: RunFile = output::read_json(&attacked.join("run.json"))?;
         let agreement: Array1<f32> = output::read_npy(&attacked.join("agreement.npy"))?;
+        let path = attacked.join("bias_shares.npy");
+        let bias_shares: Option<Array1<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
         // Inputs that were solved for exactly, the last ones, have a probability of their own.
         let of_runs = agreement.len().saturating_sub(run.exact);
         let ranked =
             run.ranking.iter().zip(&score.ranking.real).filter(|(candidate, _)| **candidate < of_runs);
         let count = ranked.clone().count();
         for (&candidate, &is_real) in ranked {
-            features.extend(ConfidenceModel::features(agreement[candidate], run.distinct_share));
+            let evidence = Evidence {
+                agreement: agreement[candidate],
+                distinct_share: run.distinct_share,
+                bias_share: bias_shares.as_ref().map(|shares| shares[candidate]),
+            };
+            features.extend(evidence.features());
             real.push(is_real);
             weights.push(1.0 / count as f64);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Axis};
-use palimpsest_kkt::confidence::ConfidenceModel;
+use palimpsest_kkt::confidence::{ConfidenceModel, Evidence};
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::score::min_max;
 use palimpsest_metrics::tally::{HELD_OUT_RATE, quantile};
@@ -120,15 +120,18 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
     (answer, confidence_means(kind, null_count, bar, found.run.exact))
 }
 
-/// The probability of a candidate of this `agreement` in the same attack.
+/// The probability of a candidate of this `agreement` in the same attack, if the biases spoke for it.
 fn probability(found: &Found, agreement: f64) -> f64 {
     let run = &found.run;
     let mut residuals: Vec<f64> = run.runs.iter().map(|r| r.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
     let median = residuals.get(residuals.len() / 2).copied().unwrap_or(1.0);
     f64::from(ConfidenceModel::default().probability(
-        agreement as f32,
-        run.distinct_share,
+        &Evidence {
+            agreement: agreement as f32,
+            distinct_share: run.distinct_share,
+            bias_share: found.network.layers()[0].bias.as_ref().map(|_| 1.0),
+        },
         median,
         run.runs.len(),
     ))
@@ -154,8 +157,9 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, e
              apart."
         }
         ConfidenceKind::Probability => {
-            "The probability is told from agreement, from how few distinct candidates the restarts leave, and from how \
-             much of the weights they explain, by a logistic model. It was fitted on networks that were trained on \
+            "The probability is told from agreement, from how few distinct candidates the restarts leave, from how much of \
+             what a candidate would have written into the first layer's biases is there, and from how much of the weights \
+             the candidates explain, by a logistic model. It was fitted on networks that were trained on \
              images for that purpose; on networks unlike those it may be off."
         }
     };
@@ -163,10 +167,9 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, e
     if exact > 0 && kind == ConfidenceKind::Probability {
         means.push(format!(
             "{exact} of the candidates were solved for exactly, each from the neurons that it switches on. Two things make \
-             their probability. One is the share of neurons that a candidate then leaves on the right side: a wrong one \
-             would miss many. The other is how many equations there were for each unknown value: with hardly more \
-             equations than unknowns, a wrong candidate misses few neurons, too, so that share counts for less. What \
-             follows is about all others."
+             their probability. One is how many neurons a candidate leaves on the right side that were left out when it was \
+             solved for: a wrong one would miss many. The other is how little it changes when they are left out. What follows \
+             is about all others."
         ));
     }
     means.extend([agreement.into(), caution.into(), chance]);

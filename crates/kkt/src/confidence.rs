@@ -10,19 +10,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::patterns::PatternInput;
 
-/// Logistic model of `atanh(agreement)` and the logarithm of the distinct share.
+/// Logistic model of the agreement of restarts, the share of distinct candidates, and the bias share.
 ///
 /// The default was fitted by `cargo xtask reproduce calibrate` on networks of even seeds; `docs/decisions/0005` has the
 /// measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfidenceModel {
-    /// Coefficients of 1, atanh(agreement), ln(distinct share) and the product of the two.
-    pub coefficients: [f64; 4],
+    /// Coefficients of [`Evidence::features`].
+    pub coefficients: [f64; FEATURES],
+}
+
+/// Features of the model.
+pub const FEATURES: usize = 5;
+
+/// What is known of a candidate without the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evidence {
+    /// Mean cosine with the nearest candidates of the other runs, in [0, 1].
+    pub agreement: f32,
+    /// Share of the attack's candidates that are distinct, in (0, 1].
+    pub distinct_share: f64,
+    /// How much of what the candidate and the nearest ones of the other runs give the biases of the first layer is found in
+    /// them, on average: about 1 for an input, 0 or less for its mirror image. Nothing where there are no biases.
+    pub bias_share: Option<f32>,
 }
 
 impl Default for ConfidenceModel {
     fn default() -> Self {
-        Self { coefficients: [-5.51, 5.05, 1.93, -0.16] }
+        Self { coefficients: [-4.82, 4.37, 1.22, 1.11, 1.41] }
     }
 }
 
@@ -32,28 +47,29 @@ const ENOUGH_RUNS: usize = 4;
 const UNSURE: f64 = 0.9;
 /// Agreement above which atanh is cut off.
 const LARGEST_AGREEMENT: f64 = 0.995;
+/// Bias shares outside of this say no more than its ends.
+const BIAS_SHARES: (f64, f64) = (-0.5, 1.5);
+/// What a candidate without a bias share is taken to have: about that of one that is no input.
+const UNKNOWN_SHARE: f64 = 0.5;
+
+impl Evidence {
+    /// 1, atanh(agreement), ln(distinct share), the product of the two, and the product of the first and the bias share.
+    pub fn features(&self) -> [f64; FEATURES] {
+        let agreement = f64::from(self.agreement).clamp(0.0, LARGEST_AGREEMENT).atanh();
+        let distinct = self.distinct_share.max(f64::MIN_POSITIVE).ln();
+        let (least, most) = BIAS_SHARES;
+        let share = self.bias_share.map_or(UNKNOWN_SHARE, |share| f64::from(share).clamp(least, most));
+        [1.0, agreement, distinct, agreement * distinct, agreement * share]
+    }
+}
 
 impl ConfidenceModel {
-    /// Features of a candidate of this `agreement` in [0, 1] from an attack that left `distinct_share` in (0, 1] of its
-    /// candidates distinct.
-    pub fn features(agreement: f32, distinct_share: f64) -> [f64; 4] {
-        let agreement = f64::from(agreement).clamp(0.0, LARGEST_AGREEMENT).atanh();
-        let distinct = distinct_share.max(f64::MIN_POSITIVE).ln();
-        [1.0, agreement, distinct, agreement * distinct]
-    }
-
     /// Probability in [0, 1] that the candidate is a real training input.
     ///
     /// `relative_residual` is that of the attack's runs: the part of the first layer that they leave unexplained.
     /// Fewer than four `runs` make nobody surer than 0.9.
-    pub fn probability(
-        &self,
-        agreement: f32,
-        distinct_share: f64,
-        relative_residual: f64,
-        runs: usize,
-    ) -> f32 {
-        let features = Self::features(agreement, distinct_share);
+    pub fn probability(&self, evidence: &Evidence, relative_residual: f64, runs: usize) -> f32 {
+        let features = evidence.features();
         let score: f64 = features.iter().zip(&self.coefficients).map(|(f, c)| f * c).sum();
         let explained = (1.0 - relative_residual * relative_residual).clamp(0.0, 1.0);
         let largest = if runs < ENOUGH_RUNS { UNSURE } else { 1.0 };
@@ -61,21 +77,21 @@ impl ConfidenceModel {
     }
 }
 
-/// Sign agreement at which an input found from its gate pattern is as likely real as not, and the change that multiplies
-/// the odds by e (decision 0007).
-const PATTERN: (f64, f64) = (0.972, 0.004);
-/// Determination up to which agreement counts for nothing, and from which on it counts in full. Where equations are as many as
-/// unknowns, nearly any solution agrees with most gates.
-const DETERMINED: (f64, f64) = (0.7, 1.2);
+/// Coefficients of 1, of the nearness of held-out agreement to 1, and of that of stability, for inputs found from their gate
+/// patterns; fitted on even seeds (decision 0007).
+const PATTERN: [f64; 3] = [-17.6, 3.0, 1.66];
+/// Shortfalls from 1 below which nothing is nearer.
+const NEAREST: (f64, f64) = (2e-3, 1e-4);
 
 /// Probability in [0, 1] that an input found from its gate pattern is a real training input, from its
-/// [`PatternInput::sign_agreement`] and [`PatternInput::determination`]: it was solved for by the duals of other inputs and
-/// its kinks, so that nearly all of its gates are on the right side, too, is no accident.
+/// [`PatternInput::held_out_agreement`] and [`PatternInput::stability`]: only an input that is right predicts the gates of
+/// neurons that it was not solved from, and stays what it is without them.
 pub fn probability_of_pattern(input: &PatternInput) -> f64 {
-    let (even, scale) = PATTERN;
-    let agrees = 1.0 / (1.0 + ((even - input.sign_agreement) / scale).exp());
-    let (nothing, full) = DETERMINED;
-    agrees * ((input.determination - nothing) / (full - nothing)).clamp(0.0, 1.0)
+    let nearness = |value: f64, nearest: f64| -(1.0 - value + nearest).max(nearest).ln();
+    let agrees = nearness(input.held_out_agreement, NEAREST.0);
+    let stays = nearness(input.stability, NEAREST.1);
+    let score = PATTERN[0] + PATTERN[1] * agrees + PATTERN[2] * stays;
+    1.0 / (1.0 + (-score).exp())
 }
 
 #[cfg(test)]
@@ -85,12 +101,18 @@ mod tests {
     #[test]
     fn agreement_and_variety_make_sure_and_unexplained_weights_do_not() {
         let model = ConfidenceModel::default();
-        let p = |agreement, distinct, residual| model.probability(agreement, distinct, residual, 8);
+        let evidence =
+            |agreement, distinct_share, bias_share| Evidence { agreement, distinct_share, bias_share };
+        let p = |agreement, distinct, residual| {
+            model.probability(&evidence(agreement, distinct, Some(1.0)), residual, 8)
+        };
         assert!(p(0.98, 0.5, 0.1) > 0.95);
         assert!(p(0.9, 0.15, 0.05) < 0.7);
         assert!(p(0.5, 0.5, 0.1) < 0.1);
         assert!(p(1.0, 0.25, 0.999) < 0.05);
-        assert!(model.probability(0.95, 0.5, 0.1, 3) <= 0.9);
+        assert!(model.probability(&evidence(0.95, 0.5, Some(1.0)), 0.1, 3) <= 0.9);
+        let share = |share| model.probability(&evidence(0.9, 0.5, share), 0.1, 8);
+        assert!(share(Some(-0.5)) < share(None) && share(None) < share(Some(1.0)));
         for i in 0..20 {
             let (low, high) = (i as f32 / 20.0, (i + 1) as f32 / 20.0);
             assert!(p(low, 0.4, 0.1) <= p(high, 0.4, 0.1));

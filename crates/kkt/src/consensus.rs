@@ -22,40 +22,48 @@ const COPY_COSINE: f32 = 0.95;
 pub struct Consensus {
     /// Score of each candidate of each run, in [0, 1].
     pub scores: Vec<Array1<f32>>,
+    /// What is told of each candidate of each run, averaged over it and the nearest of the other runs.
+    pub told: Vec<Array1<f32>>,
     /// Whether each run has collapsed; its candidates have score 0.
     pub collapsed: Vec<bool>,
 }
 
-/// Scores the candidates of `runs`, each (m, r), whose rows have the shared `labels` (m).
+/// Scores the candidates of `runs`, each (m, r), whose rows have the shared `labels` (m). `told` holds a number for each
+/// candidate of each run (m).
 ///
 /// With fewer than two runs that have not collapsed, every score is 0.
 ///
 /// # Panics
-/// When a run has not one row per label.
+/// When a run has not one row and one number per label.
 #[track_caller]
-pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8]) -> Consensus {
+pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8], told: &[Array1<f32>]) -> Consensus {
+    let one_each = told.len() == runs.len() && told.iter().all(|told| told.len() == labels.len());
+    assert!(one_each, "consensus: one number a candidate");
     let unit: Vec<Array2<f32>> = runs.iter().map(|run| unit_rows(*run)).collect();
     let collapsed: Vec<bool> = unit.par_iter().map(|run| is_collapsed(run, labels)).collect();
     let voters: Vec<usize> = (0..runs.len()).filter(|&i| !collapsed[i]).collect();
-    let scores = (0..runs.len())
+    let (scores, told) = (0..runs.len())
         .into_par_iter()
         .map(|this| {
-            let mut votes = Array1::zeros(labels.len());
+            let (mut votes, mut sum) = (Array1::zeros(labels.len()), told[this].clone());
             if collapsed[this] || voters.len() < 2 {
-                return votes;
+                return (votes, sum);
             }
             for &other in voters.iter().filter(|&&other| other != this) {
                 let cosines = matmul(unit[this].view(), unit[other].t(), Parallelism::Sequential);
                 for (i, row) in cosines.rows().into_iter().enumerate() {
-                    let alike = row.iter().zip(labels).filter(|(_, label)| **label == labels[i]);
+                    let alike = (0..labels.len()).filter(|&j| labels[j] == labels[i]);
+                    let nearest = alike.max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)));
+                    let nearest = nearest.expect("the other run has a candidate of this label, too");
                     // Rounding may carry a cosine past 1.
-                    votes[i] += alike.map(|(&cosine, _)| cosine).fold(0.0, f32::max).min(1.0);
+                    votes[i] += row[nearest].clamp(0.0, 1.0);
+                    sum[i] += told[other][nearest];
                 }
             }
-            votes / (voters.len() - 1) as f32
+            (votes / (voters.len() - 1) as f32, sum / voters.len() as f32)
         })
-        .collect();
-    Consensus { scores, collapsed }
+        .unzip();
+    Consensus { scores, told, collapsed }
 }
 
 /// Candidates that stand for the distinct inputs among `candidates` (M, r), surest first.
@@ -163,7 +171,9 @@ mod tests {
             .collect();
         let views: Vec<_> = runs.iter().map(|r| r.view()).collect();
         let labels = [1, 1, -1, -1, 1, 1, -1, -1];
-        let result = consensus(&views, &labels);
+        let told: Vec<_> = (0..3).map(|run| Array1::from_elem(8, run as f32)).collect();
+        let result = consensus(&views, &labels, &told);
+        assert!(result.told.iter().flatten().all(|&mean| mean == 1.0));
         for scores in &result.scores {
             let (shared, private) = scores.as_slice().unwrap().split_at(4);
             assert!(shared.iter().all(|s| (s - 1.0).abs() < 1e-5), "{shared:?}");
@@ -171,7 +181,7 @@ mod tests {
         }
         // The same rows under the other label are other inputs.
         let flipped: Vec<i8> = labels.iter().map(|l| -l).collect();
-        assert_eq!(consensus(&views, &flipped), result);
+        assert_eq!(consensus(&views, &flipped, &told), result);
     }
 
     #[test]
@@ -208,7 +218,8 @@ mod tests {
         let collapsed = one.broadcast((8, 30)).unwrap().to_owned() + draw(8, "jitter") * 0.01;
         let honest = concatenate![Axis(0), one, draw(7, "rest")];
         let labels = [1; 8];
-        let result = consensus(&[collapsed.view(), collapsed.view(), honest.view()], &labels);
+        let told = vec![Array1::zeros(8); 3];
+        let result = consensus(&[collapsed.view(), collapsed.view(), honest.view()], &labels, &told);
         assert_eq!(result.collapsed, [true, true, false]);
         assert!(result.scores.iter().flatten().all(|&s| s == 0.0));
     }

@@ -12,7 +12,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array, Array1, Array2, Axis, Dimension, Zip};
+use ndarray::{Array, Array1, Array2, ArrayView2, Axis, Dimension, Zip};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::StandardNormal;
 use palimpsest_mlp::passes::Scope;
@@ -23,6 +23,7 @@ use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::equation_weights::EquationWeights;
+use crate::mirror::shares_at;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
 use crate::state::{Point, RunShape, RunState, Start};
@@ -51,6 +52,12 @@ pub struct DescentParams {
     pub coordinate_error_power: f64,
     /// The same for the equation of a neuron.
     pub neuron_error_power: f64,
+    /// Weight of the squared norms of the candidates beside the squared residual, >= 0; 0 for none. Where inputs are Gaussian
+    /// of the prior norm, the right weight is the squared error, relative to the equation, that the true inputs leave.
+    pub norm_penalty: f64,
+    /// Share of the steps after which candidates that the biases say are mirror images are turned round, in [0, 1]; 1 for
+    /// never. Needs biases in the first layer.
+    pub mirror_check: f64,
     /// Norm of a start, > 0, in units of the prior norm.
     pub initial_norm: f64,
     /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
@@ -67,6 +74,8 @@ impl Default for DescentParams {
             step_power: 0.5,
             coordinate_error_power: 0.5,
             neuron_error_power: 0.5,
+            norm_penalty: 0.15,
+            mirror_check: 0.5,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
         }
@@ -99,15 +108,19 @@ impl DescentParams {
             ("step power", self.step_power),
             ("error power of coordinates", self.coordinate_error_power),
             ("error power of neurons", self.neuron_error_power),
+            ("mirror check", self.mirror_check),
         ];
         for (name, value) in powers {
             if !(0.0..=1.0).contains(&value) {
                 return bad(name, "between 0 and 1", value.to_string());
             }
         }
-        if !(self.multiplier_step_size.is_finite() && self.multiplier_step_size >= 0.0) {
-            let got = self.multiplier_step_size.to_string();
-            return bad("multiplier step size", "a finite number of at least 0", got);
+        let not_negative =
+            [("multiplier step size", self.multiplier_step_size), ("norm penalty", self.norm_penalty)];
+        for (name, value) in not_negative {
+            if !(value.is_finite() && value >= 0.0) {
+                return bad(name, "a finite number of at least 0", value.to_string());
+            }
         }
         Ok(())
     }
@@ -153,6 +166,11 @@ impl<'a> Landscape<'a> {
         }
     }
 
+    /// What candidates have to explain of the weights, (h, r).
+    fn equation(&self) -> ArrayView2<'_, f32> {
+        self.remaining.map_or(self.network.layers()[0].weight.view(), |equation| equation.weight.view())
+    }
+
     /// Norm of what candidates have to explain.
     fn equation_norm(&self) -> f64 {
         self.remaining.map_or_else(|| first_layer_norm(self.network), RemainingEquation::norm)
@@ -187,6 +205,10 @@ pub(crate) fn anneal_on(
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
     let powers = (params.coordinate_error_power, params.neuron_error_power);
     let weights = EquationWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
+    // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
+    let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
+    let pull = 2.0 * params.norm_penalty * equations / landscape.input_norm.powi(2);
+    let mirror_check = (params.mirror_check * params.steps as f64).ceil() as usize;
     let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
     for index in state.index..params.steps {
@@ -213,6 +235,7 @@ pub(crate) fn anneal_on(
         let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
         residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
+        dx.scaled_add(pull as f32, x);
         dlambda *= &lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
         let [first, second] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
@@ -223,6 +246,14 @@ pub(crate) fn anneal_on(
         let adam = Adam { first: slice(&mut first.multipliers), second: slice(&mut second.multipliers) };
         adam.step(index, slice(log_lambda), slice(&mut dlambda), step_size, &[1.0]);
         Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
+        if index + 1 == mirror_check && mirror_check < params.steps {
+            residual.evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism);
+            let shares = shares_at(network, &residual, weighting, parallelism);
+            for (i, _) in shares.iter().flatten().enumerate().filter(|(_, share)| **share < 0.0) {
+                x.row_mut(i).mapv_inplace(|v| -v);
+                first.coordinates.row_mut(i).mapv_inplace(|v| -v);
+            }
+        }
     }
     state.end(lambda, termination)
 }
@@ -338,6 +369,39 @@ mod tests {
 
     use super::*;
     use crate::PriorKnowledge;
+
+    #[test]
+    fn the_penalty_keeps_norms_small_and_the_check_turns_some_round() {
+        let network = Mlp::<f32>::initialise(&[30, 80, 60, 1], BiasPlacement::FirstLayer, 0.2, Seed::new(1));
+        let problem =
+            AttackProblem::prepare(&network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
+                .unwrap();
+        let weighting = OutputWeighting::Binary((0..24).map(|i| if i < 12 { -1 } else { 1 }).collect());
+        // The coordinates of the candidates at one step.
+        let at = |params: DescentParams, index: usize| {
+            let mut seen = Array2::zeros((0, 0));
+            let mut observe = |step: &Step<'_>| {
+                if step.index == index {
+                    seen = step.state.at.coordinates.clone();
+                }
+                ControlFlow::Continue(())
+            };
+            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe);
+            seen
+        };
+        let plain = DescentParams { steps: 101, norm_penalty: 0.0, mirror_check: 1.0, ..Default::default() };
+        let free = reduce::norm(at(plain, 100).view());
+        let held = reduce::norm(at(DescentParams { norm_penalty: 1.0, ..plain }, 100).view());
+        assert!(held < 0.8 * free, "{held} {free}");
+
+        let checked = DescentParams { mirror_check: 0.5, ..plain };
+        assert_eq!(at(plain, 50), at(checked, 50));
+        let (before, after) = (at(plain, 51), at(checked, 51));
+        let mirrored =
+            before.rows().into_iter().zip(after.rows()).filter(|(a, b)| *a == b.mapv(|v| -v)).count();
+        let same = before.rows().into_iter().zip(after.rows()).filter(|(a, b)| a == b).count();
+        assert!(mirrored > 0 && mirrored + same == 24, "{mirrored} turned, {same} not");
+    }
 
     #[test]
     fn the_residual_falls_and_scale_does_not_matter() {

@@ -7,6 +7,7 @@
 //! the few largest equations, which are the most wrong, decide everything. Dividing by a power of the expected error mends
 //! that (`docs/decisions/0011-equation-weights.md`).
 
+use ndarray::ArrayView2;
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::reduce;
 
@@ -42,6 +43,16 @@ impl EquationWeights {
             neurons: rows.iter().map(|row| neuron(row) as f32).collect(),
             coordinates: extents.iter().map(|extent| coordinate(extent) as f32).collect(),
         }
+    }
+
+    /// Weighed sum of the squares of `weight` (h, r).
+    pub(crate) fn squared_norm(&self, weight: ArrayView2<'_, f32>) -> f64 {
+        let rows = weight.rows().into_iter().zip(&self.neurons);
+        rows.map(|(row, &neuron)| {
+            let squares = row.iter().zip(&self.coordinates);
+            f64::from(neuron) * squares.map(|(&w, &factor)| f64::from(w * w * factor)).sum::<f64>()
+        })
+        .sum()
     }
 }
 

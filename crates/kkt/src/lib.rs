@@ -41,6 +41,7 @@ mod equation_weights;
 mod error;
 pub mod gradient;
 pub mod later_layers;
+mod mirror;
 pub mod patterns;
 mod pool;
 pub mod problem;

@@ -1,13 +1,17 @@
 //! What the runs of an attack found, and what can be said of it without the truth, in one reconstruction.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, concatenate, s};
+use palimpsest_mlp::Activation;
+use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 
-use crate::confidence::{ConfidenceModel, probability_of_pattern};
+use crate::confidence::{ConfidenceModel, Evidence, probability_of_pattern};
 use crate::consensus::{consensus, merge, ranking as distinct_of, unit_rows};
+use crate::mirror::shares_at;
 use crate::patterns::PatternInput;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
+use crate::stationarity::{OutputWeighting, StationarityResidual};
 use crate::{Attackability, KktError};
 
 /// Runs among which the share of distinct candidates is counted: it falls with every run, so it needs a fixed number.
@@ -40,11 +44,15 @@ pub(crate) fn pool(
         return Err(KktError::NothingFinished(steps.join(", ")));
     }
     let views: Vec<_> = kept.iter().map(|(_, run)| run.coordinates.view()).collect();
-    let agreement = consensus(&views, labels);
+    let shares = bias_shares(problem, &kept, labels, lift, parallelism);
+    let unknown = || vec![Array1::zeros(labels.len()); kept.len()];
+    let agreement = consensus(&views, labels, shares.as_ref().unwrap_or(&unknown()));
     let of_runs = concatenate(Axis(0), &views).expect("runs have the same number of columns");
     let mut stacked = of_runs.clone();
     let mut labels_of_all = labels.repeat(kept.len());
     let mut scores = concatenate(Axis(0), &agreement.scores.iter().map(|s| s.view()).collect::<Vec<_>>())
+        .expect("vectors always join");
+    let mut bias_share = concatenate(Axis(0), &agreement.told.iter().map(|s| s.view()).collect::<Vec<_>>())
         .expect("vectors always join");
     let mut multipliers =
         concatenate(Axis(0), &kept.iter().map(|(_, run)| run.multipliers.view()).collect::<Vec<_>>())
@@ -56,24 +64,36 @@ pub(crate) fn pool(
     let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
     let (median, model) = (residuals[residuals.len() / 2], ConfidenceModel::default());
-    let mut confidence = scores.mapv(|score| model.probability(score, distinct_share, median, kept.len()));
+    let has_shares = shares.is_some();
+    let mut confidence = Zip::from(&scores).and(&bias_share).map_collect(|&agreement, &share| {
+        let evidence = Evidence { agreement, distinct_share, bias_share: has_shares.then_some(share) };
+        model.probability(&evidence, median, kept.len())
+    });
     let mut order = scores.clone();
 
     let append = |to: &mut Array1<f32>, values: Vec<f32>| {
         to.append(Axis(0), Array1::from(values).view()).expect("vectors always join");
     };
-    let voters: Vec<ArrayView2<'_, f32>> = views
+    let told = shares.unwrap_or_else(unknown);
+    let voters: Vec<_> = views
         .iter()
+        .zip(&told)
         .zip(&agreement.collapsed)
         .filter(|(_, collapsed)| !**collapsed)
-        .map(|(v, _)| *v)
+        .map(|((run, told), _)| (*run, told))
         .collect();
-    append(&mut scores, exact.iter().map(|input| vote(input, &voters, labels)).collect());
+    let votes = exact.iter().map(|input| vote(input, &voters, labels));
+    let (agreeing, shares_of_exact): (Vec<f32>, Vec<f32>) = votes.unzip();
+    append(&mut bias_share, shares_of_exact);
     append(&mut multipliers, exact.iter().map(|input| input.multiplier as f32).collect());
     let sure = |input: &PatternInput| probability_of_pattern(input) as f32;
     append(&mut confidence, exact.iter().map(sure).collect());
-    // Before all that restarts only agree on.
-    append(&mut order, exact.iter().map(|input| 1.0 + sure(input)).collect());
+    // Before all that restarts only agree on, if it is likelier real than not.
+    let rank = |(input, &agreeing): (&PatternInput, &f32)| {
+        if sure(input) >= 0.5 { 1.0 + sure(input) } else { agreeing }
+    };
+    append(&mut order, exact.iter().zip(&agreeing).map(rank).collect());
+    append(&mut scores, agreeing);
     labels_of_all.extend(exact.iter().map(|input| input.label));
     for input in &exact {
         stacked.push_row(input.coordinates.view()).expect("inputs have the coordinates of the runs");
@@ -97,6 +117,7 @@ pub(crate) fn pool(
         multipliers,
         labels: labels_of_all,
         agreement: scores,
+        bias_share: has_shares.then_some(bias_share),
         distinct_share,
         confidence,
         ranking,
@@ -118,13 +139,43 @@ pub(crate) fn pool(
     })
 }
 
-/// Agreement of an input with the runs that may vote: its best cosine among their candidates of its label, averaged.
-fn vote(input: &PatternInput, voters: &[ArrayView2<'_, f32>], labels: &[i8]) -> f32 {
+/// Bias shares of the candidates of each of `runs`; nothing where the first layer has no biases.
+fn bias_shares(
+    problem: &AttackProblem,
+    runs: &[(u64, &Run)],
+    labels: &[i8],
+    lift: bool,
+    parallelism: Parallelism,
+) -> Option<Vec<Array1<f32>>> {
+    let network = &problem.network;
+    network.layers()[0].bias.as_ref()?;
+    let weighting = OutputWeighting::Binary(labels.to_vec());
+    let mut residual = StationarityResidual::new(network, labels.len(), Scope::FirstLayer);
+    let mut of_run = |run: &Run| {
+        let projected = (!lift).then(|| problem.subspace.project(run.coordinates.view(), parallelism));
+        let x = projected.as_ref().unwrap_or(&run.coordinates);
+        let lambda = run.multipliers.view();
+        residual.evaluate(network, Activation::Relu, &weighting, x.view(), lambda, parallelism);
+        let shares = shares_at(network, &residual, &weighting, parallelism);
+        // Candidates that give the biases nothing are not found in them.
+        shares.map_or_else(|| Array1::zeros(labels.len()), |shares| shares.mapv(|share| share as f32))
+    };
+    Some(runs.iter().map(|(_, run)| of_run(run)).collect())
+}
+
+/// Agreement of an input with the runs that may vote, and the bias share of the candidates that it agrees with: its best
+/// cosine among a run's candidates of its label, averaged over the runs, and the mean of what is told of these.
+fn vote(input: &PatternInput, voters: &[(ArrayView2<'_, f32>, &Array1<f32>)], labels: &[i8]) -> (f32, f32) {
     let direction = unit_rows(input.coordinates.view().insert_axis(Axis(0)));
-    let votes = voters.iter().map(|run| {
+    let votes = voters.iter().map(|(run, told)| {
         let cosines = matmul(unit_rows(*run).view(), direction.t(), Parallelism::Sequential);
-        let alike = cosines.iter().zip(labels).filter(|(_, label)| **label == input.label);
-        alike.map(|(&cosine, _)| cosine).fold(0.0, f32::max).min(1.0)
+        let alike = cosines.iter().zip(*told).zip(labels).filter(|(_, label)| **label == input.label);
+        let (cosine, told) = alike
+            .map(|((&cosine, &told), _)| (cosine, told))
+            .fold((0.0, 0.0), |best, this| if this.0 > best.0 { this } else { best });
+        (cosine.min(1.0), told)
     });
-    votes.sum::<f32>() / voters.len().max(1) as f32
+    let (cosines, told) = votes.fold((0.0, 0.0), |sum, vote| (sum.0 + vote.0, sum.1 + vote.1));
+    let count = voters.len().max(1) as f32;
+    (cosines / count, told / count)
 }

@@ -96,6 +96,9 @@ pub struct Reconstruction {
     pub labels: Vec<i8>,
     /// Consensus score (M) in [0, 1].
     pub agreement: Array1<f32>,
+    /// Mean bias share (M) of a candidate and its nearest ones in the other runs, see [`crate::confidence::Evidence`]; nothing
+    /// where the first layer has no biases.
+    pub bias_share: Option<Array1<f32>>,
     /// Share of distinct candidates among those of the first six runs, in (0, 1]: low where inputs are much alike.
     pub distinct_share: f64,
     /// Probability (M) that a candidate is a real training input, in [0, 1].

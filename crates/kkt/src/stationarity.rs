@@ -207,6 +207,16 @@ impl<T: Real> StationarityResidual<T> {
         &self.squared
     }
 
+    /// The first layer's deltas at the last [`Self::evaluate`], (m, h): what each candidate gives its biases.
+    pub fn first_deltas(&self) -> ArrayView2<'_, T> {
+        self.passes.delta()[0].view()
+    }
+
+    /// The same without the gates of the first layer itself, (m, h): what the layers above ask of its neurons.
+    pub fn drives(&self) -> ArrayView2<'_, T> {
+        self.passes.upstream()[0].view()
+    }
+
     /// Squared norms of the first layer's deltas at the last [`Self::evaluate`], summed over the candidates.
     pub fn squared_deltas(&self) -> f64 {
         self.passes.delta().first().map_or(0.0, |delta| reduce::squared_norm(delta.view()))

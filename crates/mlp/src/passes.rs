@@ -105,6 +105,12 @@ impl<T: Real> Passes<T> {
         &self.slopes
     }
 
+    /// What reaches the hidden layers from above at the last [`backward`], dF/dh, each (m, width): deltas are this times the
+    /// slopes.
+    pub fn upstream(&self) -> &[Array2<T>] {
+        &self.upstream
+    }
+
     /// Deltas dF/dz of the hidden layers at the last [`backward`], each (m, width).
     pub fn delta(&self) -> &[Array2<T>] {
         &self.delta

@@ -80,6 +80,12 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: the same for the equation of a neuron.
     #[arg(long, value_name = "POWER", help_heading = "Research options")]
     pub(crate) neuron_error_power: Option<f64>,
+    /// Annealed: weight of the squared norms of the candidates beside the residual; 0 for none.
+    #[arg(long, value_name = "WEIGHT", help_heading = "Research options")]
+    pub(crate) norm_penalty: Option<f64>,
+    /// Annealed: share of the steps after which candidates that the biases say are mirror images are turned round; 1 for never.
+    #[arg(long, value_name = "SHARE", help_heading = "Research options")]
+    pub(crate) mirror_check: Option<f64>,
     /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub(crate) initial_multiplier: Option<f64>,
@@ -119,6 +125,8 @@ impl ReconstructArgs {
             step_power: None,
             coordinate_error_power: None,
             neuron_error_power: None,
+            norm_penalty: None,
+            mirror_check: None,
             initial_multiplier: None,
             pattern_rounds: None,
             rank: None,
@@ -192,6 +200,8 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         ("--step-power", args.step_power.is_some()),
         ("--coordinate-error-power", args.coordinate_error_power.is_some()),
         ("--neuron-error-power", args.neuron_error_power.is_some()),
+        ("--norm-penalty", args.norm_penalty.is_some()),
+        ("--mirror-check", args.mirror_check.is_some()),
         ("--initial-multiplier", args.initial_multiplier.is_some()),
         ("--pattern-rounds", args.pattern_rounds.is_some()),
     ];
@@ -213,6 +223,8 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                     .coordinate_error_power
                     .unwrap_or(defaults.coordinate_error_power),
                 neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
+                norm_penalty: args.norm_penalty.unwrap_or(defaults.norm_penalty),
+                mirror_check: args.mirror_check.unwrap_or(defaults.mirror_check),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
                 initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
             })

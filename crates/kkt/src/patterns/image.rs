@@ -25,6 +25,11 @@ pub struct PatternInput {
     /// Share of the neurons with a decided gate on whose side the input lies, in [0, 1]. Where most duals are
     /// known, only an input that is right agrees with nearly all of them.
     pub sign_agreement: f64,
+    /// The same for neurons that were left out of the equations, each in its turn: what the solution predicts, where
+    /// `sign_agreement` is what it was fitted to.
+    pub held_out_agreement: f64,
+    /// Smallest cosine between the input and those solved for without a part of the neurons, in [-1, 1].
+    pub stability: f64,
     /// Equations for each unknown, >= 0: known duals and kinks that the input lies on. Above 1 the input is determined, below it
     /// is partly what inputs usually look like.
     pub determination: f64,
@@ -41,6 +46,12 @@ const SHRINK: f64 = 0.7;
 const KINK: f64 = 0.03;
 /// Gates this far outside of 0 or 1 say nothing.
 const OUTSIDE: (f64, f64) = (-0.1, 1.2);
+/// Parts of the neurons of which each is left out once.
+const PARTS: usize = 4;
+/// Sign agreement below which an input does not solve its equations: what is left to know of it is too much.
+const LEAST_AGREEMENT: f64 = 0.96;
+/// Determination below which too much of an input is what inputs usually look like.
+const LEAST_DETERMINATION: f64 = 0.85;
 /// Shortfall of a pre-activation that still counts as the right sign, in the same units.
 const FORGIVEN: f64 = 0.02;
 
@@ -75,12 +86,12 @@ pub fn inputs(
     (0..patterns.len())
         .into_par_iter()
         .with_max_len(1)
-        .map(|i| solve(layer, &patterns[i], i, &duals, &principal, shares))
+        .map(|i| Equations::new(&patterns[i], i, &duals, &principal, shares).input(layer))
         .collect()
 }
 
 /// Which side of its neuron a gate puts an input on.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Side {
     On,
     Off,
@@ -88,79 +99,156 @@ enum Side {
     Unknown,
 }
 
-/// Works on coordinates along the right singular vectors, in which pre-activations are `principal` times the input.
-fn solve(
-    layer: &GatedLayer,
-    pattern: &GatePattern,
+/// The equations of one input, in coordinates along the right singular vectors, in which pre-activations are `principal`
+/// times the input.
+struct Equations<'a> {
+    label: i8,
+    /// Which of `duals` is its own.
     index: usize,
-    duals: &Array2<f64>,
-    principal: &Array2<f64>,
-    shares: &Array1<f64>,
-) -> Option<PatternInput> {
-    let sides: Vec<Side> =
-        pattern.gates.iter().zip(&pattern.driven).map(|(&g, &driven)| side(g, driven)).collect();
-    let own = duals.row(index).to_owned();
-    let (h, k) = principal.dim();
-    let mut equations = Array2::zeros((k, duals.nrows() + h));
-    equations.slice_mut(s![.., ..duals.nrows()]).assign(&duals.t());
-    equations.slice_mut(s![.., duals.nrows()..]).assign(&principal.t());
-    let mut equations = WeightedEquations::new(equations);
-    let mut weights = Array1::zeros(duals.nrows() + h);
-    let mut input = normalised(shares * &own, &own)?;
-    let (mut tolerance, last) = KINK_TOLERANCE;
-    for _ in 0..ROUNDS {
-        let z = matvec(principal.view(), input.view());
-        let unit = 1.0 / root_mean_square_on(&z, &sides)?;
-        let (mut of_duals, mut of_neurons) = weights.view_mut().split_at(Axis(0), duals.nrows());
-        for (i, (weight, at)) in of_duals.iter_mut().zip(&matvec(duals.view(), input.view())).enumerate() {
-            *weight = if i == index { 0.0 } else { absolute_weight(at.abs(), DUAL_TOLERANCE) };
-        }
-        for (weight, (&z, &side)) in of_neurons.iter_mut().zip(z.iter().zip(&sides)) {
-            let counts = match side {
-                Side::Kink => true,
-                Side::On => z < 0.0,
-                Side::Off => z > 0.0,
-                Side::Unknown => false,
-            };
-            *weight = if counts { unit * unit * absolute_weight(unit * z.abs(), tolerance) } else { 0.0 };
-        }
-        let square = reduce::squared_norm(input.view());
-        let diagonal = shares.mapv(|share| 1.0 / (share * square));
-        input = normalised(equations.solve(&weights, Some(&diagonal), &own, 0.0)?, &own)?;
-        tolerance = (SHRINK * tolerance).max(last);
-    }
-    let z = matvec(principal.view(), input.view());
-    let unit = 1.0 / root_mean_square_on(&z, &sides)?;
-    let (mut decided, mut agreeing, mut kinks_met) = (0_usize, 0_usize, 0_usize);
-    for (z, side) in z.iter().map(|z| unit * z).zip(&sides) {
-        let holds = match side {
-            Side::On => z > -FORGIVEN,
-            Side::Off => z < FORGIVEN,
-            Side::Kink => z.abs() < FORGIVEN,
-            Side::Unknown => false,
-        };
-        match side {
-            Side::On | Side::Off => (decided, agreeing) = (decided + 1, agreeing + usize::from(holds)),
-            Side::Kink => kinks_met += usize::from(holds),
-            Side::Unknown => {}
+    own: Array1<f64>,
+    sides: Vec<Side>,
+    duals: &'a Array2<f64>,
+    principal: &'a Array2<f64>,
+    shares: &'a Array1<f64>,
+    equations: WeightedEquations,
+}
+
+impl<'a> Equations<'a> {
+    fn new(
+        pattern: &GatePattern,
+        index: usize,
+        duals: &'a Array2<f64>,
+        principal: &'a Array2<f64>,
+        shares: &'a Array1<f64>,
+    ) -> Self {
+        let known = duals.nrows();
+        let mut equations = Array2::zeros((principal.ncols(), known + principal.nrows()));
+        equations.slice_mut(s![.., ..known]).assign(&duals.t());
+        equations.slice_mut(s![.., known..]).assign(&principal.t());
+        Self {
+            label: pattern.label,
+            index,
+            own: duals.row(index).to_owned(),
+            sides: pattern.gates.iter().zip(&pattern.driven).map(|(&g, &driven)| side(g, driven)).collect(),
+            duals,
+            principal,
+            shares,
+            equations: WeightedEquations::new(equations),
         }
     }
-    let sign_agreement = agreeing as f64 / decided.max(1) as f64;
-    let determination = (duals.nrows() + kinks_met) as f64 / k as f64;
-    let extended = matvec(layer.vt.t(), input.view());
-    // The dual at its own input is 1 / multiplier, and the input's last coordinate is 1: a negative one is no input.
-    let multiplier = extended[k - 1];
-    if multiplier <= 0.0 {
-        return None;
+
+    /// The input, if there is one and its equations say enough of it.
+    fn input(mut self, layer: &GatedLayer) -> Option<PatternInput> {
+        let sides = self.sides.clone();
+        let input = self.solve(&sides)?;
+        let z = self.pre_activations(&input)?;
+        let (mut decided, mut agreeing, mut kinks_met) = (0_usize, 0_usize, 0_usize);
+        for (z, side) in z.iter().zip(&sides) {
+            match side {
+                Side::On | Side::Off => {
+                    (decided, agreeing) = (decided + 1, agreeing + usize::from(side.holds(*z)));
+                }
+                Side::Kink => kinks_met += usize::from(side.holds(*z)),
+                Side::Unknown => {}
+            }
+        }
+        let sign_agreement = agreeing as f64 / decided.max(1) as f64;
+        let determination = (self.duals.nrows() + kinks_met) as f64 / self.principal.ncols() as f64;
+        if sign_agreement < LEAST_AGREEMENT || determination < LEAST_DETERMINATION {
+            return None;
+        }
+        let extended = matvec(layer.vt.t(), input.view());
+        // The dual at its own input is 1 / multiplier, and the input's last coordinate is 1: a negative one is no input.
+        let multiplier = extended[extended.len() - 1];
+        if multiplier <= 0.0 {
+            return None;
+        }
+        let coordinates: Array1<f32> =
+            extended.iter().take(extended.len() - 1).map(|&v| (v / multiplier) as f32).collect();
+        let (held_out_agreement, stability) = self.without_parts(&input)?;
+        coordinates.iter().all(|v| v.is_finite()).then_some(PatternInput {
+            coordinates,
+            multiplier,
+            label: self.label,
+            sign_agreement,
+            held_out_agreement,
+            stability,
+            determination,
+        })
     }
-    let coordinates: Array1<f32> = extended.iter().take(k - 1).map(|&v| (v / multiplier) as f32).collect();
-    coordinates.iter().all(|v| v.is_finite()).then_some(PatternInput {
-        coordinates,
-        multiplier,
-        label: pattern.label,
-        sign_agreement,
-        determination,
-    })
+
+    /// Share of the decided gates that hold when their part of the neurons was left out, and the smallest cosine between `input`
+    /// and what is solved for then.
+    fn without_parts(&mut self, input: &Array1<f64>) -> Option<(f64, f64)> {
+        let sides = self.sides.clone();
+        let (mut decided, mut agreeing, mut stability) = (0_usize, 0_usize, 1.0_f64);
+        for part in 0..PARTS {
+            let left_out = |j: usize| j % PARTS == part;
+            let masked: Vec<Side> =
+                (0..sides.len()).map(|j| if left_out(j) { Side::Unknown } else { sides[j] }).collect();
+            let other = self.solve(&masked)?;
+            let z = self.pre_activations(&other)?;
+            for (j, (z, side)) in z.iter().zip(&sides).enumerate() {
+                if left_out(j) && matches!(side, Side::On | Side::Off) {
+                    (decided, agreeing) = (decided + 1, agreeing + usize::from(side.holds(*z)));
+                }
+            }
+            let norms = reduce::norm(input.view()) * reduce::norm(other.view());
+            stability = stability.min((input * &other).sum() / norms.max(f64::MIN_POSITIVE));
+        }
+        Some((agreeing as f64 / decided.max(1) as f64, stability))
+    }
+
+    /// Pre-activations of `input`, in units of the root mean square where its gates are on.
+    fn pre_activations(&self, input: &Array1<f64>) -> Option<Array1<f64>> {
+        let z = matvec(self.principal.view(), input.view());
+        let unit = 1.0 / root_mean_square_on(&z, &self.sides)?;
+        Some(z * unit)
+    }
+
+    /// Solves the equations that `sides` leave.
+    fn solve(&mut self, sides: &[Side]) -> Option<Array1<f64>> {
+        let known = self.duals.nrows();
+        let mut weights = Array1::zeros(known + sides.len());
+        let mut input = normalised(self.shares * &self.own, &self.own)?;
+        let (mut tolerance, last) = KINK_TOLERANCE;
+        for _ in 0..ROUNDS {
+            let z = matvec(self.principal.view(), input.view());
+            let unit = 1.0 / root_mean_square_on(&z, sides)?;
+            let (mut of_duals, mut of_neurons) = weights.view_mut().split_at(Axis(0), known);
+            let at_duals = matvec(self.duals.view(), input.view());
+            for (i, (weight, at)) in of_duals.iter_mut().zip(&at_duals).enumerate() {
+                *weight = if i == self.index { 0.0 } else { absolute_weight(at.abs(), DUAL_TOLERANCE) };
+            }
+            for (weight, (&z, &side)) in of_neurons.iter_mut().zip(z.iter().zip(sides)) {
+                let counts = match side {
+                    Side::Kink => true,
+                    Side::On => z < 0.0,
+                    Side::Off => z > 0.0,
+                    Side::Unknown => false,
+                };
+                *weight = if counts { unit * unit * absolute_weight(unit * z.abs(), tolerance) } else { 0.0 };
+            }
+            let square = reduce::squared_norm(input.view());
+            let diagonal = self.shares.mapv(|share| 1.0 / (share * square));
+            let solution = self.equations.solve(&weights, Some(&diagonal), &self.own, 0.0)?;
+            input = normalised(solution, &self.own)?;
+            tolerance = (SHRINK * tolerance).max(last);
+        }
+        Some(input)
+    }
+}
+
+impl Side {
+    /// Whether a pre-activation, in units of the root mean square where gates are on, is on this side.
+    fn holds(self, z: f64) -> bool {
+        match self {
+            Self::On => z > -FORGIVEN,
+            Self::Off => z < FORGIVEN,
+            Self::Kink => z.abs() < FORGIVEN,
+            Self::Unknown => false,
+        }
+    }
 }
 
 fn side(gate: f64, driven: bool) -> Side {

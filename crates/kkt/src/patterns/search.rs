@@ -88,10 +88,6 @@ const AGAIN_TOLERANCE: f64 = 0.03;
 const ENOUGH: usize = 6;
 /// Share of the layer's directions whose duals must be known before inputs are solved for.
 const LEAST_COVERAGE: f64 = 0.5;
-/// Sign agreement below which an input does not solve its equations: what is left to know of it is too much.
-const LEAST_AGREEMENT: f64 = 0.96;
-/// Determination below which too much of an input is what inputs usually look like.
-const LEAST_DETERMINATION: f64 = 0.85;
 /// Rounds without a new pattern after which the search ends.
 const FRUITLESS: usize = 3;
 
@@ -151,11 +147,7 @@ pub fn find_inputs(
         return Vec::new();
     }
     let shares = usual_shares(&layer, extended.view());
-    let mut found: Vec<PatternInput> = inputs(&layer, &known, &shares).into_iter().flatten().collect();
-    found.retain(|input| {
-        input.sign_agreement >= LEAST_AGREEMENT && input.determination >= LEAST_DETERMINATION
-    });
-    found
+    inputs(&layer, &known, &shares).into_iter().flatten().collect()
 }
 
 /// Patterns polished from what decodes near `inputs` (m, k), unless they are like one of `known`.
@@ -251,6 +243,8 @@ fn look_again(
         steps: params.steps,
         coordinate_error_power: 0.0,
         neuron_error_power: 0.0,
+        norm_penalty: 0.0,
+        mirror_check: 1.0,
         ..DescentParams::default()
     };
     let landscape = Landscape {
