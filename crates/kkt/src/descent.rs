@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::equation_weights::EquationWeights;
 use crate::mirror::shares_at;
+use crate::patterns::layer::is_exact;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
 use crate::state::{Point, RunShape, RunState, Start};
@@ -53,8 +54,9 @@ pub struct DescentParams {
     /// The same for the equation of a neuron.
     pub neuron_error_power: f64,
     /// Weight of the squared norms of the candidates beside the squared residual, >= 0; 0 for none. Where inputs are Gaussian
-    /// of the prior norm, the right weight is the squared error, relative to the equation, that the true inputs leave.
-    pub norm_penalty: f64,
+    /// of the prior norm, the right weight is the squared error, relative to the equation, that the true inputs leave. If not
+    /// given, 0.05 where the equation looks exact (few directions for the neurons, the initialisation forgotten), else 0.15.
+    pub norm_penalty: Option<f64>,
     /// Share of the steps after which candidates that the biases say are mirror images are turned round, in [0, 1]; 1 for
     /// never. Needs biases in the first layer.
     pub mirror_check: f64,
@@ -74,7 +76,7 @@ impl Default for DescentParams {
             step_power: 0.5,
             coordinate_error_power: 0.5,
             neuron_error_power: 0.5,
-            norm_penalty: 0.15,
+            norm_penalty: None,
             mirror_check: 0.5,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
@@ -115,8 +117,10 @@ impl DescentParams {
                 return bad(name, "between 0 and 1", value.to_string());
             }
         }
-        let not_negative =
-            [("multiplier step size", self.multiplier_step_size), ("norm penalty", self.norm_penalty)];
+        let not_negative = [
+            ("multiplier step size", self.multiplier_step_size),
+            ("norm penalty", self.norm_penalty.unwrap_or(0.0)),
+        ];
         for (name, value) in not_negative {
             if !(value.is_finite() && value >= 0.0) {
                 return bad(name, "a finite number of at least 0", value.to_string());
@@ -152,9 +156,15 @@ pub(crate) struct Landscape<'a> {
     pub(crate) spectrum: &'a [f32],
     /// Prior norm of a centred input.
     pub(crate) input_norm: f64,
+    /// Squared error that the true inputs are expected to leave, relative to the equation.
+    pub(crate) expected_error: f64,
     /// The equation without what is known already, if something is.
     pub(crate) remaining: Option<&'a RemainingEquation>,
 }
+
+/// Expected squared errors of an equation that looks exact, and of others (`docs/decisions/0013-norms-and-mirrors.md`).
+const EXACT: f64 = 0.05;
+const INEXACT: f64 = 0.15;
 
 impl<'a> Landscape<'a> {
     fn of(problem: &'a AttackProblem) -> Self {
@@ -162,6 +172,7 @@ impl<'a> Landscape<'a> {
             network: &problem.network,
             spectrum: &problem.spectrum[..problem.rank()],
             input_norm: problem.prior.norm(problem.inputs),
+            expected_error: if is_exact(problem) { EXACT } else { INEXACT },
             remaining: None,
         }
     }
@@ -207,7 +218,8 @@ pub(crate) fn anneal_on(
     let weights = EquationWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
     // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
     let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
-    let pull = 2.0 * params.norm_penalty * equations / landscape.input_norm.powi(2);
+    let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
+    let pull = 2.0 * penalty * equations / landscape.input_norm.powi(2);
     let mirror_check = (params.mirror_check * params.steps as f64).ceil() as usize;
     let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
@@ -389,9 +401,10 @@ mod tests {
             anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe);
             seen
         };
-        let plain = DescentParams { steps: 101, norm_penalty: 0.0, mirror_check: 1.0, ..Default::default() };
+        let plain =
+            DescentParams { steps: 101, norm_penalty: Some(0.0), mirror_check: 1.0, ..Default::default() };
         let free = reduce::norm(at(plain, 100).view());
-        let held = reduce::norm(at(DescentParams { norm_penalty: 1.0, ..plain }, 100).view());
+        let held = reduce::norm(at(DescentParams { norm_penalty: Some(1.0), ..plain }, 100).view());
         assert!(held < 0.8 * free, "{held} {free}");
 
         let checked = DescentParams { mirror_check: 0.5, ..plain };

@@ -21,7 +21,8 @@ use crate::snapshot::ResumeArgs;
   cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
 
 Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy
-(probability of being real), agreement.npy (across restarts), reconstructions.npy (solved for exactly or merged, surest first) and run.json.
+(probability of being real), agreement.npy (across restarts), bias_shares.npy (whether the biases of the first layer speak for a candidate),
+reconstructions.npy (solved for exactly or merged, surest first) and run.json.
 Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
 and so it does after a kill.")]
 pub(crate) struct ReconstructArgs {
@@ -80,7 +81,8 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: the same for the equation of a neuron.
     #[arg(long, value_name = "POWER", help_heading = "Research options")]
     pub(crate) neuron_error_power: Option<f64>,
-    /// Annealed: weight of the squared norms of the candidates beside the residual; 0 for none.
+    /// Annealed: weight of the squared norms of the candidates beside the residual; 0 for none [default: 0.05 where the weights
+    /// say that the equation is exact, else 0.15].
     #[arg(long, value_name = "WEIGHT", help_heading = "Research options")]
     pub(crate) norm_penalty: Option<f64>,
     /// Annealed: share of the steps after which candidates that the biases say are mirror images are turned round; 1 for never.
@@ -223,7 +225,7 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                     .coordinate_error_power
                     .unwrap_or(defaults.coordinate_error_power),
                 neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
-                norm_penalty: args.norm_penalty.unwrap_or(defaults.norm_penalty),
+                norm_penalty: args.norm_penalty.or(defaults.norm_penalty),
                 mirror_check: args.mirror_check.unwrap_or(defaults.mirror_check),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
                 initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),

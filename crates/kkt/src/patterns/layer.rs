@@ -34,6 +34,17 @@ const LEAST_CLEARANCE: f32 = 2.0;
 /// Smallest share of the largest singular value that counts as a direction.
 const LEAST_DIRECTION: f64 = 1e-7;
 
+/// Whether the first layer's equation looks exact: weight decay made the network forget its initialisation, and there are few
+/// directions for the neurons.
+pub(crate) fn is_exact(problem: &AttackProblem) -> bool {
+    let first = &problem.network.layers()[0];
+    let (last, floor) = (problem.spectrum[problem.rank() - 1], problem.spectrum.get(problem.rank()));
+    let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
+    let decayed = problem.later_layers.iter().all(LaterLayer::is_forgotten);
+    let few = LEAST_NEURONS * (problem.rank() + 1) <= first.weight.nrows();
+    first.bias.is_some() && clear && decayed && few
+}
+
 impl GatedLayer {
     /// Reads the layer of `problem`. Nothing when its later layers have not been shrunk to one neuron a label or its first has
     /// no bias, so that drives are not known from the weights; when it has few neurons for its coordinates; or when its
@@ -42,18 +53,9 @@ impl GatedLayer {
     /// # Errors
     /// [`FactorError`] when the layer cannot be decomposed.
     pub fn of(problem: &AttackProblem) -> Result<Option<Self>, FactorError> {
-        let Some(drives) = drives(&problem.network) else { return Ok(None) };
-        let (last, floor) = (problem.spectrum[problem.rank() - 1], problem.spectrum.get(problem.rank()));
-        let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
-        let decayed = problem.later_layers.iter().all(LaterLayer::is_forgotten);
-        if problem.network.layers()[0].bias.is_none() || !clear || !decayed {
-            return Ok(None);
-        }
+        let Some(drives) = drives(&problem.network).filter(|_| is_exact(problem)) else { return Ok(None) };
         let weight = problem.first_layer_target().mapv(f64::from);
-        let (h, k) = weight.dim();
-        if LEAST_NEURONS * k > h {
-            return Ok(None);
-        }
+        let h = weight.nrows();
         let Svd { u, singular_values, vt } = svd(weight.view(), Parallelism::Sequential)?;
         let usable = singular_values.iter().all(|&s| s > LEAST_DIRECTION * singular_values[0]);
         if !usable {

@@ -243,7 +243,7 @@ fn look_again(
         steps: params.steps,
         coordinate_error_power: 0.0,
         neuron_error_power: 0.0,
-        norm_penalty: 0.0,
+        norm_penalty: Some(0.0),
         mirror_check: 1.0,
         ..DescentParams::default()
     };
@@ -251,6 +251,7 @@ fn look_again(
         network: &left.network,
         spectrum: &left.spectrum,
         input_norm: problem.prior.norm(problem.inputs),
+        expected_error: 0.0,
         remaining: Some(&left.equation),
     };
     let runs: Vec<_> = (0..params.runs)
