@@ -100,7 +100,7 @@ pub(crate) fn assert_whole(desk: &Desk, folder: &str) {
             "candidates.npy" | "reconstructions.npy" => {
                 drop(Array2::<f32>::read_npy(bytes().as_slice()).unwrap())
             }
-            "multipliers.npy" | "confidence.npy" | "agreement.npy" => {
+            "multipliers.npy" | "confidence.npy" | "agreement.npy" | "bias_shares.npy" => {
                 drop(Array1::<f32>::read_npy(bytes().as_slice()).unwrap());
             }
             "labels.npy" => drop(Array1::<i8>::read_npy(bytes().as_slice()).unwrap()),

@@ -28,6 +28,7 @@ fn every_method_walks_from_training_to_report() {
         desk.ok(&format!("{} --method {method}", ATTACK.replace("--out attack", &format!("--out {attack}"))));
         let files = [
             "agreement.npy",
+            "bias_shares.npy",
             "candidates.npy",
             "confidence.npy",
             "labels.npy",
