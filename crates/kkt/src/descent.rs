@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::equation_weights::EquationWeights;
 use crate::mirror::shares_at;
-use crate::patterns::layer::is_exact;
 use crate::problem::AttackProblem;
 use crate::reconstruction::{Run, TerminationReason};
 use crate::state::{Point, RunShape, RunState, Start};
@@ -172,7 +171,7 @@ impl<'a> Landscape<'a> {
             network: &problem.network,
             spectrum: &problem.spectrum[..problem.rank()],
             input_norm: problem.prior.norm(problem.inputs),
-            expected_error: if is_exact(problem) { EXACT } else { INEXACT },
+            expected_error: if problem.is_exact() { EXACT } else { INEXACT },
             remaining: None,
         }
     }

@@ -60,6 +60,12 @@ impl PriorKnowledge {
     }
 }
 
+/// Neurons for each coordinate below which a signal is not told from chance, or only after a very long search.
+const LEAST_NEURONS: usize = 4;
+/// How far the last direction of the weights must stand above the first of the floor of their initialisation: below it there
+/// would be more directions of inputs, and signals are made of all of them.
+const LEAST_CLEARANCE: f32 = 2.0;
+
 /// A network prepared for attack: its first layer in its own leading singular subspace.
 #[derive(Clone, Debug)]
 pub struct AttackProblem {
@@ -120,6 +126,17 @@ impl AttackProblem {
     /// Coordinates, r.
     pub fn rank(&self) -> usize {
         self.subspace.rank()
+    }
+
+    /// Whether the first layer's equation looks exact: weight decay made the network forget its initialisation, and there are few
+    /// directions for the neurons.
+    pub(crate) fn is_exact(&self) -> bool {
+        let first = &self.network.layers()[0];
+        let (last, floor) = (self.spectrum[self.rank() - 1], self.spectrum.get(self.rank()));
+        let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
+        let decayed = self.later_layers.iter().all(LaterLayer::is_forgotten);
+        let few = LEAST_NEURONS * (self.rank() + 1) <= first.weight.nrows();
+        first.bias.is_some() && clear && decayed && few
     }
 
     /// Inputs (m, d) with the coordinates `z` (m, r).

@@ -142,16 +142,9 @@ impl<'a> Equations<'a> {
         let sides = self.sides.clone();
         let input = self.solve(&sides)?;
         let z = self.pre_activations(&input)?;
-        let (mut decided, mut agreeing, mut kinks_met) = (0_usize, 0_usize, 0_usize);
-        for (z, side) in z.iter().zip(&sides) {
-            match side {
-                Side::On | Side::Off => {
-                    (decided, agreeing) = (decided + 1, agreeing + usize::from(side.holds(*z)));
-                }
-                Side::Kink => kinks_met += usize::from(side.holds(*z)),
-                Side::Unknown => {}
-            }
-        }
+        let (decided, agreeing) = self.decided(&z, |_| true);
+        let kinks_met =
+            z.iter().zip(&sides).filter(|(z, side)| **side == Side::Kink && side.holds(**z)).count();
         let sign_agreement = agreeing as f64 / decided.max(1) as f64;
         let determination = (self.duals.nrows() + kinks_met) as f64 / self.principal.ncols() as f64;
         if sign_agreement < LEAST_AGREEMENT || determination < LEAST_DETERMINATION {
@@ -188,15 +181,19 @@ impl<'a> Equations<'a> {
                 (0..sides.len()).map(|j| if left_out(j) { Side::Unknown } else { sides[j] }).collect();
             let other = self.solve(&masked)?;
             let z = self.pre_activations(&other)?;
-            for (j, (z, side)) in z.iter().zip(&sides).enumerate() {
-                if left_out(j) && matches!(side, Side::On | Side::Off) {
-                    (decided, agreeing) = (decided + 1, agreeing + usize::from(side.holds(*z)));
-                }
-            }
+            let (of_part, hold) = self.decided(&z, left_out);
+            (decided, agreeing) = (decided + of_part, agreeing + hold);
             let norms = reduce::norm(input.view()) * reduce::norm(other.view());
             stability = stability.min((input * &other).sum() / norms.max(f64::MIN_POSITIVE));
         }
         Some((agreeing as f64 / decided.max(1) as f64, stability))
+    }
+
+    /// How many of the neurons that are `counted` have a decided gate, and for how many of these it holds at `z`.
+    fn decided(&self, z: &Array1<f64>, counted: impl Fn(usize) -> bool) -> (usize, usize) {
+        let gates = z.iter().zip(&self.sides).enumerate();
+        let decided = gates.filter(|(j, (_, side))| counted(*j) && matches!(side, Side::On | Side::Off));
+        decided.fold((0, 0), |(all, hold), (_, (z, side))| (all + 1, hold + usize::from(side.holds(*z))))
     }
 
     /// Pre-activations of `input`, in units of the root mean square where its gates are on.

@@ -6,8 +6,8 @@ use palimpsest_numerics::factor::{FactorError, Svd, svd};
 use palimpsest_numerics::gemm::{Parallelism, matvec};
 use palimpsest_numerics::reduce;
 
+use crate::AttackProblem;
 use crate::patterns::polish::GatePattern;
-use crate::{AttackProblem, LaterLayer};
 
 /// First layer with its bias as last column, its decomposition, and what an active neuron contributes.
 #[derive(Clone, Debug)]
@@ -26,24 +26,8 @@ pub struct GatedLayer {
     gains: Array1<f64>,
 }
 
-/// Neurons for each coordinate below which a signal is not told from chance, or only after a very long search.
-const LEAST_NEURONS: usize = 4;
-/// How far the last direction of the weights must stand above the first of the floor of their initialisation: below it there
-/// would be more directions of inputs, and signals are made of all of them.
-const LEAST_CLEARANCE: f32 = 2.0;
 /// Smallest share of the largest singular value that counts as a direction.
 const LEAST_DIRECTION: f64 = 1e-7;
-
-/// Whether the first layer's equation looks exact: weight decay made the network forget its initialisation, and there are few
-/// directions for the neurons.
-pub(crate) fn is_exact(problem: &AttackProblem) -> bool {
-    let first = &problem.network.layers()[0];
-    let (last, floor) = (problem.spectrum[problem.rank() - 1], problem.spectrum.get(problem.rank()));
-    let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
-    let decayed = problem.later_layers.iter().all(LaterLayer::is_forgotten);
-    let few = LEAST_NEURONS * (problem.rank() + 1) <= first.weight.nrows();
-    first.bias.is_some() && clear && decayed && few
-}
 
 impl GatedLayer {
     /// Reads the layer of `problem`. Nothing when its later layers have not been shrunk to one neuron a label or its first has
@@ -53,7 +37,7 @@ impl GatedLayer {
     /// # Errors
     /// [`FactorError`] when the layer cannot be decomposed.
     pub fn of(problem: &AttackProblem) -> Result<Option<Self>, FactorError> {
-        let Some(drives) = drives(&problem.network).filter(|_| is_exact(problem)) else { return Ok(None) };
+        let Some(drives) = drives(&problem.network).filter(|_| problem.is_exact()) else { return Ok(None) };
         let weight = problem.first_layer_target().mapv(f64::from);
         let h = weight.nrows();
         let Svd { u, singular_values, vt } = svd(weight.view(), Parallelism::Sequential)?;

@@ -13,7 +13,7 @@
 //! * [`certificate`] says which are true, without the truth;
 //! * a signal is `[W b] q` with a *dual* q that is orthogonal to every other input, so with K duals known the other inputs
 //!   lie in a space of K dimensions less, in which [`crate::descent`] looks again ([`remaining`]);
-//! * [`image`] solves for an input from the duals, its kinks and its signs, and compares all of its gates with its pattern;
+//! * [`image`] solves for an input from the duals, its kinks and its signs, and asks whether it predicts gates that were held out;
 //! * [`search`] does this in rounds.
 //!
 //! How this was found, and what it gives: `docs/decisions/0007-gate-patterns.md`.
