@@ -114,6 +114,7 @@ fn attacked_and_judged(
         rank,
         prior: PriorKnowledge::default(),
         patterns: None,
+        separation: None,
     };
     let found = reconstruct(network, &params, seed.named("attack"), &|_| ControlFlow::Continue(())).unwrap();
     let shown = world.mean.restore(found.candidates.view());

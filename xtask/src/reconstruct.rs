@@ -127,7 +127,7 @@ impl Attacked {
 
 /// Runs the attack that `args` describe and writes its files into the folder, which the caller has locked.
 pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
-    let params = params(args)?;
+    let mut params = params(args)?;
     let threads = threads(args.threads)?;
     let limit = args.time_limit.map(time_limit).transpose()?;
     if output::absolute(&args.model).to_str().is_none() {
@@ -143,6 +143,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
             network.inputs()
         )));
     }
+    params.prior.image_shape = input_shape;
     memory::require(
         "the attack",
         attack_bytes(&network.dims(), &params, threads),
@@ -175,6 +176,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
                 best_agreement: kept.best_agreement(),
                 ..Measured::default()
             }),
+            AttackStep::Separation(_) => {}
             AttackStep::Patterns(at) => searching
                 .get_or_init(|| {
                     progress.finish();
@@ -198,7 +200,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         match at {
             AttackStep::Restart(at) if over => kept.leave(at),
             AttackStep::Restart(at) => kept.pass(at),
-            AttackStep::Patterns(_) => {}
+            AttackStep::Separation(_) | AttackStep::Patterns(_) => {}
         }
         if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

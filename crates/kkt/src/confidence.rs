@@ -37,7 +37,7 @@ pub struct Evidence {
 
 impl Default for ConfidenceModel {
     fn default() -> Self {
-        Self { coefficients: [-4.82, 4.37, 1.22, 1.11, 1.41] }
+        Self { coefficients: [-5.05, 5.74, 1.42, 1.37, 0.84] }
     }
 }
 

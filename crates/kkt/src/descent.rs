@@ -206,10 +206,7 @@ pub(crate) fn anneal_on(
     let expected = RunShape { point: (m, r), moments: MOMENTS, steps: params.steps };
     let mut state = start.state(&expected, |seed| {
         let x = random_start(landscape.spectrum, m, params.initial_norm * landscape.input_norm, seed);
-        let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * units.alpha };
-        let typical = typical_multiplier(landscape, weighting, &mut residual, &x, first_gates, parallelism);
-        let log_lambda = Array1::from_elem(m, (params.initial_multiplier * typical).ln() as f32);
-        RunState::start(x, log_lambda, MOMENTS)
+        start_at(landscape, weighting, params, &mut residual, x, parallelism)
     });
     let mut lambda = state.at.multipliers.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
@@ -305,20 +302,35 @@ pub(crate) fn random_start(spectrum: &[f32], m: usize, norm: f64, seed: Seed) ->
     x
 }
 
-/// The multiplier at which the gradients of all candidates, had they the prior norm and were they orthogonal to each
-/// other, would sum to the norm of the first layer.
-fn typical_multiplier(
+/// Where [`anneal`] begins with the candidates `x` (m, r).
+pub(crate) fn start_with(
+    problem: &AttackProblem,
+    weighting: &OutputWeighting,
+    params: &DescentParams,
+    x: Array2<f32>,
+    parallelism: Parallelism,
+) -> RunState {
+    let mut residual = StationarityResidual::new(&problem.network, weighting.len(), Scope::FirstLayer);
+    start_at(&Landscape::of(problem), weighting, params, &mut residual, x, parallelism)
+}
+
+/// The state before the first step from `x` (m, r): all candidates have the same multiplier, a share of that at which their
+/// gradients, had they the prior norm and were they orthogonal to each other, would sum to the norm of the first layer.
+fn start_at(
     landscape: &Landscape<'_>,
     weighting: &OutputWeighting,
+    params: &DescentParams,
     residual: &mut StationarityResidual<f32>,
-    x: &Array2<f32>,
-    activation: Activation,
+    x: Array2<f32>,
     parallelism: Parallelism,
-) -> f64 {
+) -> RunState {
+    let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * Units::of(landscape).alpha };
     let ones = Array1::ones(weighting.len());
-    residual.evaluate(landscape.network, activation, weighting, x.view(), ones.view(), parallelism);
+    residual.evaluate(landscape.network, first_gates, weighting, x.view(), ones.view(), parallelism);
     let deltas = residual.squared_deltas().sqrt();
-    landscape.equation_norm() / (landscape.input_norm * deltas).max(f64::MIN_POSITIVE)
+    let typical = landscape.equation_norm() / (landscape.input_norm * deltas).max(f64::MIN_POSITIVE);
+    let log_lambda = Array1::from_elem(weighting.len(), (params.initial_multiplier * typical).ln() as f32);
+    RunState::start(x, log_lambda, MOMENTS)
 }
 
 /// Adam without weight decay.

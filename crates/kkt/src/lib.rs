@@ -25,6 +25,7 @@
 //!     rank: Some(6),
 //!     prior: PriorKnowledge::default(),
 //!     patterns: None,
+//!     separation: None,
 //! };
 //! let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(()))?;
 //! assert_eq!(found.candidates.view().dim(), (16, 12));
@@ -47,6 +48,8 @@ mod pool;
 pub mod problem;
 pub mod reconstruction;
 pub mod restarts;
+pub mod separation;
+mod sources;
 pub mod spectrum;
 pub mod state;
 pub mod stationarity;

@@ -17,12 +17,14 @@ pub struct PriorKnowledge {
     pub input_range: (f64, f64),
     /// Typical Euclidean norm of a centred input, if known; otherwise a generic value is derived from the range.
     pub input_norm: Option<f64>,
+    /// Channels, height and width of an input, if inputs are images: what [`crate::separation`] needs.
+    pub image_shape: Option<[usize; 3]>,
 }
 
 impl Default for PriorKnowledge {
-    /// Inputs between 0 and 1, norm unknown.
+    /// Inputs between 0 and 1, norm and shape unknown.
     fn default() -> Self {
-        Self { input_range: (0.0, 1.0), input_norm: None }
+        Self { input_range: (0.0, 1.0), input_norm: None, image_shape: None }
     }
 }
 
@@ -95,6 +97,15 @@ impl AttackProblem {
         parallelism: Parallelism,
     ) -> Result<Self, KktError> {
         prior.check()?;
+        if let Some(shape) = prior.image_shape
+            && shape.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
+        {
+            return Err(KktError::BadOption {
+                name: "image shape",
+                allowed: "sides whose product is the number of inputs",
+                got: format!("{shape:?} for {} inputs", network.inputs()),
+            });
+        }
         if network.depth() < 2 {
             return Err(KktError::NotAttackable(
                 "it has a single layer: every input gives the same gradient up to scale, so nothing separates them".into(),

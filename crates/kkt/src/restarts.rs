@@ -17,6 +17,8 @@ use crate::patterns::{PatternInput, PatternParams, PatternStep, find_inputs};
 use crate::pool::pool;
 use crate::problem::{AttackProblem, PriorKnowledge};
 use crate::reconstruction::{Reconstruction, Run, TerminationReason};
+use crate::separation::SeparationParams;
+use crate::sources::{refinement, sources, start_at};
 use crate::state::{AttackState, RunShape, Start};
 use crate::stationarity::OutputWeighting;
 use crate::{Attackability, KktError, Step, alternating, descent, gradient};
@@ -67,6 +69,9 @@ pub struct AttackParams {
     /// The search for gate patterns near the candidates of the restarts, where the weights allow one (see
     /// [`crate::patterns`]); none if not given.
     pub patterns: Option<PatternParams>,
+    /// The separation of the weights' row space, whose sources every other restart of [`Method::Annealed`] begins with where inputs
+    /// are images (see [`crate::separation`]); none if not given.
+    pub separation: Option<SeparationParams>,
 }
 
 impl AttackParams {
@@ -83,6 +88,9 @@ impl AttackParams {
         self.prior.check()?;
         if let Some(patterns) = &self.patterns {
             patterns.check()?;
+        }
+        if let Some(separation) = &self.separation {
+            separation.check()?;
         }
         let bad =
             |name, allowed, got: usize| Err(KktError::BadOption { name, allowed, got: got.to_string() });
@@ -103,6 +111,8 @@ impl AttackParams {
 pub enum AttackStep<'a> {
     /// A restart is about to take a step.
     Restart(RestartStep<'a>),
+    /// A separation is about to begin a round; so many sources were found.
+    Separation(usize),
     /// The search for gate patterns begins a round, or a run in it is about to take a step.
     Patterns(PatternStep),
 }
@@ -168,6 +178,17 @@ pub fn reconstruct_from(
     from.check_fits(&RunShape { point: (m, columns), moments, steps })?;
     let inside = if params.restarts == 1 { threads } else { Parallelism::Sequential };
     let stopped = AtomicBool::new(false);
+    let random = |restart: u64| seed.named("restarts").indexed(restart);
+    let separate = |restart: u64, parallelism| {
+        let Some(options) = params.separation.filter(|_| matches!(params.method, Method::Annealed(_))) else {
+            return Ok(None);
+        };
+        let mut observe = |found: usize| observe(&AttackStep::Separation(found));
+        sources(&problem, &options, random(restart).named("separation"), parallelism, &mut observe)
+    };
+    let first_sources = separate(0, threads)?;
+    // What the first separation can do the others can.
+    let is_separated = |restart: u64| first_sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY);
     let attempt = |index: usize| {
         let restart = index as u64;
         if let Some(run) = from.finished.get(&restart) {
@@ -185,9 +206,21 @@ pub fn reconstruct_from(
         };
         let start = match from.under_way.get(&restart) {
             Some(state) => Start::State(state.clone()),
-            None => Start::Random(seed.named("restarts").indexed(restart)),
+            None => Start::Random(random(restart)),
         };
         let run = match &params.method {
+            Method::Annealed(options) if is_separated(restart) => {
+                let options = refinement(options);
+                let start = match start {
+                    Start::Random(seed) => {
+                        let first = first_sources.clone().filter(|_| restart == 0);
+                        let found = first.or_else(|| separate(restart, inside).ok().flatten());
+                        start_at(&problem, &weighting, &options, found, seed, inside)
+                    }
+                    state => state,
+                };
+                anneal(&problem, &weighting, &options, start, inside, &mut observe)
+            }
             Method::Annealed(options) => anneal(&problem, &weighting, options, start, inside, &mut observe),
             Method::Alternating(options) => {
                 alternate(&problem, &weighting, options, start, inside, &mut observe)
@@ -219,6 +252,8 @@ pub fn reconstruct_from(
     pool(&problem, attackability, runs, exact, &labels, lift, threads)
 }
 
+/// Restarts for each that begins with separated sources.
+const SEPARATED_EVERY: u64 = 2;
 /// Inputs found exactly, as a share of the directions, from which on no more restarts are made.
 const MOST: f64 = 0.5;
 /// Restarts whose candidates the search for gate patterns begins with.

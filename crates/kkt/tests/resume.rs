@@ -21,7 +21,15 @@ mod tests {
 
     fn attack(method: Method) -> AttackParams {
         let prior = PriorKnowledge::default();
-        AttackParams { method, candidates: Some(8), restarts: 5, rank: Some(6), prior, patterns: None }
+        AttackParams {
+            method,
+            candidates: Some(8),
+            restarts: 5,
+            rank: Some(6),
+            prior,
+            patterns: None,
+            separation: None,
+        }
     }
 
     fn assert_same(a: &Reconstruction, b: &Reconstruction) {

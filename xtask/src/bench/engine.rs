@@ -163,6 +163,7 @@ pub(super) fn restarted(restarts: usize, threads: usize) -> Work {
         rank: Some(net.d),
         prior: PriorKnowledge::default(),
         patterns: None,
+        separation: None,
     };
     let network = net.network();
     Work {

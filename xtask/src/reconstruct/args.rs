@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use palimpsest_kkt::alternating::AlternatingParams;
 use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
+use palimpsest_kkt::separation::SeparationParams;
 use palimpsest_kkt::{AttackParams, Method, PatternParams, PriorKnowledge};
 
 use crate::Misuse;
@@ -95,6 +96,9 @@ pub(crate) struct ReconstructArgs {
     /// equation exact [default: 20; 0 leaves it out].
     #[arg(long, value_name = "ROUNDS", help_heading = "Research options")]
     pub(crate) pattern_rounds: Option<usize>,
+    /// Annealed: begin no restart with images separated from the weights' row space.
+    #[arg(long, help_heading = "Research options")]
+    pub(crate) no_separation: bool,
     /// Coordinates to work in [default: told from the spectrum].
     #[arg(long, value_name = "RANK", help_heading = "Research options")]
     pub(crate) rank: Option<usize>,
@@ -131,6 +135,7 @@ impl ReconstructArgs {
             mirror_check: None,
             initial_multiplier: None,
             pattern_rounds: None,
+            no_separation: false,
             rank: None,
             resume: ResumeArgs::when_possible(&out),
             out,
@@ -240,8 +245,11 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
             Method::Gradient(GradientParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
         }
     };
-    let prior =
-        PriorKnowledge { input_range: (args.input_range.0, args.input_range.1), input_norm: args.input_norm };
+    let prior = PriorKnowledge {
+        input_range: (args.input_range.0, args.input_range.1),
+        input_norm: args.input_norm,
+        image_shape: None,
+    };
     let restarts =
         args.restarts.unwrap_or(if args.time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS });
     // The other attacks are kept as they were published and compared.
@@ -249,8 +257,17 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     let rounds = args.pattern_rounds.unwrap_or(defaults.rounds);
     let patterns =
         (args.method == MethodName::Annealed && rounds > 0).then_some(PatternParams { rounds, ..defaults });
-    let params =
-        AttackParams { method, candidates: args.candidates, restarts, rank: args.rank, prior, patterns };
+    let separation =
+        (args.method == MethodName::Annealed && !args.no_separation).then(SeparationParams::default);
+    let params = AttackParams {
+        method,
+        candidates: args.candidates,
+        restarts,
+        rank: args.rank,
+        prior,
+        patterns,
+        separation,
+    };
     params.check().map_err(|e| Misuse(e.to_string()))?;
     if params.restarts > MAX_RESTARTS {
         bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));

@@ -1,0 +1,417 @@
+//! Blind source separation of the first layer's row space.
+//!
+//! Each gradient of the first layer is an input times what a neuron makes of it, so its rows lie in the span of the training
+//! inputs, whatever the later layers, the loss or the optimiser. Where there are fewer inputs than directions, the leading
+//! singular vectors span the inputs themselves, mixed. To unmix images nothing of the network is needed: their edges
+//! (differences of neighbouring pixels) are few and strong, those of a mixture many and weak, as sums of independent terms
+//! are. So the directions of the span along which the edges are least Gaussian are the images, up to sign and length. They
+//! are searched for by the fixed-point iteration of independent component analysis; those found are left out of the next
+//! round, which makes it easier.
+//!
+//! Which sign is right, how long an input is and which label it has is for [`crate::descent`] to find, which begins with them.
+//! `docs/decisions/0014-separated-sources.md` has the measurement.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array2, Array4, ArrayView1, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
+use ndarray_rand::RandomExt;
+use ndarray_rand::rand_distr::StandardNormal;
+use palimpsest_numerics::elementwise::vectorised;
+use palimpsest_numerics::factor::{FactorError, svd};
+use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
+use palimpsest_numerics::reduce;
+use palimpsest_numerics::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use crate::KktError;
+use crate::consensus::unit_rows;
+
+/// Options of [`separate`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeparationParams {
+    /// Most rounds, >= 1.
+    pub rounds: usize,
+    /// Random starts of a round, >= 1.
+    pub starts: usize,
+    /// Iterations of each start, >= 1.
+    pub iterations: usize,
+    /// Edge, > 0, in units of the root mean square edge of an image, from which on an edge counts as strong.
+    pub edge_scale: f64,
+    /// Starts of a round that must end at a source, >= 1.
+    pub supporters: usize,
+}
+
+impl Default for SeparationParams {
+    fn default() -> Self {
+        Self { rounds: 12, starts: 200, iterations: 30, edge_scale: 0.3, supporters: 3 }
+    }
+}
+
+impl SeparationParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`KktError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), KktError> {
+        let counts = [
+            ("rounds of separation", self.rounds),
+            ("starts of separation", self.starts),
+            ("iterations of separation", self.iterations),
+            ("supporters of a source", self.supporters),
+        ];
+        for (name, value) in counts {
+            if value == 0 {
+                return Err(KktError::BadOption { name, allowed: "at least 1", got: "0".into() });
+            }
+        }
+        if !(self.edge_scale.is_finite() && self.edge_scale > 0.0) {
+            return Err(KktError::BadOption {
+                name: "edge scale",
+                allowed: "a finite number above 0",
+                got: self.edge_scale.to_string(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Sources as a share of the directions, below which the span was not separated.
+pub(crate) const SEPARATED: f64 = 0.5;
+/// Cosine of edges above which two starts have ended at the same source.
+const SAME: f32 = 0.9;
+/// Cosine of edges with a source found before, above which a source is not new.
+const KNOWN: f32 = 0.8;
+/// Singular value of the sources found, each of length one, below which a direction is not theirs.
+const LEAST_SPAN: f32 = 0.2;
+/// Squared edges of a direction, relative to the largest, below which it has none.
+const LEAST_EDGES: f64 = 1e-9;
+/// Starts that must end at a source once no more are found.
+const FEWEST_SUPPORTERS: usize = 2;
+/// Rounds after which the search may be given up.
+const FIRST_ROUNDS: usize = 3;
+/// Directions left at which the search ends.
+const FEW_DIRECTIONS: usize = 3;
+/// Starts that are iterated together.
+const BLOCK: usize = 25;
+/// Iterations with regard to the sources found before, for each without.
+const FREE_SHARE: usize = 3;
+
+/// Sources of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`: coordinates (k, r) of
+/// length one, in the order in which they were found. The search ends when it is not on the way to half as many sources as directions.
+///
+/// `observe` sees the number of sources before each round and may end the search, which then gives what it has.
+///
+/// # Errors
+/// [`FactorError`] when the basis is not finite.
+///
+/// # Panics
+/// When the shape is not that of the rows.
+///
+/// # Source
+/// Hyvärinen, Fast and robust fixed-point algorithms for independent component analysis (1999), with the logarithm of a
+/// Student density as contrast.
+#[track_caller]
+pub fn separate(
+    basis: ArrayView2<'_, f32>,
+    shape: [usize; 3],
+    params: &SeparationParams,
+    seed: Seed,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Array2<f32>, FactorError> {
+    let whitened = WhitenedEdges::of(basis, shape, parallelism)?;
+    let directions = whitened.edges.nrows();
+    let mut iteration = Iteration::of(&whitened, params);
+    let mut found = Array2::<f32>::zeros((0, directions));
+    let mut supporters = params.supporters;
+    for round in 0..params.rounds {
+        let known = span(found.view(), parallelism)?;
+        let hopeless = round >= FIRST_ROUNDS
+            && ((found.nrows() * params.rounds) as f64) < SEPARATED * (round * directions) as f64;
+        if hopeless || known.nrows() + FEW_DIRECTIONS > directions || observe(found.nrows()).is_break() {
+            break;
+        }
+        let starts = (params.starts, directions);
+        let mut rng = seed.indexed(round as u64).rng();
+        let mut ends: Array2<f32> = Array2::random_using(starts, StandardNormal, &mut rng);
+        let mut contrasts = Vec::with_capacity(params.starts);
+        for block in ends.axis_chunks_iter_mut(Axis(0), BLOCK) {
+            iteration.run(block, known.view(), &mut contrasts, parallelism);
+        }
+        let new = supported(ends.view(), &contrasts, found.view(), supporters);
+        if !new.is_empty() {
+            found = concatenate![Axis(0), found, ends.select(Axis(0), &new)];
+        } else if supporters > FEWEST_SUPPORTERS {
+            supporters -= 1;
+        } else {
+            break;
+        }
+    }
+    Ok(unit_rows(matmul(found.view(), whitened.to_coordinates.view(), parallelism).view()))
+}
+
+/// Edges along directions whose edges are uncorrelated and of variance one.
+struct WhitenedEdges {
+    /// (k, edges).
+    edges: Array2<f32>,
+    /// From whitened directions to coordinates, (k, r).
+    to_coordinates: Array2<f32>,
+}
+
+impl WhitenedEdges {
+    fn of(
+        basis: ArrayView2<'_, f32>,
+        shape: [usize; 3],
+        parallelism: Parallelism,
+    ) -> Result<Self, FactorError> {
+        let edges = edges(basis, shape);
+        let exact = edges.mapv(f64::from);
+        let gram = matmul(exact.view(), exact.t(), parallelism) / edges.ncols().max(1) as f64;
+        let svd = svd(gram.view(), parallelism)?;
+        let least = LEAST_EDGES * svd.singular_values.first().copied().unwrap_or(0.0);
+        let kept = svd.singular_values.iter().filter(|&&power| power > least).count();
+        let mut to_coordinates = svd.vt.slice_move(s![..kept, ..]);
+        for (mut row, power) in to_coordinates.rows_mut().into_iter().zip(&svd.singular_values) {
+            row /= power.sqrt();
+        }
+        let to_coordinates = to_coordinates.mapv(|v| v as f32);
+        Ok(Self { edges: matmul(to_coordinates.view(), edges.view(), parallelism), to_coordinates })
+    }
+}
+
+/// Differences of vertical and horizontal neighbours of each of the images (m, d), (m, edges).
+fn edges(images: ArrayView2<'_, f32>, [channels, height, width]: [usize; 3]) -> Array2<f32> {
+    let planes = images
+        .to_shape((images.nrows(), channels, height, width))
+        .expect("separate: the shape is not that of the rows");
+    let vertical = &planes.slice(s![.., .., 1.., ..]) - &planes.slice(s![.., .., ..-1, ..]);
+    let horizontal = &planes.slice(s![.., .., .., 1..]) - &planes.slice(s![.., .., .., ..-1]);
+    let flat = |edges: Array4<f32>| {
+        let columns = edges.len() / images.nrows().max(1);
+        edges.into_shape_with_order((images.nrows(), columns)).expect("sums of arrays are contiguous")
+    };
+    concatenate![Axis(1), flat(vertical), flat(horizontal)]
+}
+
+/// The fixed-point iteration of a block of directions, and its memory.
+struct Iteration<'a> {
+    whitened: &'a WhitenedEdges,
+    /// Square of the edge that counts as strong.
+    strong: f32,
+    iterations: usize,
+    /// Edges along the directions of a block, then the contrast's slope at each, (block, edges).
+    values: Array2<f32>,
+    /// Mean second derivative of the contrast along each direction.
+    curvatures: Vec<f32>,
+    next: Array2<f32>,
+}
+
+impl<'a> Iteration<'a> {
+    fn of(whitened: &'a WhitenedEdges, params: &SeparationParams) -> Self {
+        let (directions, edges) = whitened.edges.dim();
+        let block = BLOCK.min(params.starts);
+        Self {
+            whitened,
+            strong: (params.edge_scale * params.edge_scale) as f32,
+            iterations: params.iterations,
+            values: Array2::zeros((block, edges)),
+            curvatures: vec![0.0; block],
+            next: Array2::zeros((block, directions)),
+        }
+    }
+
+    /// Moves each of `directions` (block, k) to a source outside of `known`, orthonormal rows, and adds its contrast to `contrasts`.
+    fn run(
+        &mut self,
+        mut directions: ArrayViewMut2<'_, f32>,
+        known: ArrayView2<'_, f32>,
+        contrasts: &mut Vec<f32>,
+        parallelism: Parallelism,
+    ) {
+        leave_out(directions.view_mut(), known);
+        for _ in 0..self.iterations {
+            self.step(directions.view_mut(), parallelism);
+            leave_out(directions.view_mut(), known);
+        }
+        // Sources are not quite orthogonal: the last steps are taken without regard to the known ones.
+        for _ in 0..self.iterations.div_ceil(FREE_SHARE) {
+            self.step(directions.view_mut(), parallelism);
+            leave_out(directions.view_mut(), known.slice(s![..0, ..]));
+        }
+        let strong = self.strong;
+        let mut values = self.values.slice_mut(s![..directions.nrows(), ..]);
+        gemm(1.0, directions.view(), self.whitened.edges.view(), 0.0, values.view_mut(), parallelism);
+        let mean = |row: ArrayView1<'_, f32>| {
+            row.iter().map(|e| (e * e / strong).ln_1p()).sum::<f32>() / row.len() as f32
+        };
+        contrasts.extend(values.rows().into_iter().map(mean));
+    }
+
+    /// One step towards the smallest mean of `ln(1 + edge^2 / strong)`; lengths are left as they come.
+    fn step(&mut self, mut directions: ArrayViewMut2<'_, f32>, parallelism: Parallelism) {
+        let block = directions.nrows();
+        let edges = self.whitened.edges.view();
+        let mut values = self.values.slice_mut(s![..block, ..]);
+        gemm(1.0, directions.view(), edges, 0.0, values.view_mut(), parallelism);
+        let strong = self.strong;
+        for (mut row, curvature) in values.rows_mut().into_iter().zip(&mut self.curvatures) {
+            let row = row.as_slice_mut().expect("rows are contiguous");
+            *curvature = slopes(row, strong);
+        }
+        let mut next = self.next.slice_mut(s![..block, ..]);
+        let mean = 1.0 / edges.ncols().max(1) as f32;
+        gemm(mean, values.view(), edges.t(), 0.0, next.view_mut(), parallelism);
+        for ((mut direction, next), &curvature) in
+            directions.rows_mut().into_iter().zip(next.rows()).zip(&self.curvatures)
+        {
+            // Turned by half a circle from one step to the next otherwise; sources have no sign.
+            direction.zip_mut_with(&next, |old, &new| *old = curvature * *old - new);
+        }
+    }
+}
+
+/// Replaces edges by the slope of the contrast at each, and gives its mean second derivative.
+fn slopes(edges: &mut [f32], strong: f32) -> f32 {
+    const LANES: usize = 16;
+    let count = edges.len().max(1) as f32;
+    vectorised(|| {
+        let mut sums = [0.0_f32; LANES];
+        for chunk in edges.chunks_mut(LANES) {
+            for (edge, sum) in chunk.iter_mut().zip(&mut sums) {
+                let square = *edge * *edge;
+                let inverse = 1.0 / (strong + square);
+                *sum += (strong - square) * inverse * inverse;
+                *edge *= inverse;
+            }
+        }
+        sums.iter().sum::<f32>() / count
+    })
+}
+
+/// Takes their part in the span of `known`, orthonormal rows, from directions, and gives them length one.
+fn leave_out(mut directions: ArrayViewMut2<'_, f32>, known: ArrayView2<'_, f32>) {
+    if known.nrows() > 0 {
+        let along = matmul(directions.view(), known.t(), Parallelism::Sequential);
+        gemm(-1.0, along.view(), known, 1.0, directions.view_mut(), Parallelism::Sequential);
+    }
+    for mut row in directions.rows_mut() {
+        let length = reduce::norm(row.view()) as f32;
+        row.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
+    }
+}
+
+/// Orthonormal rows that span `found`, unit rows, but for directions that are hardly theirs.
+fn span(found: ArrayView2<'_, f32>, parallelism: Parallelism) -> Result<Array2<f32>, FactorError> {
+    if found.is_empty() {
+        return Ok(found.to_owned());
+    }
+    let svd = svd(found, parallelism)?;
+    let kept = svd.singular_values.iter().filter(|&&s| s > LEAST_SPAN).count();
+    Ok(svd.vt.slice_move(s![..kept, ..]))
+}
+
+/// Which of `ends` stand for sources: of those that lie together the one of the smallest contrast, where there are at least
+/// `supporters` and they are none of the sources `found` before.
+fn supported(
+    ends: ArrayView2<'_, f32>,
+    contrasts: &[f32],
+    found: ArrayView2<'_, f32>,
+    supporters: usize,
+) -> Vec<usize> {
+    let alike = matmul(ends, ends.t(), Parallelism::Sequential);
+    let known = matmul(ends, found.t(), Parallelism::Sequential);
+    let mut order: Vec<usize> = (0..ends.nrows()).filter(|&i| contrasts[i].is_finite()).collect();
+    order.sort_by(|&a, &b| contrasts[a].total_cmp(&contrasts[b]));
+    let mut taken = vec![false; ends.nrows()];
+    let mut new = Vec::new();
+    for &this in &order {
+        if taken[this] {
+            continue;
+        }
+        let members: Vec<usize> =
+            order.iter().copied().filter(|&i| !taken[i] && alike[[this, i]].abs() > SAME).collect();
+        for &member in &members {
+            taken[member] = true;
+        }
+        if members.len() >= supporters && known.row(this).iter().all(|cosine| cosine.abs() < KNOWN) {
+            new.push(this);
+        }
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use palimpsest_numerics::factor::orthonormal_rows;
+    use rand::Rng as _;
+
+    use super::*;
+
+    const SHAPE: [usize; 3] = [1, 32, 32];
+
+    /// Images of a few rectangles of random grey each.
+    fn images(count: usize) -> Array2<f32> {
+        let [_, height, width] = SHAPE;
+        let mut rng = Seed::new(3).named("images").rng();
+        let mut images = Array2::zeros((count, height * width));
+        for image in images.rows_mut() {
+            let mut image = image.into_shape_with_order((height, width)).unwrap();
+            for _ in 0..8 {
+                let (top, left) = (rng.random_range(0..height - 4), rng.random_range(0..width - 4));
+                let (bottom, right) = (rng.random_range(top + 3..height), rng.random_range(left + 3..width));
+                image.slice_mut(s![top..bottom, left..right]).fill(rng.random_range(-1.0..1.0));
+            }
+        }
+        images
+    }
+
+    /// Sources of the span of `rows`, as images of length one.
+    fn sources(rows: &Array2<f32>) -> Array2<f32> {
+        let basis = orthonormal_rows(rows.view(), Parallelism::Sequential).unwrap();
+        let (params, seed) = (SeparationParams::default(), Seed::new(5));
+        let mut observe = |_| ControlFlow::Continue(());
+        let found =
+            separate(basis.view(), SHAPE, &params, seed, Parallelism::Sequential, &mut observe).unwrap();
+        matmul(found.view(), basis.view(), Parallelism::Sequential)
+    }
+
+    #[test]
+    fn images_are_told_from_their_span() {
+        let images = images(12);
+        let found = sources(&images);
+        let cosines = matmul(found.view(), unit_rows(images.view()).t(), Parallelism::Sequential);
+        let nearest =
+            |cosines: ArrayView1<'_, f32>| cosines.iter().fold(0.0_f32, |most, c| most.max(c.abs()));
+        let recovered = cosines.columns().into_iter().filter(|column| nearest(column.view()) > 0.95).count();
+        assert!(recovered >= 10, "{recovered} of 12: {cosines:.2}");
+    }
+
+    #[test]
+    fn noise_is_not_separated() {
+        let mut rng = Seed::new(4).named("noise").rng();
+        let noise = Array2::random_using((40, 1024), StandardNormal, &mut rng);
+        let found = sources(&noise).nrows();
+        assert!((found as f64) < SEPARATED * 40.0, "{found} of 40");
+    }
+
+    #[test]
+    fn nothing_is_found_where_there_are_no_edges_and_the_observer_ends_it() {
+        let basis = Array2::from_elem((1, 1024), 1.0_f32 / 32.0);
+        let params = SeparationParams::default();
+        let mut observe = |_| ControlFlow::Continue(());
+        let found =
+            separate(basis.view(), SHAPE, &params, Seed::new(5), Parallelism::Sequential, &mut observe);
+        assert_eq!(found.unwrap().dim(), (0, 1));
+        let basis = orthonormal_rows(images(12).view(), Parallelism::Sequential).unwrap();
+        let mut rounds = 0;
+        let mut observe = |found| {
+            rounds += 1;
+            assert_eq!(found, 0);
+            ControlFlow::Break(())
+        };
+        let found =
+            separate(basis.view(), SHAPE, &params, Seed::new(5), Parallelism::Sequential, &mut observe);
+        assert_eq!(found.unwrap().dim(), (0, 12));
+        assert_eq!(rounds, 1);
+    }
+}
