@@ -253,6 +253,8 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     Ok(Attacked { record, broken_off, kept })
 }
 
+/// Bound on the starts that a separation iterates together.
+const SEPARATED_TOGETHER: usize = 32;
 /// Share of the time limit at which the search for gate patterns ends.
 const SEARCHING_SHARE: f64 = 0.9;
 
@@ -305,7 +307,14 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
         // The check for mirror images.
         Method::Annealed(_) => {
             let given = width.checked_mul(2)?.checked_add(m.min(width))?;
-            memory::numbers(at_once, &[m, given], size_of::<f64>())
+            let check = memory::numbers(at_once, &[m, given], size_of::<f64>());
+            // Two edges a pixel, in double precision and whitened, and those of the starts that are iterated together.
+            let images = params.separation.filter(|_| params.prior.image_shape.is_some());
+            let separation = images.map_or(Some(0), |_| {
+                let edges = memory::numbers(4, &[rank, d], size_of::<f64>())?;
+                edges.checked_add(memory::numbers(at_once, &[2, SEPARATED_TOGETHER, d], single)?)
+            });
+            memory::total([check, separation])
         }
         Method::Gradient(_) => Some(0),
     };

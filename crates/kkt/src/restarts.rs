@@ -18,7 +18,7 @@ use crate::pool::pool;
 use crate::problem::{AttackProblem, PriorKnowledge};
 use crate::reconstruction::{Reconstruction, Run, TerminationReason};
 use crate::separation::SeparationParams;
-use crate::sources::{refinement, sources, start_at};
+use crate::sources::{Sources, refinement};
 use crate::state::{AttackState, RunShape, Start};
 use crate::stationarity::OutputWeighting;
 use crate::{Attackability, KktError, Step, alternating, descent, gradient};
@@ -179,16 +179,13 @@ pub fn reconstruct_from(
     let inside = if params.restarts == 1 { threads } else { Parallelism::Sequential };
     let stopped = AtomicBool::new(false);
     let random = |restart: u64| seed.named("restarts").indexed(restart);
-    let separate = |restart: u64, parallelism| {
-        let Some(options) = params.separation.filter(|_| matches!(params.method, Method::Annealed(_))) else {
-            return Ok(None);
-        };
-        let mut observe = |found: usize| observe(&AttackStep::Separation(found));
-        sources(&problem, &options, random(restart).named("separation"), parallelism, &mut observe)
+    let separating = |found: usize| observe(&AttackStep::Separation(found));
+    let sources = match (&params.method, params.separation) {
+        (Method::Annealed(_), Some(options)) => {
+            Sources::look(&problem, options, random(0), threads, &mut |found| separating(found))?
+        }
+        _ => None,
     };
-    let first_sources = separate(0, threads)?;
-    // What the first separation can do the others can.
-    let is_separated = |restart: u64| first_sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY);
     let attempt = |index: usize| {
         let restart = index as u64;
         if let Some(run) = from.finished.get(&restart) {
@@ -209,19 +206,17 @@ pub fn reconstruct_from(
             None => Start::Random(random(restart)),
         };
         let run = match &params.method {
-            Method::Annealed(options) if is_separated(restart) => {
-                let options = refinement(options);
-                let start = match start {
-                    Start::Random(seed) => {
-                        let first = first_sources.clone().filter(|_| restart == 0);
-                        let found = first.or_else(|| separate(restart, inside).ok().flatten());
-                        start_at(&problem, &weighting, &options, found, seed, inside)
+            Method::Annealed(options) => {
+                let sources = sources.as_ref().filter(|_| restart.is_multiple_of(SEPARATED_EVERY));
+                let options = if sources.is_some() { refinement(options) } else { *options };
+                let start = match (sources, start) {
+                    (Some(sources), Start::Random(seed)) => {
+                        sources.start(&weighting, &options, seed, inside, &mut |found| separating(found))
                     }
-                    state => state,
+                    (_, start) => start,
                 };
                 anneal(&problem, &weighting, &options, start, inside, &mut observe)
             }
-            Method::Annealed(options) => anneal(&problem, &weighting, options, start, inside, &mut observe),
             Method::Alternating(options) => {
                 alternate(&problem, &weighting, options, start, inside, &mut observe)
             }

@@ -87,6 +87,9 @@ const LEAST_SPAN: f32 = 0.2;
 const LEAST_EDGES: f64 = 1e-9;
 /// Starts that must end at a source once no more are found.
 const FEWEST_SUPPORTERS: usize = 2;
+/// Pace of the search at which it is given up, as a share of that at which the last round would bring enough sources: it gets faster
+/// the fewer directions are left.
+const SLOWEST: f64 = 0.5;
 /// Rounds after which the search may be given up.
 const FIRST_ROUNDS: usize = 3;
 /// Directions left at which the search ends.
@@ -96,38 +99,32 @@ const BLOCK: usize = 25;
 /// Iterations with regard to the sources found before, for each without.
 const FREE_SHARE: usize = 3;
 
-/// Sources of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`: coordinates (k, r) of
-/// length one, in the order in which they were found. The search ends when it is not on the way to half as many sources as directions.
+/// Sources of a span of images: coordinates (k, r) of length one, in the order in which they were found. The search ends when it is
+/// not on the way to half as many sources as directions.
 ///
 /// `observe` sees the number of sources before each round and may end the search, which then gives what it has.
 ///
 /// # Errors
-/// [`FactorError`] when the basis is not finite.
-///
-/// # Panics
-/// When the shape is not that of the rows.
+/// [`FactorError`] when a factorisation of the sources fails.
 ///
 /// # Source
 /// Hyvärinen, Fast and robust fixed-point algorithms for independent component analysis (1999), with the logarithm of a
 /// Student density as contrast.
-#[track_caller]
 pub fn separate(
-    basis: ArrayView2<'_, f32>,
-    shape: [usize; 3],
+    whitened: &WhitenedEdges,
     params: &SeparationParams,
     seed: Seed,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Array2<f32>, FactorError> {
-    let whitened = WhitenedEdges::of(basis, shape, parallelism)?;
     let directions = whitened.edges.nrows();
-    let mut iteration = Iteration::of(&whitened, params);
+    let mut iteration = Iteration::of(whitened, params);
     let mut found = Array2::<f32>::zeros((0, directions));
     let mut supporters = params.supporters;
     for round in 0..params.rounds {
         let known = span(found.view(), parallelism)?;
-        let hopeless = round >= FIRST_ROUNDS
-            && ((found.nrows() * params.rounds) as f64) < SEPARATED * (round * directions) as f64;
+        let pace = SLOWEST * SEPARATED * directions as f64 / params.rounds as f64;
+        let hopeless = round >= FIRST_ROUNDS && (found.nrows() as f64) < pace * round as f64;
         if hopeless || known.nrows() + FEW_DIRECTIONS > directions || observe(found.nrows()).is_break() {
             break;
         }
@@ -150,8 +147,9 @@ pub fn separate(
     Ok(unit_rows(matmul(found.view(), whitened.to_coordinates.view(), parallelism).view()))
 }
 
-/// Edges along directions whose edges are uncorrelated and of variance one.
-struct WhitenedEdges {
+/// Edges of images along directions of their span in which these are uncorrelated and of variance one.
+#[derive(Clone, Debug)]
+pub struct WhitenedEdges {
     /// (k, edges).
     edges: Array2<f32>,
     /// From whitened directions to coordinates, (k, r).
@@ -159,7 +157,15 @@ struct WhitenedEdges {
 }
 
 impl WhitenedEdges {
-    fn of(
+    /// Edges of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`.
+    ///
+    /// # Errors
+    /// [`FactorError`] when the basis is not finite.
+    ///
+    /// # Panics
+    /// When the shape is not that of the rows.
+    #[track_caller]
+    pub fn of(
         basis: ArrayView2<'_, f32>,
         shape: [usize; 3],
         parallelism: Parallelism,
@@ -365,13 +371,16 @@ mod tests {
         images
     }
 
+    fn separated(basis: &Array2<f32>, observe: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Array2<f32> {
+        let edges = WhitenedEdges::of(basis.view(), SHAPE, Parallelism::Sequential).unwrap();
+        separate(&edges, &SeparationParams::default(), Seed::new(5), Parallelism::Sequential, observe)
+            .unwrap()
+    }
+
     /// Sources of the span of `rows`, as images of length one.
     fn sources(rows: &Array2<f32>) -> Array2<f32> {
         let basis = orthonormal_rows(rows.view(), Parallelism::Sequential).unwrap();
-        let (params, seed) = (SeparationParams::default(), Seed::new(5));
-        let mut observe = |_| ControlFlow::Continue(());
-        let found =
-            separate(basis.view(), SHAPE, &params, seed, Parallelism::Sequential, &mut observe).unwrap();
+        let found = separated(&basis, &mut |_| ControlFlow::Continue(()));
         matmul(found.view(), basis.view(), Parallelism::Sequential)
     }
 
@@ -397,21 +406,16 @@ mod tests {
     #[test]
     fn nothing_is_found_where_there_are_no_edges_and_the_observer_ends_it() {
         let basis = Array2::from_elem((1, 1024), 1.0_f32 / 32.0);
-        let params = SeparationParams::default();
-        let mut observe = |_| ControlFlow::Continue(());
-        let found =
-            separate(basis.view(), SHAPE, &params, Seed::new(5), Parallelism::Sequential, &mut observe);
-        assert_eq!(found.unwrap().dim(), (0, 1));
+        let found = separated(&basis, &mut |_| ControlFlow::Continue(()));
+        assert_eq!(found.dim(), (0, 1));
         let basis = orthonormal_rows(images(12).view(), Parallelism::Sequential).unwrap();
         let mut rounds = 0;
-        let mut observe = |found| {
+        let found = separated(&basis, &mut |found| {
             rounds += 1;
             assert_eq!(found, 0);
             ControlFlow::Break(())
-        };
-        let found =
-            separate(basis.view(), SHAPE, &params, Seed::new(5), Parallelism::Sequential, &mut observe);
-        assert_eq!(found.unwrap().dim(), (0, 12));
+        });
+        assert_eq!(found.dim(), (0, 12));
         assert_eq!(rounds, 1);
     }
 }

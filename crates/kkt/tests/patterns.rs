@@ -56,8 +56,13 @@ fn attacked(
         candidates: None,
         restarts: 3,
         rank: None,
-        prior: PriorKnowledge { input_range: (-1.0, 1.0), input_norm: Some(norm) },
+        prior: PriorKnowledge {
+            input_range: (-1.0, 1.0),
+            input_norm: Some(norm),
+            ..PriorKnowledge::default()
+        },
         patterns: Some(PatternParams { after_restarts: 3, runs: 4, ..PatternParams::default() }),
+        separation: None,
     };
     reconstruct(network, &params, Seed::new(5), observe).expect("the network can be attacked")
 }
@@ -123,7 +128,7 @@ fn an_observer_ends_the_search_and_what_was_found_is_kept() {
     let network = &VICTIM.network;
     let rounds = AtomicUsize::new(0);
     let found = attacked(network, &|step| match step {
-        AttackStep::Restart(_) => ControlFlow::Continue(()),
+        AttackStep::Restart(_) | AttackStep::Separation(_) => ControlFlow::Continue(()),
         AttackStep::Patterns(at) => {
             rounds.fetch_max(at.round, Ordering::Relaxed);
             if at.round < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -1,0 +1,124 @@
+//! Restarts that begin with images separated from the weights: what they find, the same bits on any number of threads, and after
+//! a break.
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Mutex;
+
+    use ndarray::{Array2, s};
+    use palimpsest_kkt::consensus::unit_rows;
+    use palimpsest_kkt::descent::DescentParams;
+    use palimpsest_kkt::separation::SeparationParams;
+    use palimpsest_kkt::{
+        AttackParams, AttackState, AttackStep, KktError, Method, PriorKnowledge, Reconstruction, reconstruct,
+        reconstruct_from,
+    };
+    use palimpsest_mlp::{BiasPlacement, Mlp};
+    use palimpsest_numerics::gemm::{Parallelism, matmul};
+    use palimpsest_numerics::seed::Seed;
+    use rand::Rng as _;
+
+    const IMAGES: usize = 12;
+    const SIDE: usize = 32;
+
+    /// Images of eight rectangles of random grey each.
+    fn images() -> Array2<f32> {
+        let mut rng = Seed::new(3).named("images").rng();
+        let mut images = Array2::zeros((IMAGES, SIDE * SIDE));
+        for image in images.rows_mut() {
+            let mut image = image.into_shape_with_order((SIDE, SIDE)).unwrap();
+            for _ in 0..8 {
+                let (top, left) = (rng.random_range(0..SIDE - 4), rng.random_range(0..SIDE - 4));
+                let (bottom, right) = (rng.random_range(top + 3..SIDE), rng.random_range(left + 3..SIDE));
+                image.slice_mut(s![top..bottom, left..right]).fill(rng.random_range(-1.0..1.0));
+            }
+        }
+        images
+    }
+
+    /// A network whose first layer is a random mixture of the images.
+    fn network() -> Mlp<f32> {
+        let mut network =
+            Mlp::<f32>::initialise(&[SIDE * SIDE, 80, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
+        let mixture = Mlp::<f32>::initialise(&[IMAGES, 80], BiasPlacement::Nowhere, 0.1, Seed::new(2));
+        network.layers_mut()[0].weight =
+            matmul(mixture.layers()[0].weight.view(), images().view(), Parallelism::Sequential);
+        network
+    }
+
+    fn params(image_shape: Option<[usize; 3]>) -> AttackParams {
+        AttackParams {
+            method: Method::Annealed(DescentParams { steps: 40, ..DescentParams::default() }),
+            candidates: Some(32),
+            restarts: 3,
+            rank: Some(IMAGES),
+            prior: PriorKnowledge { image_shape, ..PriorKnowledge::default() },
+            patterns: None,
+            separation: Some(SeparationParams::default()),
+        }
+    }
+
+    const SHAPE: [usize; 3] = [1, SIDE, SIDE];
+
+    /// How many images have a candidate of the same direction, up to sign.
+    fn recovered(found: &Reconstruction) -> usize {
+        let (images, candidates) = (unit_rows(images().view()), unit_rows(found.candidates.view()));
+        let cosines = matmul(images.view(), candidates.t(), Parallelism::Sequential);
+        cosines.rows().into_iter().filter(|row| row.iter().any(|cosine| cosine.abs() > 0.95)).count()
+    }
+
+    fn attacked(image_shape: Option<[usize; 3]>) -> Reconstruction {
+        reconstruct(&network(), &params(image_shape), Seed::new(7), &|_| ControlFlow::Continue(())).unwrap()
+    }
+
+    #[test]
+    fn images_are_found_where_their_shape_is_declared() {
+        let (with, without) = (recovered(&attacked(Some(SHAPE))), recovered(&attacked(None)));
+        assert!(with >= 10 && without <= 3, "{with} and {without} of {IMAGES}");
+    }
+
+    #[test]
+    fn the_same_bits_on_any_number_of_threads() {
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| attacked(Some(SHAPE)))
+        };
+        let one = on(1);
+        for threads in [2, 4] {
+            let found = on(threads);
+            assert_eq!(one.candidates, found.candidates, "{threads} threads");
+            assert_eq!(one.multipliers, found.multipliers, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn the_same_bits_after_a_break() {
+        let whole = attacked(Some(SHAPE));
+        let seen = Mutex::new(AttackState::default());
+        let observe = |at: &AttackStep<'_>| {
+            if let AttackStep::Restart(at) = at
+                && at.step.index == 10
+            {
+                seen.lock().unwrap().under_way.insert(at.restart, at.step.state.clone());
+            }
+            ControlFlow::Continue(())
+        };
+        reconstruct(&network(), &params(Some(SHAPE)), Seed::new(7), &observe).unwrap();
+        let from = seen.into_inner().unwrap();
+        assert_eq!(from.under_way.len(), 3);
+        let go = |_: &AttackStep<'_>| ControlFlow::Continue(());
+        let gone_on =
+            reconstruct_from(&network(), &params(Some(SHAPE)), Seed::new(7), &from, &go, &|_, _| {}).unwrap();
+        assert_eq!(whole.candidates, gone_on.candidates);
+        assert_eq!(whole.multipliers, gone_on.multipliers);
+    }
+
+    #[test]
+    fn a_shape_of_another_size_is_refused() {
+        let refused = reconstruct(&network(), &params(Some([3, SIDE, SIDE])), Seed::new(7), &|_| {
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(refused, Err(KktError::BadOption { name: "image shape", .. })), "{refused:?}");
+    }
+}
