@@ -80,6 +80,12 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
         if collapsed > 0 { format!(", {collapsed} collapsed") } else { String::new() },
     ));
     let residuals: Vec<String> = record.runs.iter().map(|r| format!("{:.3}", r.relative_residual)).collect();
+    let separated = record.runs.iter().filter(|run| run.separated).count();
+    if separated > 0 {
+        output::line(&format!(
+            "{separated} restarts began with images separated from the row space of the weights"
+        ));
+    }
     if record.exact > 0 {
         output::line(&format!(
             "{} of the candidates were solved for exactly, from their gate patterns",

@@ -126,6 +126,7 @@ pub(crate) fn pool(
             .zip(&agreement.collapsed)
             .map(|((restart, run), &collapsed)| RunRecord {
                 restart: *restart,
+                separated: false,
                 relative_residual: run.relative_residual,
                 curve: run.curve.clone(),
                 termination: run.termination,

@@ -75,6 +75,9 @@ pub struct Run {
 pub struct RunRecord {
     /// Index of the restart; with the seed it fixes the run.
     pub restart: u64,
+    /// Whether it began with images separated from the weights, see [`crate::separation`].
+    #[serde(default)]
+    pub separated: bool,
     /// Relative residual at the end.
     pub relative_residual: f64,
     /// (step, relative residual).

@@ -186,6 +186,7 @@ pub fn reconstruct_from(
         }
         _ => None,
     };
+    let begins_with_sources = |restart: u64| sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY);
     let attempt = |index: usize| {
         let restart = index as u64;
         if let Some(run) = from.finished.get(&restart) {
@@ -207,7 +208,7 @@ pub fn reconstruct_from(
         };
         let run = match &params.method {
             Method::Annealed(options) => {
-                let sources = sources.as_ref().filter(|_| restart.is_multiple_of(SEPARATED_EVERY));
+                let sources = sources.as_ref().filter(|_| begins_with_sources(restart));
                 let options = if sources.is_some() { refinement(options) } else { *options };
                 let start = match (sources, start) {
                     (Some(sources), Start::Random(seed)) => {
@@ -244,7 +245,11 @@ pub fn reconstruct_from(
         runs.extend(attempts(before..params.restarts));
     }
     let attackability = Attackability::of(network, &problem);
-    pool(&problem, attackability, runs, exact, &labels, lift, threads)
+    let mut found = pool(&problem, attackability, runs, exact, &labels, lift, threads)?;
+    for record in &mut found.runs {
+        record.separated = begins_with_sources(record.restart);
+    }
+    Ok(found)
 }
 
 /// Restarts for each that begins with separated sources.

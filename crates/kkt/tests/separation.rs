@@ -76,6 +76,8 @@ mod tests {
     fn images_are_found_where_their_shape_is_declared() {
         let (with, without) = (recovered(&attacked(Some(SHAPE))), recovered(&attacked(None)));
         assert!(with >= 10 && without <= 3, "{with} and {without} of {IMAGES}");
+        let separated: Vec<bool> = attacked(Some(SHAPE)).runs.iter().map(|run| run.separated).collect();
+        assert_eq!(separated, [true, false, true]);
     }
 
     #[test]

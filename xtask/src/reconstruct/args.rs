@@ -55,7 +55,8 @@ pub(crate) struct ReconstructArgs {
     /// Smallest and largest raw input value, declared prior knowledge.
     #[arg(long, value_name = "LO,HI", default_value = "0,1", allow_hyphen_values = true)]
     pub(crate) input_range: Range,
-    /// Channels, height and width of an input, so that reports can show pictures [default: from a .palimpsest file].
+    /// Channels, height and width of an input, so that images are separated from the weights and reports show pictures [default: from
+    /// a .palimpsest file].
     #[arg(long, value_name = "CxHxW")]
     pub(crate) input_shape: Option<InputShape>,
     /// Typical norm of a centred input, declared prior knowledge [default: told from the input range].
@@ -96,7 +97,7 @@ pub(crate) struct ReconstructArgs {
     /// equation exact [default: 20; 0 leaves it out].
     #[arg(long, value_name = "ROUNDS", help_heading = "Research options")]
     pub(crate) pattern_rounds: Option<usize>,
-    /// Annealed: begin no restart with images separated from the weights' row space.
+    /// Annealed: begin no restart with images separated from the row space of the weights.
     #[arg(long, help_heading = "Research options")]
     pub(crate) no_separation: bool,
     /// Coordinates to work in [default: told from the spectrum].
