@@ -3,7 +3,8 @@
 //! A network trained far enough is close to a KKT point of a margin problem (or, with weight decay, to a stationary
 //! point): its weights are a weighted sum of gradients at its training inputs. This crate writes that equation down
 //! ([`stationarity`]), says how well it can be satisfied ([`certificate`]), and solves it for the inputs
-//! ([`descent`], [`alternating`], [`gradient`]) from many random starts ([`restarts`]) whose agreement ([`consensus`])
+//! ([`descent`], [`alternating`], [`gradient`]) from many starts ([`restarts`]), random or images unmixed from the weights
+//! ([`separation`]), whose agreement ([`consensus`])
 //! becomes a probability without the truth ([`confidence`]). Where weight decay made the equation exact, inputs are then
 //! solved for exactly, one by one ([`patterns`]).
 //!
