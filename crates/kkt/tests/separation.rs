@@ -1,5 +1,4 @@
-//! Restarts that begin with images separated from the weights: what they find, the same bits on any number of threads, and after
-//! a break.
+//! Images separated from a span and from weights: what is found, the same bits on any number of threads, and after a break.
 
 #[cfg(test)]
 mod tests {
@@ -7,14 +6,17 @@ mod tests {
     use std::sync::Mutex;
 
     use ndarray::{Array2, s};
+    use ndarray_rand::RandomExt;
+    use ndarray_rand::rand_distr::StandardNormal;
     use palimpsest_kkt::consensus::unit_rows;
     use palimpsest_kkt::descent::DescentParams;
-    use palimpsest_kkt::separation::SeparationParams;
+    use palimpsest_kkt::separation::{SeparationParams, WhitenedEdges, separate};
     use palimpsest_kkt::{
         AttackParams, AttackState, AttackStep, KktError, Method, PriorKnowledge, Reconstruction, reconstruct,
         reconstruct_from,
     };
     use palimpsest_mlp::{BiasPlacement, Mlp};
+    use palimpsest_numerics::factor::orthonormal_rows;
     use palimpsest_numerics::gemm::{Parallelism, matmul};
     use palimpsest_numerics::seed::Seed;
     use rand::Rng as _;
@@ -61,9 +63,52 @@ mod tests {
 
     const SHAPE: [usize; 3] = [1, SIDE, SIDE];
 
-    /// How many images have a candidate of the same direction, up to sign.
-    fn recovered(found: &Reconstruction) -> usize {
-        let (images, candidates) = (unit_rows(images().view()), unit_rows(found.candidates.view()));
+    /// Sources of the span of orthonormal rows, as images of length one.
+    fn sources(basis: &Array2<f32>, observe: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Array2<f32> {
+        let alone = Parallelism::Sequential;
+        let edges = WhitenedEdges::of(basis.view(), SHAPE, alone).unwrap();
+        let found = separate(&edges, &SeparationParams::default(), Seed::new(5), alone, observe).unwrap();
+        matmul(found.view(), basis.view(), alone)
+    }
+
+    fn basis(rows: &Array2<f32>) -> Array2<f32> {
+        orthonormal_rows(rows.view(), Parallelism::Sequential).unwrap()
+    }
+
+    fn go_on(_: usize) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn images_are_told_from_their_span() {
+        let recovered = recovered(&sources(&basis(&images()), &mut go_on));
+        assert!(recovered >= 10, "{recovered} of {IMAGES}");
+    }
+
+    #[test]
+    fn noise_is_not_separated() {
+        let mut rng = Seed::new(4).named("noise").rng();
+        let noise = Array2::random_using((40, SIDE * SIDE), StandardNormal, &mut rng);
+        let found = sources(&basis(&noise), &mut go_on).nrows();
+        assert!(found < 20, "{found} of 40");
+    }
+
+    #[test]
+    fn nothing_is_found_where_there_are_no_edges_or_the_observer_ends_it() {
+        let constant = Array2::from_elem((1, SIDE * SIDE), 1.0 / SIDE as f32);
+        assert_eq!(sources(&constant, &mut go_on).nrows(), 0);
+        let mut rounds = 0;
+        let found = sources(&basis(&images()), &mut |found| {
+            rounds += 1;
+            assert_eq!(found, 0);
+            ControlFlow::Break(())
+        });
+        assert_eq!((found.nrows(), rounds), (0, 1));
+    }
+
+    /// How many images have a row of the same direction, up to sign.
+    fn recovered(found: &Array2<f32>) -> usize {
+        let (images, candidates) = (unit_rows(images().view()), unit_rows(found.view()));
         let cosines = matmul(images.view(), candidates.t(), Parallelism::Sequential);
         cosines.rows().into_iter().filter(|row| row.iter().any(|cosine| cosine.abs() > 0.95)).count()
     }
@@ -74,7 +119,8 @@ mod tests {
 
     #[test]
     fn images_are_found_where_their_shape_is_declared() {
-        let (with, without) = (recovered(&attacked(Some(SHAPE))), recovered(&attacked(None)));
+        let found = |shape| recovered(&attacked(shape).candidates.into_inner());
+        let (with, without) = (found(Some(SHAPE)), found(None));
         assert!(with >= 10 && without <= 3, "{with} and {without} of {IMAGES}");
         let separated: Vec<bool> = attacked(Some(SHAPE)).runs.iter().map(|run| run.separated).collect();
         assert_eq!(separated, [true, false, true]);
