@@ -37,7 +37,8 @@ pub(crate) struct AuditArgs {
     /// The network: a chain of dense layers in .safetensors, .pth, .pt, .npz or .palimpsest.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Channels, height and width of an input that is a picture; without it inputs are rows of plain numbers.
+    /// Channels, height and width of an input that is a picture, so that images are separated from the weights; without it inputs are
+    /// rows of plain numbers, and far fewer are found.
     #[arg(long, value_name = "CxHxW")]
     input_shape: Option<InputShape>,
     /// Smallest and largest raw input value; rows of plain numbers are taken to be standardised when this is not given.

@@ -2,13 +2,16 @@
 //!
 //! In few dimensions everything resembles something, so a fixed bar would call chance a finding.
 
-use ndarray::{Axis, s};
-use palimpsest_kkt::consensus::unit_rows;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use palimpsest_kkt::Method;
+use palimpsest_kkt::consensus::{Comparison, unit_rows};
 use palimpsest_metrics::null_model::random_noise;
+use palimpsest_numerics::factor::{FactorError, orthonormal_rows};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::seed::Seed;
 
 use crate::found::Found;
+use crate::reconstruct::RunFile;
 
 /// Mixtures made.
 const MIXTURES: usize = 1000;
@@ -29,9 +32,10 @@ pub(crate) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
     }
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let candidates = found.candidates.slice(s![..of_restarts, ..]);
-    let unit = unit_rows(candidates);
+    let compared = compared(candidates, &found.run, parallelism).ok()?;
+    let unit = unit_rows(compared.view());
     let weights = random_noise(MIXTURES, unit.nrows(), 1.0, &Seed::new(found.run.seed).named("chance"));
-    let mixtures = unit_rows(matmul(weights.view(), candidates, parallelism).view());
+    let mixtures = unit_rows(matmul(weights.view(), compared.view(), parallelism).view());
     let cosines = matmul(mixtures.view(), unit.t(), parallelism);
     let agreement = cosines
         .axis_iter(Axis(0))
@@ -48,4 +52,23 @@ pub(crate) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
         })
         .collect();
     Some(agreement)
+}
+
+/// Candidates (M, d) as the attack compared them.
+fn compared(
+    candidates: ArrayView2<'_, f32>,
+    run: &RunFile,
+    parallelism: Parallelism,
+) -> Result<Array2<f32>, FactorError> {
+    let m = run.candidates_per_run;
+    let coordinates = match run.params.method {
+        Method::Gradient(_) => candidates.to_owned(),
+        // All are of one span, which those of a restart tell.
+        Method::Annealed(_) | Method::Alternating(_) => {
+            let basis = orthonormal_rows(candidates.slice(s![..m, ..]), parallelism)?;
+            matmul(candidates, basis.t(), parallelism)
+        }
+    };
+    let comparison = Comparison::of(coordinates.view(), m, parallelism)?;
+    Ok(comparison.apply(coordinates.view(), parallelism))
 }

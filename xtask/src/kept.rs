@@ -10,9 +10,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use ndarray::Array1;
-use palimpsest_kkt::consensus::consensus;
+use ndarray::{Array1, Axis, concatenate};
+use palimpsest_kkt::consensus::{Comparison, consensus};
 use palimpsest_kkt::{AttackState, RestartStep, Run};
+use palimpsest_numerics::gemm::Parallelism;
 use serde::Serialize;
 
 use crate::snapshot::{ResumeArgs, Snapshots};
@@ -134,6 +135,10 @@ fn best_agreement(runs: &BTreeMap<u64, Run>) -> f32 {
     if views.len() < 2 || views.iter().any(|run| run.nrows() != m) {
         return 0.0;
     }
+    let stacked = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+    let Ok(comparison) = Comparison::of(stacked.view(), m, Parallelism::Sequential) else { return 0.0 };
+    let compared = comparison.apply(stacked.view(), Parallelism::Sequential);
     let told = vec![Array1::zeros(m); views.len()];
+    let views: Vec<_> = compared.axis_chunks_iter(Axis(0), m).collect();
     consensus(&views, &labels, &told).scores.iter().flatten().copied().fold(0.0, f32::max)
 }

@@ -314,10 +314,11 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
         Method::Annealed(_) => {
             let given = width.checked_mul(2)?.checked_add(m.min(width))?;
             let check = memory::numbers(at_once, &[m, given], size_of::<f64>());
-            // Two edges a pixel, in double precision and whitened, and those of the starts that are iterated together.
+            // Two edges a pixel, in double precision and whitened, without and with an offset, and those of the starts that are
+            // iterated together.
             let images = params.separation.filter(|_| params.prior.image_shape.is_some());
             let separation = images.map_or(Some(0), |_| {
-                let edges = memory::numbers(4, &[rank, d], size_of::<f64>())?;
+                let edges = memory::numbers(6, &[rank, d], size_of::<f64>())?;
                 edges.checked_add(memory::numbers(at_once, &[2, SEPARATED_TOGETHER, d], single)?)
             });
             memory::total([check, separation])

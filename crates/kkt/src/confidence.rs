@@ -37,7 +37,7 @@ pub struct Evidence {
 
 impl Default for ConfidenceModel {
     fn default() -> Self {
-        Self { coefficients: [-5.05, 5.74, 1.42, 1.37, 0.84] }
+        Self { coefficients: [-4.83, 7.12, 0.85, 2.77, 0.73] }
     }
 }
 

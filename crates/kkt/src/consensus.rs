@@ -4,18 +4,24 @@
 //! the cosine with the nearest candidate of the same label in each *other* run, averaged over those runs. A run that has
 //! collapsed to few distinct candidates agrees with itself many times over and proves nothing, so it neither votes nor
 //! is counted. It is a score that ranks, not a probability.
+//!
+//! Inputs that are much alike, as two shirts are, have much in common that says nothing of either, and candidates have it before
+//! anything else. So candidates are compared where that counts no more than the rest: see [`Comparison`].
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use palimpsest_numerics::factor::{FactorError, svd};
 use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
 /// Cosine above which two candidates stand for the same input in a [`ranking`].
-pub const SAME_COSINE: f32 = 0.6;
+pub const SAME_COSINE: f32 = 0.5;
 /// A run is collapsed when its candidates have more than this share of the run as near-copies, on average.
 pub const COLLAPSED_SHARE: f64 = 0.2;
 /// Cosine above which two candidates of one run are copies.
 const COPY_COSINE: f32 = 0.95;
+/// Variance of a direction, relative to the largest, below which it counts as if it had that.
+const LEAST_VARIANCE: f64 = 1e-9;
 
 /// Consensus of several runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +32,46 @@ pub struct Consensus {
     pub told: Vec<Array1<f32>>,
     /// Whether each run has collapsed; its candidates have score 0.
     pub collapsed: Vec<bool>,
+}
+
+/// The coordinates in which candidates are compared.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// From coordinates of candidates, to be multiplied from the right, (r, r); as they are if there is none.
+    whitening: Option<Array2<f32>>,
+}
+
+impl Comparison {
+    /// Coordinates in which `candidates` (M, r), those of all runs, are uncorrelated and of variance one. Where a run has fewer
+    /// candidates than there are directions they say too little of these, and are compared as they are.
+    ///
+    /// # Errors
+    /// [`FactorError`] when a candidate is not finite.
+    pub fn of(
+        candidates: ArrayView2<'_, f32>,
+        candidates_per_run: usize,
+        parallelism: Parallelism,
+    ) -> Result<Self, FactorError> {
+        if candidates_per_run < candidates.ncols() {
+            return Ok(Self { whitening: None });
+        }
+        let moments = matmul(candidates.t(), candidates, parallelism).mapv(f64::from);
+        let svd = svd(moments.view(), parallelism)?;
+        let least = LEAST_VARIANCE * svd.singular_values.first().copied().unwrap_or(0.0);
+        let mut directions = svd.vt;
+        for (mut direction, &variance) in directions.rows_mut().into_iter().zip(&svd.singular_values) {
+            direction /= variance.max(least).max(f64::MIN_POSITIVE).sqrt();
+        }
+        Ok(Self { whitening: Some(directions.t().mapv(|v| v as f32)) })
+    }
+
+    /// `candidates` (M, r) as they are to be compared.
+    pub fn apply(&self, candidates: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
+        match &self.whitening {
+            Some(whitening) => matmul(candidates, whitening.view(), parallelism),
+            None => candidates.to_owned(),
+        }
+    }
 }
 
 /// Scores the candidates of `runs`, each (m, r), whose rows have the shared `labels` (m). `told` holds a number for each
@@ -102,18 +148,25 @@ pub fn ranking(
 /// One best estimate for each ranked candidate, (ranking, r), of unit length: the mean direction of itself and the
 /// nearest candidate of the same label in each run, where that is at least [`SAME_COSINE`] near, weighted by its cosine.
 ///
-/// `candidates` (M, r) are those of all runs, one run after the other, each with the shared `labels` (m).
+/// `candidates` (M, r) are those of all runs, one run after the other, each with the shared `labels` (m); `compared` (M, s) is what
+/// cosines are of.
 ///
 /// # Panics
-/// When the candidates are not whole runs, or the ranking names one that is not there.
+/// When the candidates are not whole runs, not as many are compared, or the ranking names one that is not there.
 #[track_caller]
-pub fn merge(candidates: ArrayView2<'_, f32>, labels: &[i8], ranking: &[usize]) -> Array2<f32> {
+pub fn merge(
+    candidates: ArrayView2<'_, f32>,
+    compared: ArrayView2<'_, f32>,
+    labels: &[i8],
+    ranking: &[usize],
+) -> Array2<f32> {
     let (all, m) = (candidates.nrows(), labels.len());
     assert!(m > 0 && all.is_multiple_of(m), "merge: {all} candidates are not whole runs of {m}");
-    let unit = unit_rows(candidates);
+    assert_eq!(compared.nrows(), all, "merge: {} of {all} candidates are compared", compared.nrows());
+    let (unit, compared) = (unit_rows(candidates), unit_rows(compared));
     let mut merged = Array2::zeros((ranking.len(), candidates.ncols()));
     merged.axis_iter_mut(Axis(0)).into_par_iter().zip(ranking).for_each(|(mut row, &this)| {
-        let cosines = matvec(unit.view(), unit.row(this));
+        let cosines = matvec(compared.view(), compared.row(this));
         for run in 0..all / m {
             let alike = (0..m).filter(|&i| labels[i] == labels[this % m]).map(|i| run * m + i);
             let nearest = alike.max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(this);
@@ -185,6 +238,29 @@ mod tests {
     }
 
     #[test]
+    fn what_all_have_in_common_counts_no_more_than_the_rest() {
+        let common = draw(1, "common") * 5.0;
+        let alike = draw(60, "own") + &common;
+        let largest = |rows: &Array2<f32>| {
+            let unit = unit_rows(rows.view());
+            let cosines = matmul(unit.view(), unit.t(), Parallelism::Sequential);
+            cosines.indexed_iter().filter(|((i, j), _)| i != j).map(|(_, &c)| c).fold(0.0, f32::max)
+        };
+        assert!(largest(&alike) > 0.95);
+        let on = |per_run| {
+            let comparison = Comparison::of(alike.view(), per_run, Parallelism::Sequential).unwrap();
+            comparison.apply(alike.view(), Parallelism::Sequential)
+        };
+        assert_eq!(on(29), alike);
+        let whitened = on(30);
+        assert!(largest(&whitened) < 0.7, "{}", largest(&whitened));
+        let moments = matmul(whitened.t(), whitened.view(), Parallelism::Sequential);
+        for ((i, j), &moment) in moments.indexed_iter() {
+            assert!((moment - f32::from(u8::from(i == j))).abs() < 1e-3, "{moment} at {i}, {j}");
+        }
+    }
+
+    #[test]
     fn ranking_names_each_input_once_and_the_surest_first() {
         let inputs = draw(3, "inputs");
         let candidates = concatenate![Axis(0), inputs, &inputs * 2.0];
@@ -201,7 +277,7 @@ mod tests {
         let noisy = |run: usize| &truth + &(draw(4, &format!("noise {run}")) * 0.5);
         let runs: Vec<_> = (0..6).map(noisy).collect();
         let all = concatenate(Axis(0), &runs.iter().map(|r| r.view()).collect::<Vec<_>>()).unwrap();
-        let merged = merge(all.view(), &labels, &[2, 8, 1]);
+        let merged = merge(all.view(), all.view(), &labels, &[2, 8, 1]);
         let cosine = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| {
             f64::from((&a * &b).sum()) / (reduce::norm(a) * reduce::norm(b))
         };

@@ -4,7 +4,7 @@
 //! point): its weights are a weighted sum of gradients at its training inputs. This crate writes that equation down
 //! ([`stationarity`]), says how well it can be satisfied ([`certificate`]), and solves it for the inputs
 //! ([`descent`], [`alternating`], [`gradient`]) from many starts ([`restarts`]), random or images unmixed from the weights
-//! ([`separation`]), whose agreement ([`consensus`]) becomes a probability without the truth ([`confidence`]). Where weight
+//! ([`separation`], [`offset`]), whose agreement ([`consensus`]) becomes a probability without the truth ([`confidence`]). Where weight
 //! decay made the equation exact, inputs are then solved for exactly, one by one ([`patterns`]).
 //!
 //! The crate sees a network and declared [`PriorKnowledge`], nothing else: it has no access to data sets or to the
@@ -43,6 +43,7 @@ mod error;
 pub mod gradient;
 pub mod later_layers;
 mod mirror;
+pub mod offset;
 pub mod patterns;
 mod pool;
 pub mod problem;

@@ -6,7 +6,7 @@ use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 
 use crate::confidence::{ConfidenceModel, Evidence, probability_of_pattern};
-use crate::consensus::{consensus, merge, ranking as distinct_of, unit_rows};
+use crate::consensus::{Comparison, consensus, merge, ranking as distinct_of, unit_rows};
 use crate::mirror::shares_at;
 use crate::patterns::PatternInput;
 use crate::problem::AttackProblem;
@@ -46,8 +46,13 @@ pub(crate) fn pool(
     let views: Vec<_> = kept.iter().map(|(_, run)| run.coordinates.view()).collect();
     let shares = bias_shares(problem, &kept, labels, lift, parallelism);
     let unknown = || vec![Array1::zeros(labels.len()); kept.len()];
-    let agreement = consensus(&views, labels, shares.as_ref().unwrap_or(&unknown()));
     let of_runs = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+    let comparison = Comparison::of(of_runs.view(), labels.len(), parallelism)?;
+    let compare = |rows: ArrayView2<'_, f32>| comparison.apply(rows, parallelism);
+    let mut compared = compare(of_runs.view());
+    let compared_runs = compared.clone();
+    let compared_views: Vec<_> = compared_runs.axis_chunks_iter(Axis(0), labels.len()).collect();
+    let agreement = consensus(&compared_views, labels, shares.as_ref().unwrap_or(&unknown()));
     let mut stacked = of_runs.clone();
     let mut labels_of_all = labels.repeat(kept.len());
     let mut scores = concatenate(Axis(0), &agreement.scores.iter().map(|s| s.view()).collect::<Vec<_>>())
@@ -59,7 +64,7 @@ pub(crate) fn pool(
             .expect("vectors always join");
     let first = (DISTINCT_RUNS * labels.len()).min(scores.len());
     let among_first =
-        distinct_of(stacked.slice(s![..first, ..]), &labels_of_all[..first], scores.slice(s![..first]));
+        distinct_of(compared.slice(s![..first, ..]), &labels_of_all[..first], scores.slice(s![..first]));
     let distinct_share = among_first.len() as f64 / first as f64;
     let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
@@ -75,14 +80,19 @@ pub(crate) fn pool(
         to.append(Axis(0), Array1::from(values).view()).expect("vectors always join");
     };
     let told = shares.unwrap_or_else(unknown);
-    let voters: Vec<_> = views
+    let voters: Vec<_> = compared_views
         .iter()
         .zip(&told)
         .zip(&agreement.collapsed)
         .filter(|(_, collapsed)| !**collapsed)
         .map(|((run, told), _)| (*run, told))
         .collect();
-    let votes = exact.iter().map(|input| vote(input, &voters, labels));
+    let rows = |input: &PatternInput| compare(input.coordinates.view().insert_axis(Axis(0)));
+    for input in &exact {
+        stacked.push_row(input.coordinates.view()).expect("inputs have the coordinates of the runs");
+        compared.append(Axis(0), rows(input).view()).expect("inputs are compared as the runs are");
+    }
+    let votes = exact.iter().map(|input| vote(rows(input).view(), input.label, &voters, labels));
     let (agreeing, shares_of_exact): (Vec<f32>, Vec<f32>) = votes.unzip();
     append(&mut bias_share, shares_of_exact);
     append(&mut multipliers, exact.iter().map(|input| input.multiplier as f32).collect());
@@ -95,14 +105,11 @@ pub(crate) fn pool(
     append(&mut order, exact.iter().zip(&agreeing).map(rank).collect());
     append(&mut scores, agreeing);
     labels_of_all.extend(exact.iter().map(|input| input.label));
-    for input in &exact {
-        stacked.push_row(input.coordinates.view()).expect("inputs have the coordinates of the runs");
-    }
-    let ranking = distinct_of(stacked.view(), &labels_of_all, order.view());
+    let ranking = distinct_of(compared.view(), &labels_of_all, order.view());
 
     let lifted = |rows: Array2<f32>| if lift { problem.lift(rows.view(), parallelism) } else { rows };
     let agreed: Vec<usize> = ranking.iter().copied().filter(|&i| i < of_runs.nrows()).collect();
-    let mut agreed = merge(of_runs.view(), labels, &agreed);
+    let mut agreed = merge(of_runs.view(), compared_runs.view(), labels, &agreed);
     agreed *= problem.prior.norm(problem.inputs) as f32;
     let mut agreed = agreed.rows().into_iter();
     let mut merged = Array2::zeros((ranking.len(), stacked.ncols()));
@@ -164,13 +171,18 @@ fn bias_shares(
     Some(runs.iter().map(|(_, run)| of_run(run)).collect())
 }
 
-/// Agreement of an input with the runs that may vote, and the bias share of the candidates that it agrees with: its best
-/// cosine among a run's candidates of its label, averaged over the runs, and the mean of what is told of these.
-fn vote(input: &PatternInput, voters: &[(ArrayView2<'_, f32>, &Array1<f32>)], labels: &[i8]) -> (f32, f32) {
-    let direction = unit_rows(input.coordinates.view().insert_axis(Axis(0)));
+/// Agreement of an input (1, s) of a label with the runs that may vote, and the bias share of the candidates that it agrees with: its
+/// best cosine among a run's candidates of its label, averaged over the runs, and the mean of what is told of these.
+fn vote(
+    input: ArrayView2<'_, f32>,
+    label: i8,
+    voters: &[(ArrayView2<'_, f32>, &Array1<f32>)],
+    labels: &[i8],
+) -> (f32, f32) {
+    let direction = unit_rows(input);
     let votes = voters.iter().map(|(run, told)| {
         let cosines = matmul(unit_rows(*run).view(), direction.t(), Parallelism::Sequential);
-        let alike = cosines.iter().zip(*told).zip(labels).filter(|(_, label)| **label == input.label);
+        let alike = cosines.iter().zip(*told).zip(labels).filter(|(_, of_run)| **of_run == label);
         let (cosine, told) = alike
             .map(|((&cosine, &told), _)| (cosine, told))
             .fold((0.0, 0.0), |best, this| if this.0 > best.0 { this } else { best });

@@ -257,7 +257,7 @@ const SEPARATED_EVERY: u64 = 2;
 /// Inputs found exactly, as a share of the directions, from which on no more restarts are made.
 const MOST: f64 = 0.5;
 /// Restarts whose candidates the search for gate patterns begins with.
-const SEEDING_RUNS: usize = 2;
+const SEEDING_RUNS: usize = 4;
 
 /// What the search for gate patterns finds near the candidates of the first runs that came to their end.
 fn inputs_near(

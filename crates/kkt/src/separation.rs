@@ -33,17 +33,17 @@ pub struct SeparationParams {
     pub rounds: usize,
     /// Random starts of a round, >= 1.
     pub starts: usize,
-    /// Iterations of each start, >= 1.
+    /// Most iterations of each start, >= 1.
     pub iterations: usize,
-    /// Edge, > 0, in units of the root mean square edge of an image, from which on an edge counts as strong.
-    pub edge_scale: f64,
+    /// Edge, > 0, in units of the root mean square edge of an image, from which on an edge counts as strong: first and last.
+    pub edge_scales: (f64, f64),
     /// Starts of a round that must end at a source, >= 1.
     pub supporters: usize,
 }
 
 impl Default for SeparationParams {
     fn default() -> Self {
-        Self { rounds: 12, starts: 200, iterations: 30, edge_scale: 0.3, supporters: 3 }
+        Self { rounds: 12, starts: 200, iterations: 60, edge_scales: (1.0, 0.3), supporters: 3 }
     }
 }
 
@@ -64,12 +64,14 @@ impl SeparationParams {
                 return Err(KktError::BadOption { name, allowed: "at least 1", got: "0".into() });
             }
         }
-        if !(self.edge_scale.is_finite() && self.edge_scale > 0.0) {
-            return Err(KktError::BadOption {
-                name: "edge scale",
-                allowed: "a finite number above 0",
-                got: self.edge_scale.to_string(),
-            });
+        for scale in [self.edge_scales.0, self.edge_scales.1] {
+            if !(scale.is_finite() && scale > 0.0) {
+                return Err(KktError::BadOption {
+                    name: "edge scale",
+                    allowed: "a finite number above 0",
+                    got: scale.to_string(),
+                });
+            }
         }
         Ok(())
     }
@@ -96,11 +98,21 @@ const FIRST_ROUNDS: usize = 3;
 const FEW_DIRECTIONS: usize = 3;
 /// Starts that are iterated together.
 const BLOCK: usize = 25;
-/// Iterations with regard to the sources found before, for each without.
-const FREE_SHARE: usize = 3;
+/// Iterations at the last scale, and once more without regard to the sources found before.
+const LAST_ITERATIONS: usize = 10;
+/// Median cosine of the directions of a block with those before an iteration, from which on they have settled.
+const SETTLED: f32 = 1.0 - 1e-5;
 
-/// Sources of a span of images: coordinates (k, r) of length one, in the order in which they were found. The search ends when it is
-/// not on the way to half as many sources as directions.
+/// What [`separate`] finds.
+#[derive(Clone, Debug)]
+pub struct Separation {
+    /// Sources, rows of length one in the order in which they were found, (k, r).
+    pub coordinates: Array2<f32>,
+    /// Mean `ln(1 + (e / s)^2)` over the edges e of each, s being the last edge scale: small where edges are few and strong, (k).
+    pub contrasts: Vec<f32>,
+}
+
+/// Sources of a span of images. The search ends when it is not on the way to half as many sources as directions.
 ///
 /// `observe` sees the number of sources before each round and may end the search, which then gives what it has.
 ///
@@ -116,10 +128,11 @@ pub fn separate(
     seed: Seed,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
-) -> Result<Array2<f32>, FactorError> {
+) -> Result<Separation, FactorError> {
     let directions = whitened.edges.nrows();
     let mut iteration = Iteration::of(whitened, params);
     let mut found = Array2::<f32>::zeros((0, directions));
+    let mut found_contrasts = Vec::new();
     let mut supporters = params.supporters;
     for round in 0..params.rounds {
         let known = span(found.view(), parallelism)?;
@@ -138,13 +151,15 @@ pub fn separate(
         let new = supported(ends.view(), &contrasts, found.view(), supporters);
         if !new.is_empty() {
             found = concatenate![Axis(0), found, ends.select(Axis(0), &new)];
+            found_contrasts.extend(new.iter().map(|&end| contrasts[end]));
         } else if supporters > FEWEST_SUPPORTERS {
             supporters -= 1;
         } else {
             break;
         }
     }
-    Ok(unit_rows(matmul(found.view(), whitened.to_coordinates.view(), parallelism).view()))
+    let coordinates = unit_rows(matmul(found.view(), whitened.to_coordinates.view(), parallelism).view());
+    Ok(Separation { coordinates, contrasts: found_contrasts })
 }
 
 /// Edges of images along directions of their span in which these are uncorrelated and of variance one.
@@ -202,14 +217,18 @@ fn edges(images: ArrayView2<'_, f32>, [channels, height, width]: [usize; 3]) -> 
 /// The fixed-point iteration of a block of directions, and its memory.
 struct Iteration<'a> {
     whitened: &'a WhitenedEdges,
-    /// Square of the edge that counts as strong.
-    strong: f32,
+    /// Squares of the edge that counts as strong, first and last.
+    strong: (f32, f32),
     iterations: usize,
     /// Edges along the directions of a block, then the contrast's slope at each, (block, edges).
     values: Array2<f32>,
     /// Mean second derivative of the contrast along each direction.
     curvatures: Vec<f32>,
     next: Array2<f32>,
+    /// The directions before an iteration.
+    former: Array2<f32>,
+    /// Cosines of directions with those before.
+    cosines: Vec<f32>,
 }
 
 impl<'a> Iteration<'a> {
@@ -218,11 +237,13 @@ impl<'a> Iteration<'a> {
         let block = BLOCK.min(params.starts);
         Self {
             whitened,
-            strong: (params.edge_scale * params.edge_scale) as f32,
+            strong: (params.edge_scales.0.powi(2) as f32, params.edge_scales.1.powi(2) as f32),
             iterations: params.iterations,
             values: Array2::zeros((block, edges)),
             curvatures: vec![0.0; block],
             next: Array2::zeros((block, directions)),
+            former: Array2::zeros((block, directions)),
+            cosines: Vec::with_capacity(block),
         }
     }
 
@@ -235,31 +256,50 @@ impl<'a> Iteration<'a> {
         parallelism: Parallelism,
     ) {
         leave_out(directions.view_mut(), known);
+        let (first, last) = self.strong;
         for _ in 0..self.iterations {
-            self.step(directions.view_mut(), parallelism);
+            self.former.slice_mut(s![..directions.nrows(), ..]).assign(&directions);
+            self.step(directions.view_mut(), first, parallelism);
+            leave_out(directions.view_mut(), known);
+            if self.median_cosine(directions.view()) > SETTLED {
+                break;
+            }
+        }
+        for _ in 0..LAST_ITERATIONS {
+            self.step(directions.view_mut(), last, parallelism);
             leave_out(directions.view_mut(), known);
         }
         // Sources are not quite orthogonal: the last steps are taken without regard to the known ones.
-        for _ in 0..self.iterations.div_ceil(FREE_SHARE) {
-            self.step(directions.view_mut(), parallelism);
+        for _ in 0..LAST_ITERATIONS {
+            self.step(directions.view_mut(), last, parallelism);
             leave_out(directions.view_mut(), known.slice(s![..0, ..]));
         }
-        let strong = self.strong;
         let mut values = self.values.slice_mut(s![..directions.nrows(), ..]);
         gemm(1.0, directions.view(), self.whitened.edges.view(), 0.0, values.view_mut(), parallelism);
         let mean = |row: ArrayView1<'_, f32>| {
-            row.iter().map(|e| (e * e / strong).ln_1p()).sum::<f32>() / row.len() as f32
+            row.iter().map(|e| (e * e / last).ln_1p()).sum::<f32>() / row.len() as f32
         };
         contrasts.extend(values.rows().into_iter().map(mean));
     }
 
+    /// Median cosine, up to sign, of directions with the former ones.
+    fn median_cosine(&mut self, directions: ArrayView2<'_, f32>) -> f32 {
+        self.cosines.clear();
+        for (new, old) in directions.rows().into_iter().zip(self.former.rows()) {
+            let (new, old) = (new.to_slice(), old.to_slice());
+            let cosine = reduce::inner(new.expect("rows are contiguous"), old.expect("rows are contiguous"));
+            self.cosines.push(cosine.abs() as f32);
+        }
+        let middle = self.cosines.len() / 2;
+        *self.cosines.select_nth_unstable_by(middle, f32::total_cmp).1
+    }
+
     /// One step towards the smallest mean of `ln(1 + edge^2 / strong)`; lengths are left as they come.
-    fn step(&mut self, mut directions: ArrayViewMut2<'_, f32>, parallelism: Parallelism) {
+    fn step(&mut self, mut directions: ArrayViewMut2<'_, f32>, strong: f32, parallelism: Parallelism) {
         let block = directions.nrows();
         let edges = self.whitened.edges.view();
         let mut values = self.values.slice_mut(s![..block, ..]);
         gemm(1.0, directions.view(), edges, 0.0, values.view_mut(), parallelism);
-        let strong = self.strong;
         for (mut row, curvature) in values.rows_mut().into_iter().zip(&mut self.curvatures) {
             let row = row.as_slice_mut().expect("rows are contiguous");
             *curvature = slopes(row, strong);

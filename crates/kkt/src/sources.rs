@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, Axis, concatenate};
+use ndarray::{Axis, stack};
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 
 use crate::descent::{DescentParams, random_start, start_with};
+use crate::offset::{Offset, RawSources};
 use crate::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
 use crate::state::Start;
 use crate::stationarity::OutputWeighting;
@@ -19,11 +20,15 @@ const FIRST_SLOPE: f64 = 2.0;
 const STEP_SIZE: f64 = 0.003;
 /// Largest step of the logarithm of a multiplier.
 const MULTIPLIER_STEP_SIZE: f64 = 0.05;
+/// Smallest and largest length of an input that an offset tells, in units of the prior norm.
+const LENGTHS: (f64, f64) = (0.6, 1.6);
 
 /// The sources of a problem, found anew for each restart.
 pub(crate) struct Sources<'a> {
     problem: &'a AttackProblem,
     edges: WhitenedEdges,
+    /// What was taken from all inputs, if that is known: then the edges are those of a span with one more direction.
+    offset: Option<Offset>,
     params: SeparationParams,
 }
 
@@ -41,24 +46,23 @@ impl<'a> Sources<'a> {
         observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Option<Self>, KktError> {
         let Some(shape) = problem.prior.image_shape else { return Ok(None) };
-        let edges = WhitenedEdges::of(problem.subspace.basis(), shape, parallelism)?;
-        let sources = Self { problem, edges, params };
-        let found = sources.find(seed, parallelism, observe)?.nrows();
-        Ok((found as f64 >= SEPARATED * problem.rank() as f64).then_some(sources))
+        let basis = problem.subspace.basis();
+        let edges = WhitenedEdges::of(basis, shape, parallelism)?;
+        let plain = separate(&edges, &params, seed.named("separation"), parallelism, observe)?;
+        if (plain.contrasts.len() as f64) < SEPARATED * problem.rank() as f64 {
+            return Ok(None);
+        }
+        let offset = Offset::find(basis, shape, &plain, &params, seed.named("offset"), parallelism, observe)?;
+        let edges = match &offset {
+            Some(offset) => WhitenedEdges::of(offset.widen(basis).view(), shape, parallelism)?,
+            None => edges,
+        };
+        Ok(Some(Self { problem, edges, offset, params }))
     }
 
-    /// Coordinates of sources up to sign, (k, r) of length one.
-    fn find(
-        &self,
-        seed: Seed,
-        parallelism: Parallelism,
-        observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Array2<f32>, KktError> {
-        Ok(separate(&self.edges, &self.params, seed.named("separation"), parallelism, observe)?)
-    }
-
-    /// Where annealed descent with the options of [`refinement`] begins: each source and its mirror image, of the prior norm, with
-    /// the label that the network gives it. Where a label has more candidates than these, the others are random.
+    /// Where annealed descent with the options of [`refinement`] begins: each source and its mirror image, of the prior norm, or, where
+    /// the offset tells its sign and its length, just the source; with the label that the network gives it. Where a label has more
+    /// candidates than these, the others are random.
     pub(crate) fn start(
         &self,
         weighting: &OutputWeighting,
@@ -68,20 +72,27 @@ impl<'a> Sources<'a> {
         observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Start {
         let OutputWeighting::Binary(labels) = weighting else { return Start::Random(seed) };
-        let Ok(sources) = self.find(seed, parallelism, observe) else { return Start::Random(seed) };
+        let separation = separate(&self.edges, &self.params, seed.named("separation"), parallelism, observe);
+        let Ok(separation) = separation else { return Start::Random(seed) };
         let (problem, rank) = (self.problem, self.problem.rank());
         let norm = problem.prior.norm(problem.inputs);
-        let both = concatenate![Axis(0), &sources * norm as f32, &sources * -norm as f32];
-        let answers = outputs(&problem.network, both.view(), parallelism);
+        let sources = separation.coordinates;
+        let images = match &self.offset {
+            Some(_) => RawSources::of(sources.view()).centred(sources.view(), norm, LENGTHS),
+            None => {
+                // A source and its mirror image, one after the other.
+                let both = stack![Axis(1), &sources * norm as f32, &sources * -norm as f32];
+                both.to_shape((2 * sources.nrows(), rank)).expect("as many values").into_owned()
+            }
+        };
+        let answers = outputs(&problem.network, images.view(), parallelism);
         let mut candidates =
             random_start(&problem.spectrum[..rank], labels.len(), params.initial_norm * norm, seed);
         for label in [-1, 1] {
             let places = (0..labels.len()).filter(|&place| labels[place] == label);
-            let sided = (0..sources.nrows())
-                .flat_map(|source| [source, source + sources.nrows()])
-                .filter(|&i| (answers[[i, 0]] > 0.0) == (label > 0));
+            let sided = (0..images.nrows()).filter(|&i| (answers[[i, 0]] > 0.0) == (label > 0));
             for (place, i) in places.zip(sided) {
-                candidates.row_mut(place).assign(&both.row(i));
+                candidates.row_mut(place).assign(&images.row(i));
             }
         }
         Start::State(start_with(problem, weighting, params, candidates, parallelism))

@@ -68,7 +68,7 @@ mod tests {
         let alone = Parallelism::Sequential;
         let edges = WhitenedEdges::of(basis.view(), SHAPE, alone).unwrap();
         let found = separate(&edges, &SeparationParams::default(), Seed::new(5), alone, observe).unwrap();
-        matmul(found.view(), basis.view(), alone)
+        matmul(found.coordinates.view(), basis.view(), alone)
     }
 
     fn basis(rows: &Array2<f32>) -> Array2<f32> {
