@@ -3,15 +3,13 @@
 //! In few dimensions everything resembles something, so a fixed bar would call chance a finding.
 
 use ndarray::{Array2, ArrayView2, Axis, s};
-use palimpsest_kkt::Method;
 use palimpsest_kkt::consensus::{Comparison, unit_rows};
 use palimpsest_metrics::null_model::random_noise;
-use palimpsest_numerics::factor::{FactorError, orthonormal_rows};
+use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::seed::Seed;
 
 use crate::found::Found;
-use crate::reconstruct::RunFile;
 
 /// Mixtures made.
 const MIXTURES: usize = 1000;
@@ -32,7 +30,7 @@ pub(crate) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
     }
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let candidates = found.candidates.slice(s![..of_restarts, ..]);
-    let compared = compared(candidates, &found.run, parallelism).ok()?;
+    let compared = compared(found, candidates, parallelism).ok()?;
     let unit = unit_rows(compared.view());
     let weights = random_noise(MIXTURES, unit.nrows(), 1.0, &Seed::new(found.run.seed).named("chance"));
     let mixtures = unit_rows(matmul(weights.view(), compared.view(), parallelism).view());
@@ -56,19 +54,14 @@ pub(crate) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
 
 /// Candidates (M, d) as the attack compared them.
 fn compared(
+    found: &Found,
     candidates: ArrayView2<'_, f32>,
-    run: &RunFile,
     parallelism: Parallelism,
 ) -> Result<Array2<f32>, FactorError> {
-    let m = run.candidates_per_run;
-    let coordinates = match run.params.method {
-        Method::Gradient(_) => candidates.to_owned(),
-        // All are of one span, which those of a restart tell.
-        Method::Annealed(_) | Method::Alternating(_) => {
-            let basis = orthonormal_rows(candidates.slice(s![..m, ..]), parallelism)?;
-            matmul(candidates, basis.t(), parallelism)
-        }
+    let coordinates = match found.span(parallelism)? {
+        Some(basis) => matmul(candidates, basis.t(), parallelism),
+        None => candidates.to_owned(),
     };
-    let comparison = Comparison::of(coordinates.view(), m, parallelism)?;
+    let comparison = Comparison::of(coordinates.view(), found.run.candidates_per_run, parallelism)?;
     Ok(comparison.apply(coordinates.view(), parallelism))
 }

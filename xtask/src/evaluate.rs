@@ -16,7 +16,7 @@ use palimpsest_metrics::score::Protocol;
 use palimpsest_metrics::table::{RowKind, ScoreTable, judge, score_table, thresholds};
 use palimpsest_metrics::{CandidateImages, ImageShape, TargetImages};
 use palimpsest_mlp::Mlp;
-use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::{render_score_table, render_text_table};
@@ -55,6 +55,9 @@ pub(crate) struct ScoreFile {
     pub(crate) matches: Vec<Match>,
     #[serde(default)]
     pub(crate) distances: Option<DistanceScore>,
+    /// What finding every training image as far as the attack's directions hold it would count, judged alike.
+    #[serde(default)]
+    pub(crate) limit: Option<Limit>,
     /// The attack's own ranking, judged: real means above the held-out threshold and not seen before.
     pub(crate) ranking: RankingScore,
     pub(crate) seed: u64,
@@ -98,6 +101,15 @@ pub(crate) struct DistanceScore {
     pub(crate) nearest: Vec<Neighbour>,
 }
 
+/// An upper limit, told with the truth: the training inputs themselves, projected on the span of the candidates.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Limit {
+    /// Directions of the span.
+    pub(crate) directions: usize,
+    /// Training and held-out images against the projected ones.
+    pub(crate) table: ScoreTable,
+}
+
 /// How well the truth-free ranking knows what is real.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RankingScore {
@@ -136,8 +148,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
 
     let restored = data.scaling.restore(candidates.view());
     let attack = CandidateImages::new(candidates.view(), restored.view(), shape)?;
-    let training = TargetImages::new(data.centered.view(), data.train.dataset.inputs(), shape)?;
-    let held_out = TargetImages::new(data.held_out_centered.view(), data.held_out.dataset.inputs(), shape)?;
+    let (training, held_out) = targets(data)?;
     let means = class_means(data.centered.view(), &data.labels())?;
     let rows = weight_rows(network, typical_norm(candidates));
     let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
@@ -154,6 +165,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let protocol = Protocol::published(shape);
     let scored = judge(attack, training, &models, &protocol, parallelism)?;
     let table = score_table(&scored, &protocol, &seed.named("bootstrap"))?;
+    let limit = limit(&found, data, &protocol, &seed, parallelism)?;
     let distances = if shape.is_vector() {
         let rows = judge_rows(attack, training, &models)?;
         let table = distance_table(&rows, &seed.named("bootstrap"))?;
@@ -188,11 +200,40 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
         ranking: judge_ranking(&run.ranking, &truth, found.claimed(data.input_kind()).1)?,
         table,
         distances,
+        limit,
         matches,
         seed: JUDGE_SEED,
     };
     output::write_json(&args.out.join("score.json"), &score)?;
     Ok(score)
+}
+
+/// The training and the held-out images.
+fn targets(data: &VictimData) -> Result<(TargetImages<'_>, TargetImages<'_>)> {
+    let shape = image_shape(data.shape);
+    Ok((
+        TargetImages::new(data.centered.view(), data.train.dataset.inputs(), shape)?,
+        TargetImages::new(data.held_out_centered.view(), data.held_out.dataset.inputs(), shape)?,
+    ))
+}
+
+/// What finding every training image as far as the directions of `found` hold it would count; none for an attack on all inputs.
+fn limit(
+    found: &Found,
+    data: &VictimData,
+    protocol: &Protocol,
+    seed: &Seed,
+    parallelism: Parallelism,
+) -> Result<Option<Limit>> {
+    let Some(basis) = found.span(parallelism)? else { return Ok(None) };
+    let inside = matmul(data.centered.view(), basis.t(), parallelism);
+    let projected = matmul(inside.view(), basis.view(), parallelism);
+    let restored = data.scaling.restore(projected.view());
+    let perfect = CandidateImages::new(projected.view(), restored.view(), image_shape(data.shape))?;
+    let (training, held_out) = targets(data)?;
+    let rows = judge(perfect, training, &[NullModel::HeldOut(held_out)], protocol, parallelism)?;
+    let table = score_table(&rows, protocol, &seed.named("limit"))?;
+    Ok(Some(Limit { directions: basis.nrows(), table }))
 }
 
 /// Prints the table and the ranking.
@@ -205,6 +246,17 @@ pub(crate) fn print(score: &ScoreFile) {
         std::iter::once("truth-free ranking").chain(header.iter().map(String::as_str)).collect();
     let row = std::iter::once("real".to_owned()).chain(cells(&|p| p.real.to_string())).collect();
     output::line(&render_text_table(&header, &[row]));
+    if let Some(limit) = &score.limit
+        && let Some(row) = limit.table.row(RowKind::Training)
+    {
+        let by_ssim = row.ssim.as_ref().map(|ssim| format!("{} by SSIM, ", ssim.above_threshold));
+        output::line(&format!(
+            "upper limit: the training inputs themselves, in the {} directions of the attack, count {}{} by NCC at the same rate",
+            limit.directions,
+            by_ssim.unwrap_or_default(),
+            row.ncc.above_threshold
+        ));
+    }
 }
 
 /// Checks that candidates fit the data.

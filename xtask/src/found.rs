@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, Array2, ArrayView1, s};
+use palimpsest_kkt::Method;
 use palimpsest_mlp::{Mlp, Provenance};
+use palimpsest_numerics::factor::{FactorError, orthonormal_rows};
+use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::{ConfidenceKind, InputKind};
 
 use crate::model_file::{Model, load_model};
@@ -70,6 +73,21 @@ impl Found {
             run.model.display()
         );
         Ok(Self { run, candidates, confidence, agreement, network, provenance })
+    }
+
+    /// Orthonormal rows that span all candidates of an attack in few directions, which twice as many of them tell, (r, d); none
+    /// for an attack on all inputs.
+    ///
+    /// # Errors
+    /// [`FactorError`].
+    pub(crate) fn span(&self, parallelism: Parallelism) -> Result<Option<Array2<f32>>, FactorError> {
+        let first = (2 * self.run.rank).min(self.candidates.nrows());
+        match self.run.params.method {
+            Method::Gradient(_) => Ok(None),
+            Method::Annealed(_) | Method::Alternating(_) => {
+                orthonormal_rows(self.candidates.slice(s![..first, ..]), parallelism).map(Some)
+            }
+        }
     }
 
     /// What may be claimed of each candidate, (M), in [0, 1], and what kind of number it is.

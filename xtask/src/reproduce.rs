@@ -97,6 +97,8 @@ struct Line {
     victim: String,
     ssim_at_threshold: String,
     ncc_at_threshold: String,
+    /// By SSIM and NCC, if every training image were found as far as the attack's directions hold it.
+    limit: Option<(usize, usize)>,
     ssim_above_04: usize,
     held_out_above_04: usize,
     one_to_one: usize,
@@ -236,6 +238,11 @@ fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
         victim: victim.to_string(),
         ssim_at_threshold: counted(ssim),
         ncc_at_threshold: counted(&row.ncc),
+        limit: score
+            .limit
+            .as_ref()
+            .and_then(|limit| limit.table.row(RowKind::Training))
+            .and_then(|row| Some((row.ssim.as_ref()?.above_threshold, row.ncc.above_threshold))),
         ssim_above_04: ssim.above_cut,
         held_out_above_04: held_out.ssim.as_ref().map_or(0, |tally| tally.above_cut),
         one_to_one: ssim.unique_above_cut,
@@ -254,6 +261,7 @@ fn print(lines: &[Line]) {
         "victim",
         "0.1 % SSIM",
         "0.1 % NCC",
+        "limits",
         "SSIM > 0.4",
         "held out",
         "one to one",
@@ -272,6 +280,7 @@ fn print(lines: &[Line]) {
                 line.victim.clone(),
                 line.ssim_at_threshold.clone(),
                 line.ncc_at_threshold.clone(),
+                line.limit.map_or_else(String::new, |(ssim, ncc)| format!("{ssim}, {ncc}")),
                 line.ssim_above_04.to_string(),
                 line.held_out_above_04.to_string(),
                 line.one_to_one.to_string(),

@@ -60,7 +60,16 @@ fn every_method_walks_from_training_to_report() {
         {
             assert!(table.contains(row), "{table}");
         }
-        assert_eq!(desk.json(&format!("{judged}/score.json"))["matches"].as_array().unwrap().len(), 10);
+        let score = desk.json(&format!("{judged}/score.json"));
+        assert_eq!(score["matches"].as_array().unwrap().len(), 10);
+        // An attack on all inputs has no directions that limit it.
+        let limit = &score["limit"];
+        assert_eq!(limit.is_null(), method == "gradient");
+        if !limit.is_null() {
+            let [at_most, found] =
+                [limit, &score].map(|of| of["table"]["rows"][0]["ncc"]["mean_of_ten_best"].as_f64());
+            assert!(at_most > found && table.contains("upper limit"), "{at_most:?} {found:?}");
+        }
         for folder in [&judged, &attack] {
             desk.ok(&format!("report {folder}"));
             let html = desk.read(&format!("{folder}/report.html"));
