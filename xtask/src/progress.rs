@@ -25,6 +25,8 @@ pub(crate) struct Measured {
     pub(crate) best_agreement: Option<f64>,
     /// Gate patterns certified so far.
     pub(crate) certified: Option<usize>,
+    /// Images that the separation under way has found so far.
+    pub(crate) separated: Option<usize>,
 }
 
 /// Progress of one stage over a known number of steps.
@@ -55,6 +57,8 @@ struct Line {
     best_agreement: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certified: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    separated: Option<usize>,
 }
 
 impl Progress {
@@ -99,6 +103,11 @@ impl Progress {
         }
     }
 
+    /// Says what is measured between two steps.
+    pub(crate) fn tell(&self, measured: Measured) {
+        self.show(self.done.load(Ordering::Relaxed), measured);
+    }
+
     fn show(&self, done: u64, measured: Measured) {
         self.bar.set_position(done);
         self.bar.set_message(words(&measured));
@@ -128,6 +137,7 @@ impl Progress {
             log_loss: measured.log_loss,
             best_agreement: measured.best_agreement,
             certified: measured.certified,
+            separated: measured.separated,
         }
     }
 
@@ -147,6 +157,7 @@ fn words(measured: &Measured) -> String {
         measured.residual.map(|residual| format!("residual {residual:.3}")),
         measured.best_agreement.map(|best| format!("best agreement {best:.2}")),
         measured.certified.map(|patterns| format!("{patterns} patterns certified")),
+        measured.separated.map(|images| format!("{images} images separated")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }

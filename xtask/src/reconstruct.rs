@@ -182,7 +182,9 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
                 best_agreement: kept.best_agreement(),
                 ..Measured::default()
             }),
-            AttackStep::Separation(_) => {}
+            AttackStep::Separation(found) => {
+                progress.tell(Measured { separated: Some(*found), ..Measured::default() });
+            }
             AttackStep::Patterns(at) => searching
                 .get_or_init(|| {
                     progress.finish();
@@ -260,7 +262,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
 }
 
 /// Bound on the starts that a separation iterates together.
-const SEPARATED_TOGETHER: usize = 32;
+const SEPARATED_TOGETHER: usize = 64;
 /// Share of the time limit at which the search for gate patterns ends.
 const SEARCHING_SHARE: f64 = 0.9;
 
@@ -319,7 +321,7 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
             let images = params.separation.filter(|_| params.prior.image_shape.is_some());
             let separation = images.map_or(Some(0), |_| {
                 let edges = memory::numbers(6, &[rank, d], size_of::<f64>())?;
-                edges.checked_add(memory::numbers(at_once, &[2, SEPARATED_TOGETHER, d], single)?)
+                edges.checked_add(memory::numbers(threads, &[2, SEPARATED_TOGETHER, d], single)?)
             });
             memory::total([check, separation])
         }

@@ -4,6 +4,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, concatenate, s};
 use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce;
 
 use crate::confidence::{ConfidenceModel, Evidence, probability_of_pattern};
 use crate::consensus::{Comparison, consensus, merge, ranking as distinct_of, unit_rows};
@@ -16,6 +17,9 @@ use crate::{Attackability, KktError};
 
 /// Runs among which the share of distinct candidates is counted: it falls with every run, so it needs a fixed number.
 const DISTINCT_RUNS: usize = 6;
+/// Smallest and largest length of an image that is given back, in units of the prior norm: that of real ones is 0.4 to 1.8 on the data
+/// sets here.
+const LENGTHS: (f64, f64) = (0.5, 2.0);
 
 /// Pools the candidates of `runs`, which share `labels`, and after them the inputs that were found `exact`ly.
 ///
@@ -69,6 +73,9 @@ pub(crate) fn pool(
     let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
     let (median, model) = (residuals[residuals.len() / 2], ConfidenceModel::default());
+    if lift && problem.prior.image_shape.is_some() {
+        lengthen(&mut stacked, &mut multipliers, problem.prior.norm(problem.inputs));
+    }
     let has_shares = shares.is_some();
     let mut confidence = Zip::from(&scores).and(&bias_share).map_collect(|&agreement, &share| {
         let evidence = Evidence { agreement, distinct_share, bias_share: has_shares.then_some(share) };
@@ -147,6 +154,19 @@ pub(crate) fn pool(
     })
 }
 
+/// Brings candidates within [`LENGTHS`] of the prior `norm`; their multipliers change so that what they explain stays. A candidate
+/// whose multiplier has vanished can be so short that, with the mean added back, it shows nothing but the mean.
+fn lengthen(candidates: &mut Array2<f32>, multipliers: &mut Array1<f32>, norm: f64) {
+    for (mut row, multiplier) in candidates.rows_mut().into_iter().zip(multipliers) {
+        let length = reduce::norm(row.view());
+        if length > 0.0 {
+            let factor = ((length / norm).clamp(LENGTHS.0, LENGTHS.1) * norm / length) as f32;
+            row *= factor;
+            *multiplier /= factor;
+        }
+    }
+}
+
 /// Bias shares of the candidates of each of `runs`; nothing where the first layer has no biases.
 fn bias_shares(
     problem: &AttackProblem,
@@ -191,4 +211,20 @@ fn vote(
     let (cosines, told) = votes.fold((0.0, 0.0), |sum, vote| (sum.0 + vote.0, sum.1 + vote.1));
     let count = voters.len().max(1) as f32;
     (cosines / count, told / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn short_and_long_candidates_are_given_back_at_the_ends_of_what_images_are() {
+        let mut candidates = array![[0.0, 0.1], [3.0, 4.0], [30.0, 40.0], [0.0, 0.0]];
+        let mut multipliers = array![2.0, 2.0, 2.0, 2.0];
+        lengthen(&mut candidates, &mut multipliers, 5.0);
+        assert_eq!(candidates, array![[0.0, 2.5], [3.0, 4.0], [6.0, 8.0], [0.0, 0.0]]);
+        assert_eq!(multipliers, array![0.08, 2.0, 10.0, 2.0]);
+    }
 }

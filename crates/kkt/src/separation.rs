@@ -21,6 +21,7 @@ use palimpsest_numerics::factor::{FactorError, svd};
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::KktError;
@@ -87,8 +88,8 @@ const KNOWN: f32 = 0.8;
 const LEAST_SPAN: f32 = 0.2;
 /// Squared edges of a direction, relative to the largest, below which it has none.
 const LEAST_EDGES: f64 = 1e-9;
-/// Starts that must end at a source once no more are found.
-const FEWEST_SUPPORTERS: usize = 2;
+/// New sources of a round, as a share of the directions, below which the search ends.
+const LEAST_NEW: f64 = 0.03;
 /// Pace of the search at which it is given up, as a share of that at which the last round would bring enough sources: it gets faster
 /// the fewer directions are left.
 const SLOWEST: f64 = 0.5;
@@ -96,12 +97,14 @@ const SLOWEST: f64 = 0.5;
 const FIRST_ROUNDS: usize = 3;
 /// Directions left at which the search ends.
 const FEW_DIRECTIONS: usize = 3;
+/// Products of a block: blocks run side by side.
+const ALONE: Parallelism = Parallelism::Sequential;
 /// Starts that are iterated together.
-const BLOCK: usize = 25;
+const BLOCK: usize = 50;
 /// Iterations at the last scale, and once more without regard to the sources found before.
 const LAST_ITERATIONS: usize = 10;
 /// Median cosine of the directions of a block with those before an iteration, from which on they have settled.
-const SETTLED: f32 = 1.0 - 1e-5;
+const SETTLED: f32 = 1.0 - 1e-4;
 
 /// What [`separate`] finds.
 #[derive(Clone, Debug)]
@@ -130,10 +133,8 @@ pub fn separate(
     observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Separation, FactorError> {
     let directions = whitened.edges.nrows();
-    let mut iteration = Iteration::of(whitened, params);
     let mut found = Array2::<f32>::zeros((0, directions));
     let mut found_contrasts = Vec::new();
-    let mut supporters = params.supporters;
     for round in 0..params.rounds {
         let known = span(found.view(), parallelism)?;
         let pace = SLOWEST * SEPARATED * directions as f64 / params.rounds as f64;
@@ -144,17 +145,13 @@ pub fn separate(
         let starts = (params.starts, directions);
         let mut rng = seed.indexed(round as u64).rng();
         let mut ends: Array2<f32> = Array2::random_using(starts, StandardNormal, &mut rng);
-        let mut contrasts = Vec::with_capacity(params.starts);
-        for block in ends.axis_chunks_iter_mut(Axis(0), BLOCK) {
-            iteration.run(block, known.view(), &mut contrasts, parallelism);
-        }
-        let new = supported(ends.view(), &contrasts, found.view(), supporters);
-        if !new.is_empty() {
-            found = concatenate![Axis(0), found, ends.select(Axis(0), &new)];
-            found_contrasts.extend(new.iter().map(|&end| contrasts[end]));
-        } else if supporters > FEWEST_SUPPORTERS {
-            supporters -= 1;
-        } else {
+        let blocks = ends.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().with_max_len(1);
+        let contrasts: Vec<f32> =
+            blocks.flat_map_iter(|block| Iteration::of(whitened, params).run(block, known.view())).collect();
+        let new = supported(ends.view(), &contrasts, found.view(), params.supporters);
+        found = concatenate![Axis(0), found, ends.select(Axis(0), &new)];
+        found_contrasts.extend(new.iter().map(|&end| contrasts[end]));
+        if (new.len() as f64) < LEAST_NEW * directions as f64 {
             break;
         }
     }
@@ -247,39 +244,33 @@ impl<'a> Iteration<'a> {
         }
     }
 
-    /// Moves each of `directions` (block, k) to a source outside of `known`, orthonormal rows, and adds its contrast to `contrasts`.
-    fn run(
-        &mut self,
-        mut directions: ArrayViewMut2<'_, f32>,
-        known: ArrayView2<'_, f32>,
-        contrasts: &mut Vec<f32>,
-        parallelism: Parallelism,
-    ) {
+    /// Moves each of `directions` (block, k) to a source outside of `known`, orthonormal rows, and gives their contrasts.
+    fn run(mut self, mut directions: ArrayViewMut2<'_, f32>, known: ArrayView2<'_, f32>) -> Vec<f32> {
         leave_out(directions.view_mut(), known);
         let (first, last) = self.strong;
         for _ in 0..self.iterations {
             self.former.slice_mut(s![..directions.nrows(), ..]).assign(&directions);
-            self.step(directions.view_mut(), first, parallelism);
+            self.step(directions.view_mut(), first);
             leave_out(directions.view_mut(), known);
             if self.median_cosine(directions.view()) > SETTLED {
                 break;
             }
         }
         for _ in 0..LAST_ITERATIONS {
-            self.step(directions.view_mut(), last, parallelism);
+            self.step(directions.view_mut(), last);
             leave_out(directions.view_mut(), known);
         }
         // Sources are not quite orthogonal: the last steps are taken without regard to the known ones.
         for _ in 0..LAST_ITERATIONS {
-            self.step(directions.view_mut(), last, parallelism);
+            self.step(directions.view_mut(), last);
             leave_out(directions.view_mut(), known.slice(s![..0, ..]));
         }
         let mut values = self.values.slice_mut(s![..directions.nrows(), ..]);
-        gemm(1.0, directions.view(), self.whitened.edges.view(), 0.0, values.view_mut(), parallelism);
+        gemm(1.0, directions.view(), self.whitened.edges.view(), 0.0, values.view_mut(), ALONE);
         let mean = |row: ArrayView1<'_, f32>| {
             row.iter().map(|e| (e * e / last).ln_1p()).sum::<f32>() / row.len() as f32
         };
-        contrasts.extend(values.rows().into_iter().map(mean));
+        values.rows().into_iter().map(mean).collect()
     }
 
     /// Median cosine, up to sign, of directions with the former ones.
@@ -295,18 +286,18 @@ impl<'a> Iteration<'a> {
     }
 
     /// One step towards the smallest mean of `ln(1 + edge^2 / strong)`; lengths are left as they come.
-    fn step(&mut self, mut directions: ArrayViewMut2<'_, f32>, strong: f32, parallelism: Parallelism) {
+    fn step(&mut self, mut directions: ArrayViewMut2<'_, f32>, strong: f32) {
         let block = directions.nrows();
         let edges = self.whitened.edges.view();
         let mut values = self.values.slice_mut(s![..block, ..]);
-        gemm(1.0, directions.view(), edges, 0.0, values.view_mut(), parallelism);
+        gemm(1.0, directions.view(), edges, 0.0, values.view_mut(), ALONE);
         for (mut row, curvature) in values.rows_mut().into_iter().zip(&mut self.curvatures) {
             let row = row.as_slice_mut().expect("rows are contiguous");
             *curvature = slopes(row, strong);
         }
         let mut next = self.next.slice_mut(s![..block, ..]);
         let mean = 1.0 / edges.ncols().max(1) as f32;
-        gemm(mean, values.view(), edges.t(), 0.0, next.view_mut(), parallelism);
+        gemm(mean, values.view(), edges.t(), 0.0, next.view_mut(), ALONE);
         for ((mut direction, next), &curvature) in
             directions.rows_mut().into_iter().zip(next.rows()).zip(&self.curvatures)
         {
@@ -336,8 +327,8 @@ fn slopes(edges: &mut [f32], strong: f32) -> f32 {
 /// Takes their part in the span of `known`, orthonormal rows, from directions, and gives them length one.
 fn leave_out(mut directions: ArrayViewMut2<'_, f32>, known: ArrayView2<'_, f32>) {
     if known.nrows() > 0 {
-        let along = matmul(directions.view(), known.t(), Parallelism::Sequential);
-        gemm(-1.0, along.view(), known, 1.0, directions.view_mut(), Parallelism::Sequential);
+        let along = matmul(directions.view(), known.t(), ALONE);
+        gemm(-1.0, along.view(), known, 1.0, directions.view_mut(), ALONE);
     }
     for mut row in directions.rows_mut() {
         let length = reduce::norm(row.view()) as f32;
