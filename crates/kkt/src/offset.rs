@@ -53,6 +53,10 @@ impl Offset {
     ///
     /// # Errors
     /// [`FactorError`] when a factorisation fails.
+    ///
+    /// # Panics
+    /// When the shape is not that of the rows.
+    #[track_caller]
     pub fn find(
         basis: ArrayView2<'_, f32>,
         shape: [usize; 3],
