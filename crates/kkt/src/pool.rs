@@ -52,9 +52,7 @@ pub(crate) fn pool(
     let unknown = || vec![Array1::zeros(labels.len()); kept.len()];
     let of_runs = concatenate(Axis(0), &views).expect("runs have the same number of columns");
     let comparison = Comparison::of(of_runs.view(), labels.len(), parallelism)?;
-    let compare = |rows: ArrayView2<'_, f32>| comparison.apply(rows, parallelism);
-    let mut compared = compare(of_runs.view());
-    let compared_runs = compared.clone();
+    let compared_runs = comparison.apply(of_runs.view(), parallelism);
     let compared_views: Vec<_> = compared_runs.axis_chunks_iter(Axis(0), labels.len()).collect();
     let agreement = consensus(&compared_views, labels, shares.as_ref().unwrap_or(&unknown()));
     let mut stacked = of_runs.clone();
@@ -68,7 +66,7 @@ pub(crate) fn pool(
             .expect("vectors always join");
     let first = (DISTINCT_RUNS * labels.len()).min(scores.len());
     let among_first =
-        distinct_of(compared.slice(s![..first, ..]), &labels_of_all[..first], scores.slice(s![..first]));
+        distinct_of(compared_runs.slice(s![..first, ..]), &labels_of_all[..first], scores.slice(s![..first]));
     let distinct_share = among_first.len() as f64 / first as f64;
     let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
@@ -94,12 +92,14 @@ pub(crate) fn pool(
         .filter(|(_, collapsed)| !**collapsed)
         .map(|((run, told), _)| (*run, told))
         .collect();
-    let rows = |input: &PatternInput| compare(input.coordinates.view().insert_axis(Axis(0)));
     for input in &exact {
         stacked.push_row(input.coordinates.view()).expect("inputs have the coordinates of the runs");
-        compared.append(Axis(0), rows(input).view()).expect("inputs are compared as the runs are");
     }
-    let votes = exact.iter().map(|input| vote(rows(input).view(), input.label, &voters, labels));
+    let compared_exact = comparison.apply(stacked.slice(s![of_runs.nrows().., ..]), parallelism);
+    let votes = compared_exact
+        .axis_chunks_iter(Axis(0), 1)
+        .zip(&exact)
+        .map(|(compared, input)| vote(compared, input.label, &voters, labels));
     let (agreeing, shares_of_exact): (Vec<f32>, Vec<f32>) = votes.unzip();
     append(&mut bias_share, shares_of_exact);
     append(&mut multipliers, exact.iter().map(|input| input.multiplier as f32).collect());
@@ -112,6 +112,7 @@ pub(crate) fn pool(
     append(&mut order, exact.iter().zip(&agreeing).map(rank).collect());
     append(&mut scores, agreeing);
     labels_of_all.extend(exact.iter().map(|input| input.label));
+    let compared = concatenate![Axis(0), compared_runs, compared_exact];
     let ranking = distinct_of(compared.view(), &labels_of_all, order.view());
 
     let lifted = |rows: Array2<f32>| if lift { problem.lift(rows.view(), parallelism) } else { rows };
