@@ -46,7 +46,7 @@ impl Scaling {
         }
     }
 
-    fn apply(&self, inputs: ArrayView2<'_, f32>) -> Array2<f32> {
+    pub(crate) fn apply(&self, inputs: ArrayView2<'_, f32>) -> Array2<f32> {
         match self {
             Self::Mean(mean) => mean.center(inputs).view().to_owned(),
             Self::Columns(columns) => columns.apply(inputs),

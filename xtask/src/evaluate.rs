@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use ndarray::{Array1, Array2, ArrayView1, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use palimpsest_datasets::{InputShape, Task};
 use palimpsest_metrics::calibration::{
     Calibration, CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
@@ -50,7 +50,11 @@ pub(crate) struct EvaluateArgs {
 pub(crate) struct ScoreFile {
     pub(crate) reconstruction: PathBuf,
     pub(crate) data: DataRecord,
+    /// Where the attack tells the mean image, pictures are its candidates with that; else with the training mean.
     pub(crate) table: ScoreTable,
+    /// The same with the training mean, as published, where the attack tells one of its own.
+    #[serde(default)]
+    pub(crate) with_training_mean: Option<ScoreTable>,
     /// The best candidate of each training image, in file order.
     pub(crate) matches: Vec<Match>,
     #[serde(default)]
@@ -146,16 +150,16 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let shape = image_shape(data.shape);
     let seed = Seed::new(JUDGE_SEED).named("judge");
 
-    let restored = data.scaling.restore(candidates.view());
-    let attack = CandidateImages::new(candidates.view(), restored.view(), shape)?;
+    let as_shown = shown(&found, data, candidates.view());
+    let attack = CandidateImages::new(candidates.view(), as_shown.view(), shape)?;
     let (training, held_out) = targets(data)?;
     let means = class_means(data.centered.view(), &data.labels())?;
     let rows = weight_rows(network, typical_norm(candidates));
     let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
     let noise = random_noise(candidates.nrows(), candidates.ncols(), deviation, &seed.named("noise"));
     // Each null as it is compared (centred) and as it is shown (mean restored).
-    let shown = |centered: &Array2<f32>| data.scaling.restore(centered.view());
-    let (shown_means, shown_rows, shown_noise) = (shown(&means), shown(&rows), shown(&noise));
+    let restored = |centered: &Array2<f32>| data.scaling.restore(centered.view());
+    let (shown_means, shown_rows, shown_noise) = (restored(&means), restored(&rows), restored(&noise));
     let models = [
         NullModel::HeldOut(held_out),
         NullModel::ClassMeans(CandidateImages::new(means.view(), shown_means.view(), shape)?),
@@ -165,6 +169,15 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let protocol = Protocol::published(shape);
     let scored = judge(attack, training, &models, &protocol, parallelism)?;
     let table = score_table(&scored, &protocol, &seed.named("bootstrap"))?;
+    let as_published = found.mean_image.as_ref().map(|_| restored(candidates));
+    let with_training_mean = as_published
+        .as_ref()
+        .map(|restored| {
+            let attack = CandidateImages::new(candidates.view(), restored.view(), shape)?;
+            let scored = judge(attack, training, &models, &protocol, parallelism)?;
+            score_table(&scored, &protocol, &seed.named("bootstrap"))
+        })
+        .transpose()?;
     let limit = limit(&found, data, &protocol, &seed, parallelism)?;
     let distances = if shape.is_vector() {
         let rows = judge_rows(attack, training, &models)?;
@@ -184,7 +197,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     let limits = thresholds(&scored)?;
     // The ranking names one candidate for each distinct input: those alone are claims.
     let claims = candidates.select(Axis(0), &run.ranking);
-    let shown_claims = shown(&claims);
+    let shown_claims = shown(&found, data, claims.view());
     let claims = CandidateImages::new(claims.view(), shown_claims.view(), shape)?;
     let in_order: Vec<usize> = (0..run.ranking.len()).collect();
     let truth = candidate_truth(claims, training, &protocol, &limits, &in_order, parallelism)?;
@@ -199,6 +212,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
         },
         ranking: judge_ranking(&run.ranking, &truth, found.claimed(data.input_kind()).1)?,
         table,
+        with_training_mean,
         distances,
         limit,
         matches,
@@ -206,6 +220,15 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
     };
     output::write_json(&args.out.join("score.json"), &score)?;
     Ok(score)
+}
+
+/// Candidates (m, d) of an attack in the units of the raw inputs: with the mean image that the attack tells, or else with what the judge
+/// knows was taken from them.
+pub(crate) fn shown(found: &Found, data: &VictimData, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
+    match &found.mean_image {
+        Some(mean) => &candidates + mean,
+        None => data.scaling.restore(candidates),
+    }
 }
 
 /// The training and the held-out images.
@@ -227,8 +250,14 @@ fn limit(
 ) -> Result<Option<Limit>> {
     let Some(basis) = found.span(parallelism)? else { return Ok(None) };
     let inside = matmul(data.centered.view(), basis.t(), parallelism);
-    let projected = matmul(inside.view(), basis.view(), parallelism);
-    let restored = data.scaling.restore(projected.view());
+    let mut projected = matmul(inside.view(), basis.view(), parallelism);
+    let mut restored = data.scaling.restore(projected.view());
+    if found.appearance.is_some() {
+        // An attack that knows raw images keeps them in the range of inputs.
+        let (low, high) = found.run.params.prior.input_range;
+        restored.mapv_inplace(|v| v.clamp(low as f32, high as f32));
+        projected = data.scaling.apply(restored.view());
+    }
     let perfect = CandidateImages::new(projected.view(), restored.view(), image_shape(data.shape))?;
     let (training, held_out) = targets(data)?;
     let rows = judge(perfect, training, &[NullModel::HeldOut(held_out)], protocol, parallelism)?;
@@ -246,6 +275,15 @@ pub(crate) fn print(score: &ScoreFile) {
         std::iter::once("truth-free ranking").chain(header.iter().map(String::as_str)).collect();
     let row = std::iter::once("real".to_owned()).chain(cells(&|p| p.real.to_string())).collect();
     output::line(&render_text_table(&header, &[row]));
+    if let Some(table) = &score.with_training_mean
+        && let Some(row) = table.row(RowKind::Training)
+        && let Some(ssim) = &row.ssim
+    {
+        output::line(&format!(
+            "pictures are shown with the mean image that the attack tells; with the training mean, as published, {} count by SSIM",
+            ssim.above_threshold
+        ));
+    }
     if let Some(limit) = &score.limit
         && let Some(row) = limit.table.row(RowKind::Training)
     {

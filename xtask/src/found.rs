@@ -3,16 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use ndarray::{Array1, Array2, ArrayView1, s};
-use palimpsest_kkt::Method;
+use ndarray::{Array1, Array2, ArrayView1};
+use palimpsest_kkt::{AttackParams, AttackProblem, KktError, Method};
 use palimpsest_mlp::{Mlp, Provenance};
-use palimpsest_numerics::factor::{FactorError, orthonormal_rows};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::{ConfidenceKind, InputKind};
 
 use crate::model_file::{Model, load_model};
 use crate::output;
-use crate::reconstruct::RunFile;
+use crate::reconstruct::{APPEARANCE_FILE, MEAN_IMAGE_FILE, RunFile};
 
 /// A reconstruction and the network it came from; indices, lengths and widths fit each other.
 pub(crate) struct Found {
@@ -23,6 +22,10 @@ pub(crate) struct Found {
     confidence: Array1<f32>,
     /// Agreement of restarts, (M), in [0, 1]; files of older versions have it as confidence.
     agreement: Option<Array1<f32>>,
+    /// How candidates look as raw images, (M, 2): contrast and brightness; where the attack knows what was taken from all inputs.
+    pub(crate) appearance: Option<Array2<f32>>,
+    /// What was taken from all inputs, as the attack tells it, (1, d).
+    pub(crate) mean_image: Option<Array2<f32>>,
     pub(crate) network: Mlp<f32>,
     pub(crate) provenance: Option<Provenance>,
 }
@@ -41,6 +44,11 @@ impl Found {
         let unfit = |what: &str| {
             format!("the files in {} do not fit together: {what}; run reconstruct again", folder.display())
         };
+        let optional = |name: &str| -> Result<Option<Array2<f32>>> {
+            let path = folder.join(name);
+            path.exists().then(|| output::read_npy(&path)).transpose()
+        };
+        let (appearance, mean_image) = (optional(APPEARANCE_FILE)?, optional(MEAN_IMAGE_FILE)?);
         let (m, d) = candidates.dim();
         ensure!(m > 0 && run.candidates == m, unfit("run.json and candidates.npy differ in length"));
         ensure!(confidence.len() == m, unfit("confidence.npy and candidates.npy differ in length"));
@@ -60,32 +68,44 @@ impl Found {
             agreement.iter().all(|a| a.len() == m && a.iter().all(|a| (0.0..=1.0).contains(a))),
             unfit("agreement.npy has another length than candidates.npy or values outside [0, 1]")
         );
+        ensure!(
+            appearance.iter().all(|looks| looks.dim() == (m, 2) && looks.iter().all(|v| v.is_finite())),
+            unfit(
+                "appearance.npy has another shape than candidates.npy asks for, or values that are not finite"
+            )
+        );
         let values = |sides: [usize; 3]| sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side));
         if let Some(sides) = run.input_shape
             && values(sides) != Some(d)
         {
             bail!(unfit("the shape of an input in run.json is not that of a candidate"));
         }
+        ensure!(
+            mean_image.iter().all(|mean| mean.dim() == (1, d) && mean.iter().all(|v| v.abs() < LARGEST)),
+            unfit(
+                "mean_image.npy has not the width of candidates.npy, or values that are not finite or above 1e15"
+            )
+        );
         let Model { network, provenance, .. } = load_model(&run.model)?;
         ensure!(
             network.dims() == run.dims && network.inputs() == d,
             "{} is no longer the network that was attacked; run reconstruct again",
             run.model.display()
         );
-        Ok(Self { run, candidates, confidence, agreement, network, provenance })
+        Ok(Self { run, candidates, confidence, agreement, appearance, mean_image, network, provenance })
     }
 
-    /// Orthonormal rows that span all candidates of an attack in few directions, which twice as many of them tell, (r, d); none
-    /// for an attack on all inputs.
+    /// Orthonormal rows that span what the attack worked in, (r, d); none for an attack on all inputs.
     ///
     /// # Errors
-    /// [`FactorError`].
-    pub(crate) fn span(&self, parallelism: Parallelism) -> Result<Option<Array2<f32>>, FactorError> {
-        let first = (2 * self.run.rank).min(self.candidates.nrows());
-        match self.run.params.method {
+    /// [`KktError`].
+    pub(crate) fn span(&self, parallelism: Parallelism) -> Result<Option<Array2<f32>>, KktError> {
+        let AttackParams { method, prior, .. } = self.run.params;
+        match method {
             Method::Gradient(_) => Ok(None),
             Method::Annealed(_) | Method::Alternating(_) => {
-                orthonormal_rows(self.candidates.slice(s![..first, ..]), parallelism).map(Some)
+                let problem = AttackProblem::prepare(&self.network, prior, Some(self.run.rank), parallelism)?;
+                Ok(Some(problem.subspace.basis().to_owned()))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
-use ndarray::{ArrayBase, Data, Dimension};
+use ndarray::{Array, ArrayBase, Data, Dimension};
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
 use palimpsest_mlp::checkpoint::write_atomically;
@@ -88,6 +88,20 @@ where
     let mut bytes = Vec::new();
     array.write_npy(&mut bytes).with_context(|| format!("cannot encode {}", path.display()))?;
     Ok(write_atomically(path, &bytes)?)
+}
+
+/// Writes an array as `.npy` if there is one; else removes what an earlier run has left in its place.
+pub(crate) fn write_npy_if_any<A: WritableElement, D: Dimension>(
+    path: &Path,
+    array: Option<&Array<A, D>>,
+) -> Result<()> {
+    match array {
+        Some(array) => write_npy(path, array),
+        None if path.exists() => {
+            std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Longest header of our own arrays, in bytes.

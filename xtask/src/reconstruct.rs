@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
-use ndarray::Array1;
+use ndarray::{Array1, Array2, Axis};
 use palimpsest_kkt::reconstruction::RunRecord;
 use palimpsest_kkt::{
     AttackParams, AttackStep, Attackability, KktError, Method, Reconstruction, Run, reconstruct_from,
@@ -261,6 +261,10 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     Ok(Attacked { record, broken_off, kept })
 }
 
+/// How candidates look as raw images, (M, 2): contrast and brightness; where it is known what was taken from all inputs.
+pub(crate) const APPEARANCE_FILE: &str = "appearance.npy";
+/// What was taken from all inputs, as the attack tells it, (1, d).
+pub(crate) const MEAN_IMAGE_FILE: &str = "mean_image.npy";
 /// Bound on the starts that a separation iterates together.
 const SEPARATED_TOGETHER: usize = 64;
 /// Share of the time limit at which the search for gate patterns ends.
@@ -321,7 +325,10 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
             let images = params.separation.filter(|_| params.prior.image_shape.is_some());
             let separation = images.map_or(Some(0), |_| {
                 let edges = memory::numbers(6, &[rank, d], size_of::<f64>())?;
-                edges.checked_add(memory::numbers(threads, &[2, SEPARATED_TOGETHER, d], single)?)
+                let together = memory::numbers(threads, &[2, SEPARATED_TOGETHER, d], single)?;
+                // Edges and pixels along each direction, and with weights for each thread.
+                let refined = memory::numbers(threads.checked_add(1)?, &[3, rank, d], single)?;
+                edges.checked_add(together)?.checked_add(refined)
             });
             memory::total([check, separation])
         }
@@ -337,9 +344,13 @@ fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> 
     output::write_npy(&folder.join("labels.npy"), &Array1::from(found.labels.clone()))?;
     output::write_npy(&folder.join("confidence.npy"), &found.confidence)?;
     output::write_npy(&folder.join("agreement.npy"), &found.agreement)?;
-    if let Some(shares) = &found.bias_share {
-        output::write_npy(&folder.join("bias_shares.npy"), shares)?;
-    }
+    output::write_npy_if_any(&folder.join("bias_shares.npy"), found.bias_share.as_ref())?;
+    let looks = found.appearance.as_ref().map(|looks| {
+        Array2::from(looks.iter().map(|look| [look.contrast, look.brightness]).collect::<Vec<_>>())
+    });
+    output::write_npy_if_any(&folder.join(APPEARANCE_FILE), looks.as_ref())?;
+    let mean = found.mean_image.clone().map(|mean| mean.insert_axis(Axis(0)));
+    output::write_npy_if_any(&folder.join(MEAN_IMAGE_FILE), mean.as_ref())?;
     output::write_npy(&folder.join("reconstructions.npy"), &found.merged.view().to_owned())?;
     output::write_json(&folder.join("run.json"), record)
 }

@@ -19,7 +19,7 @@ use palimpsest_report::{
 };
 
 use crate::data::VictimData;
-use crate::evaluate::{DistanceScore, Match, ScoreFile, check_width, image_shape, training_row};
+use crate::evaluate::{DistanceScore, Match, ScoreFile, check_width, image_shape, shown, training_row};
 use crate::found::Found;
 use crate::lock::lock_folder;
 use crate::reconstruct::RunFile;
@@ -178,7 +178,7 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<Cand
         .map(|i| {
             let Match { candidate, ncc, ssim } = score.matches[i];
             let candidate = neighbour(i).map_or(candidate, |near| near.candidate);
-            let restored = data.scaling.restore(found.candidates.row(candidate).insert_axis(Axis(0)));
+            let restored = shown(found, data, found.candidates.row(candidate).insert_axis(Axis(0)));
             let truth = data.train.dataset.inputs();
             let show =
                 |row: ArrayView1<'_, f32>| (!shape.is_vector()).then(|| picture(row, shape)).transpose();
@@ -285,10 +285,14 @@ pub(crate) fn judge_section(score: &ScoreFile) -> Judge {
 fn protocol_words(score: &ScoreFile) -> String {
     match &score.table.protocol.ssim {
         Some(ssim) => format!(
-            "Nearest candidate by NCC at {} size, mean restored, min-max to [0, 1], SSIM of window {}, sigma {}, range {}.",
+            "Nearest candidate by NCC at {} size, {} added, min-max to [0, 1], SSIM of window {}, sigma {}, range {}.",
             match score.table.protocol.search {
                 Search::FullSize => "full",
                 Search::HalfSize => "half",
+            },
+            match score.with_training_mean {
+                Some(_) => "the mean image that the attack tells",
+                None => "training mean",
             },
             ssim.window,
             ssim.sigma,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use ndarray::{Array1, Array2};
 use palimpsest_datasets::DataName;
-use palimpsest_kkt::confidence::Evidence;
+use palimpsest_kkt::confidence::{Appearance, Evidence};
 use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataArgs, VictimData};
 use crate::evaluate::{self, EvaluateArgs, ScoreFile, training_row};
 use crate::lock::lock_folder;
-use crate::reconstruct::{self, ReconstructArgs, RunFile};
+use crate::reconstruct::{self, APPEARANCE_FILE, ReconstructArgs, RunFile};
 use crate::snapshot::ResumeArgs;
 use crate::train::{self, RegimeArgs, TrainArgs};
 use crate::{Misuse, interrupt, output};
@@ -97,6 +97,8 @@ struct Line {
     victim: String,
     ssim_at_threshold: String,
     ncc_at_threshold: String,
+    /// By SSIM with the training mean, as published, where pictures are shown with one that the attack tells.
+    with_training_mean: Option<String>,
     /// By SSIM and NCC, if every training image were found as far as the attack's directions hold it.
     limit: Option<(usize, usize)>,
     ssim_above_04: usize,
@@ -238,6 +240,10 @@ fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
         victim: victim.to_string(),
         ssim_at_threshold: counted(ssim),
         ncc_at_threshold: counted(&row.ncc),
+        with_training_mean: score
+            .with_training_mean
+            .as_ref()
+            .and_then(|table| table.row(RowKind::Training)?.ssim.as_ref().map(counted)),
         limit: score
             .limit
             .as_ref()
@@ -260,6 +266,7 @@ fn print(lines: &[Line]) {
     let header = [
         "victim",
         "0.1 % SSIM",
+        "training mean",
         "0.1 % NCC",
         "limits",
         "SSIM > 0.4",
@@ -279,6 +286,7 @@ fn print(lines: &[Line]) {
             vec![
                 line.victim.clone(),
                 line.ssim_at_threshold.clone(),
+                line.with_training_mean.clone().unwrap_or_default(),
                 line.ncc_at_threshold.clone(),
                 line.limit.map_or_else(String::new, |(ssim, ncc)| format!("{ssim}, {ncc}")),
                 line.ssim_above_04.to_string(),
@@ -298,41 +306,63 @@ fn print(lines: &[Line]) {
 
 /// Fits the confidence model; every victim counts alike, however many candidates it left.
 fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
-    let (mut features, mut real, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-    let mut used = 0;
+    // Candidates whose raw images are known, and others.
+    let mut fits: [Fit; 2] = Default::default();
     for victim in victims {
         let (attacked, judged) = (victim.folder(args, "attack"), victim.folder(args, "judged"));
         if !judged.join("score.json").exists() {
             continue;
         }
-        used += 1;
         let score: ScoreFile = output::read_json(&judged.join("score.json"))?;
         let run: RunFile = output::read_json(&attacked.join("run.json"))?;
         let agreement: Array1<f32> = output::read_npy(&attacked.join("agreement.npy"))?;
         let path = attacked.join("bias_shares.npy");
         let bias_shares: Option<Array1<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
+        let path = attacked.join(APPEARANCE_FILE);
+        let looks: Option<Array2<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
+        let fit = &mut fits[usize::from(looks.is_some())];
         // Inputs that were solved for exactly, the last ones, have a probability of their own.
         let of_runs = agreement.len().saturating_sub(run.exact);
         let ranked =
             run.ranking.iter().zip(&score.ranking.real).filter(|(candidate, _)| **candidate < of_runs);
         let count = ranked.clone().count();
+        fit.victims += 1;
         for (&candidate, &is_real) in ranked {
             let evidence = Evidence {
                 agreement: agreement[candidate],
                 distinct_share: run.distinct_share,
                 bias_share: bias_shares.as_ref().map(|shares| shares[candidate]),
+                appearance: looks.as_ref().map(|looks| Appearance {
+                    contrast: looks[[candidate, 0]],
+                    brightness: looks[[candidate, 1]],
+                }),
             };
-            features.extend(evidence.features());
-            real.push(is_real);
-            weights.push(1.0 / count as f64);
+            fit.features.extend(evidence.features());
+            fit.real.push(is_real);
+            fit.weights.push(1.0 / count as f64);
         }
     }
     ensure!(
-        used > 0,
+        fits.iter().any(|fit| fit.victims > 0),
         Misuse("no judged attack is there; run `reproduce attack` for these seeds first".into())
     );
-    let features = Array2::from_shape_vec((real.len(), features.len() / real.len()), features)?;
-    let coefficients = fit_logistic(features.view(), &real, &weights)?;
-    output::line(&format!("{used} victims, {} candidates, coefficients {coefficients:.2}", real.len()));
+    for (fit, what) in fits.into_iter().zip(["centred", "raw"]).filter(|(fit, _)| fit.victims > 0) {
+        let Fit { victims, features, real, weights } = fit;
+        let features = Array2::from_shape_vec((real.len(), features.len() / real.len()), features)?;
+        let coefficients = fit_logistic(features.view(), &real, &weights)?;
+        output::line(&format!(
+            "{what} images: {victims} victims, {} candidates, coefficients {coefficients:.2}",
+            real.len()
+        ));
+    }
     Ok(())
+}
+
+/// What a confidence model is fitted on.
+#[derive(Default)]
+struct Fit {
+    victims: usize,
+    features: Vec<f64>,
+    real: Vec<bool>,
+    weights: Vec<f64>,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Axis};
-use palimpsest_kkt::confidence::{ConfidenceModel, Evidence};
+use palimpsest_kkt::confidence::{Appearance, ConfidenceModel, Evidence};
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::score::min_max;
 use palimpsest_metrics::tally::{HELD_OUT_RATE, quantile};
@@ -30,7 +30,7 @@ pub(crate) const JUDGE_PAGE: &str = "judge/report.html";
 pub(crate) fn unjudged(folder: &Path) -> Result<ReportData> {
     let found = Found::read(folder)?;
     let shape = found.run.input_shape.map(|[channels, height, width]| ImageShape { channels, height, width });
-    let mean = Mean::read(folder, found.candidates.ncols())?;
+    let mean = Mean::of(folder, &found)?;
     let merged = merged(folder, &found)?;
     let inputs = if shape.is_some() { InputKind::Image } else { InputKind::Row };
     let (answer, means) = answer(&found, inputs);
@@ -131,6 +131,12 @@ fn probability(found: &Found, agreement: f64) -> f64 {
             agreement: agreement as f32,
             distinct_share: run.distinct_share,
             bias_share: found.network.layers()[0].bias.as_ref().map(|_| 1.0),
+            // It looks as the middle one of the candidates does.
+            appearance: found.appearance.as_ref().map(|looks| {
+                let middle =
+                    |column: usize| quantile(&looks.column(column).mapv(f64::from).to_vec(), 0.5) as f32;
+                Appearance { contrast: middle(0), brightness: middle(1) }
+            }),
         },
         median,
         run.runs.len(),
@@ -179,15 +185,20 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, e
 fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> {
     let mut limits = Vec::new();
     let d = found.candidates.ncols();
-    match (shape, &mean.0) {
-        (Some(_), None) => limits.push(
+    match (shape, mean) {
+        (Some(_), Mean::Unknown) => limits.push(
             "Pictures show candidates without the training mean, each stretched to full contrast; the mean can be given \
              with --mean."
                 .into(),
         ),
-        (Some(_), Some(_)) => {
+        (Some(_), Mean::Given(_)) => {
             limits.push("Pictures show candidates plus the given mean, each stretched to full contrast.".into());
         }
+        (Some(_), Mean::Told(_)) => limits.push(
+            "Pictures show candidates plus the mean image that the weights tell, each stretched to full contrast; the true one can \
+             be given with --mean."
+                .into(),
+        ),
         (None, _) if d > columns(&[], d).len() => limits.push(format!(
             "Only the first {} of {d} values of a row are shown. If the inputs are pictures, say so with --input-shape.",
             columns(&[], d).len()
@@ -208,31 +219,38 @@ fn cell(view: &CandidateView) -> Option<GridCell> {
     Some(GridCell { top: view.picture.clone()?, bottom: None, caption })
 }
 
-/// The training mean, if the user gave it, and the deviation of each column, if that was given, too.
-struct Mean(Option<Array2<f32>>);
+/// The training mean.
+enum Mean {
+    Unknown,
+    /// By the user, with the deviation of each column below it, if that was given, too.
+    Given(Array2<f32>),
+    /// By the weights.
+    Told(Array2<f32>),
+}
 
 impl Mean {
-    fn read(folder: &Path, d: usize) -> Result<Self> {
+    fn of(folder: &Path, found: &Found) -> Result<Self> {
         let path = folder.join(MEAN_FILE);
         if !path.exists() {
-            return Ok(Self(None));
+            return Ok(found.mean_image.clone().map_or(Self::Unknown, Self::Told));
         }
         let values: Array2<f32> = output::read_npy(&path)?;
+        let d = found.candidates.ncols();
         ensure!(
             values.ncols() == d && matches!(values.nrows(), 1 | 2) && values.iter().all(|v| v.is_finite()),
             "{} holds {:?} values; the mean of this network's inputs has {d}",
             path.display(),
             values.dim()
         );
-        Ok(Self(Some(values)))
+        Ok(Self::Given(values))
     }
 
     /// Rows (m, d) in the units of the raw inputs, as far as they are known.
     fn restore(&self, rows: &Array2<f32>) -> Array2<f32> {
-        match &self.0 {
-            None => rows.clone(),
-            Some(values) if values.nrows() == 2 => rows * &values.row(1) + values.row(0),
-            Some(values) => rows + &values.row(0),
+        match self {
+            Self::Unknown => rows.clone(),
+            Self::Given(values) if values.nrows() == 2 => rows * &values.row(1) + values.row(0),
+            Self::Given(values) | Self::Told(values) => rows + &values.row(0),
         }
     }
 }

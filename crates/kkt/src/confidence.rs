@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::patterns::PatternInput;
 
-/// Logistic model of the agreement of restarts, the share of distinct candidates, and the bias share.
+/// Logistic model of what is known of a candidate.
 ///
-/// The default was fitted by `cargo xtask reproduce calibrate` on networks of even seeds; `docs/decisions/0005` has the
+/// The default was fitted by `cargo xtask reproduce calibrate` on networks of even seeds; `docs/decisions/0005` and `0017` have the
 /// measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfidenceModel {
-    /// Coefficients of [`Evidence::features`].
+    /// Coefficients of [`Evidence::features`] where nothing is known of how a candidate looks.
     pub coefficients: [f64; FEATURES],
+    /// The same where its [`Appearance`] is known.
+    pub coefficients_of_raw: [f64; FEATURES],
 }
 
 /// Features of the model.
@@ -33,11 +35,27 @@ pub struct Evidence {
     /// How much of what the candidate and the nearest ones of the other runs give the biases of the first layer is found in
     /// them, on average: about 1 for an input, 0 or less for its mirror image. Nothing where there are no biases.
     pub bias_share: Option<f32>,
+    /// How it looks as a raw image, where it is known what was taken from all inputs.
+    pub appearance: Option<Appearance>,
+}
+
+/// What a raw image looks like, whatever the network says of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Appearance {
+    /// Mean `ln(1 + (e / s)^2)` over the edges e of the image, s being a tenth of their root mean square: small where edges are
+    /// few and strong.
+    pub contrast: f32,
+    /// Brightest pixel of the image when it has as much of the offset as an input has, in units of that of the typical source:
+    /// about 1 for an input.
+    pub brightness: f32,
 }
 
 impl Default for ConfidenceModel {
     fn default() -> Self {
-        Self { coefficients: [-4.83, 7.12, 0.85, 2.77, 0.73] }
+        Self {
+            coefficients: [-4.83, 7.12, 0.85, 2.77, 0.73],
+            coefficients_of_raw: [3.23, 2.94, -4.88, -2.91, 2.33],
+        }
     }
 }
 
@@ -49,17 +67,26 @@ const UNSURE: f64 = 0.9;
 const LARGEST_AGREEMENT: f64 = 0.995;
 /// Bias shares outside of this say no more than its ends.
 const BIAS_SHARES: (f64, f64) = (-0.5, 1.5);
+/// Distance of the logarithm of a brightness from 0 above which more says no more.
+const MOST_UNUSUAL: f64 = 0.7;
 /// What a candidate without a bias share is taken to have: about that of one that is no input.
 const UNKNOWN_SHARE: f64 = 0.5;
 
 impl Evidence {
-    /// 1, atanh(agreement), ln(distinct share), the product of the two, and the product of the first and the bias share.
+    /// 1, atanh(agreement), ln(distinct share), the product of the two, and the product of the first and the bias share; where the
+    /// appearance is known 1, atanh(agreement), contrast, how far the logarithm of the brightness is from 0, and the bias share.
     pub fn features(&self) -> [f64; FEATURES] {
         let agreement = f64::from(self.agreement).clamp(0.0, LARGEST_AGREEMENT).atanh();
         let distinct = self.distinct_share.max(f64::MIN_POSITIVE).ln();
         let (least, most) = BIAS_SHARES;
         let share = self.bias_share.map_or(UNKNOWN_SHARE, |share| f64::from(share).clamp(least, most));
-        [1.0, agreement, distinct, agreement * distinct, agreement * share]
+        match self.appearance {
+            None => [1.0, agreement, distinct, agreement * distinct, agreement * share],
+            Some(Appearance { contrast, brightness }) => {
+                let unusual = f64::from(brightness).max(f64::MIN_POSITIVE).ln().abs().min(MOST_UNUSUAL);
+                [1.0, agreement, f64::from(contrast), unusual, share]
+            }
+        }
     }
 }
 
@@ -70,7 +97,9 @@ impl ConfidenceModel {
     /// Fewer than four `runs` make nobody surer than 0.9.
     pub fn probability(&self, evidence: &Evidence, relative_residual: f64, runs: usize) -> f32 {
         let features = evidence.features();
-        let score: f64 = features.iter().zip(&self.coefficients).map(|(f, c)| f * c).sum();
+        let coefficients =
+            if evidence.appearance.is_some() { self.coefficients_of_raw } else { self.coefficients };
+        let score: f64 = features.iter().zip(&coefficients).map(|(f, c)| f * c).sum();
         let explained = (1.0 - relative_residual * relative_residual).clamp(0.0, 1.0);
         let largest = if runs < ENOUGH_RUNS { UNSURE } else { 1.0 };
         (explained / (1.0 + (-score).exp())).min(largest) as f32
@@ -101,8 +130,12 @@ mod tests {
     #[test]
     fn agreement_and_variety_make_sure_and_unexplained_weights_do_not() {
         let model = ConfidenceModel::default();
-        let evidence =
-            |agreement, distinct_share, bias_share| Evidence { agreement, distinct_share, bias_share };
+        let evidence = |agreement, distinct_share, bias_share| Evidence {
+            agreement,
+            distinct_share,
+            bias_share,
+            appearance: None,
+        };
         let p = |agreement, distinct, residual| {
             model.probability(&evidence(agreement, distinct, Some(1.0)), residual, 8)
         };
@@ -114,6 +147,16 @@ mod tests {
         assert!(model.probability(&evidence(0.95, 0.5, Some(1.0)), 0.1, 3) <= 0.9);
         let share = |share| model.probability(&evidence(0.9, 0.5, share), 0.1, 8);
         assert!(share(Some(-0.5)) < share(None) && share(None) < share(Some(1.0)));
+        // How it looks, where that is known.
+        let look = |agreement, contrast, brightness| {
+            let appearance = Some(Appearance { contrast, brightness });
+            let evidence = Evidence { appearance, ..evidence(agreement, 0.5, Some(1.0)) };
+            model.probability(&evidence, 0.1, 8)
+        };
+        assert!(look(0.99, 1.0, 1.0) > 0.95);
+        assert!(look(0.99, 3.0, 1.0) < 0.5 && look(0.4, 1.0, 1.0) < 0.9);
+        assert!(look(0.9, 1.5, 1.5) < look(0.9, 1.5, 1.0) && look(0.9, 1.5, 0.7) < look(0.9, 1.5, 1.0));
+        assert!((0.0..=1.0).contains(&look(0.9, 0.0, 0.0)));
         for i in 0..20 {
             let (low, high) = (i as f32 / 20.0, (i + 1) as f32 / 20.0);
             assert!(p(low, 0.4, 0.1) <= p(high, 0.4, 0.1));

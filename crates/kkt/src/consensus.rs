@@ -10,7 +10,7 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use palimpsest_numerics::factor::{FactorError, svd};
-use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
@@ -20,6 +20,8 @@ pub const SAME_COSINE: f32 = 0.5;
 pub const COLLAPSED_SHARE: f64 = 0.2;
 /// Cosine above which two candidates of one run are copies.
 const COPY_COSINE: f32 = 0.95;
+/// Candidates that are compared with all others in one product.
+const BLOCK: usize = 64;
 /// Variance of a direction, relative to the largest, below which it counts as if it had that.
 const LEAST_VARIANCE: f64 = 1e-9;
 
@@ -130,16 +132,25 @@ pub fn ranking(
     let mut order: Vec<usize> = (0..all).collect();
     order.sort_by(|&a, &b| confidence[b].total_cmp(&confidence[a]).then(a.cmp(&b)));
     let unit = unit_rows(candidates);
+    let threads = Parallelism::of_threads(rayon::current_num_threads());
     let mut taken: Vec<usize> = Vec::new();
     let mut covered = vec![false; all];
-    for candidate in order {
-        if covered[candidate] {
-            continue;
+    let mut order = order.into_iter();
+    loop {
+        // Compared together, though some will be covered by those before them.
+        let block: Vec<usize> = order.by_ref().filter(|&i| !covered[i]).take(BLOCK).collect();
+        if block.is_empty() {
+            break;
         }
-        taken.push(candidate);
-        let cosines = matvec(unit.view(), unit.row(candidate));
-        for (other, &cosine) in cosines.iter().enumerate() {
-            covered[other] |= labels[other] == labels[candidate] && cosine > SAME_COSINE;
+        let cosines = matmul(unit.select(Axis(0), &block).view(), unit.t(), threads);
+        for (&candidate, cosines) in block.iter().zip(cosines.rows()) {
+            if covered[candidate] {
+                continue;
+            }
+            taken.push(candidate);
+            for (other, &cosine) in cosines.iter().enumerate() {
+                covered[other] |= labels[other] == labels[candidate] && cosine > SAME_COSINE;
+            }
         }
     }
     taken
@@ -165,18 +176,22 @@ pub fn merge(
     assert_eq!(compared.nrows(), all, "merge: {} of {all} candidates are compared", compared.nrows());
     let (unit, compared) = (unit_rows(candidates), unit_rows(compared));
     let mut merged = Array2::zeros((ranking.len(), candidates.ncols()));
-    merged.axis_iter_mut(Axis(0)).into_par_iter().zip(ranking).for_each(|(mut row, &this)| {
-        let cosines = matvec(compared.view(), compared.row(this));
-        for run in 0..all / m {
-            let alike = (0..m).filter(|&i| labels[i] == labels[this % m]).map(|i| run * m + i);
-            let nearest = alike.max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(this);
-            if cosines[nearest] >= SAME_COSINE {
-                row.scaled_add(cosines[nearest], &unit.row(nearest));
+    let blocks = merged.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().zip(ranking.par_chunks(BLOCK));
+    blocks.for_each(|(mut rows, ranked)| {
+        let ranked_rows = compared.select(Axis(0), ranked);
+        let cosines = matmul(ranked_rows.view(), compared.t(), Parallelism::Sequential);
+        for ((mut row, cosines), &this) in rows.rows_mut().into_iter().zip(cosines.rows()).zip(ranked) {
+            for run in 0..all / m {
+                let alike = (0..m).filter(|&i| labels[i] == labels[this % m]).map(|i| run * m + i);
+                let nearest = alike.max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(this);
+                if cosines[nearest] >= SAME_COSINE {
+                    row.scaled_add(cosines[nearest], &unit.row(nearest));
+                }
             }
-        }
-        let length = reduce::norm(row.view()) as f32;
-        if length > 0.0 {
-            row /= length;
+            let length = reduce::norm(row.view()) as f32;
+            if length > 0.0 {
+                row /= length;
+            }
         }
     });
     merged

@@ -47,6 +47,7 @@ pub mod offset;
 pub mod patterns;
 mod pool;
 pub mod problem;
+mod raw;
 pub mod reconstruction;
 pub mod restarts;
 pub mod separation;

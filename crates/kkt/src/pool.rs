@@ -11,6 +11,7 @@ use crate::consensus::{Comparison, consensus, merge, ranking as distinct_of, uni
 use crate::mirror::shares_at;
 use crate::patterns::PatternInput;
 use crate::problem::AttackProblem;
+use crate::raw::RawImages;
 use crate::reconstruction::{Candidates, Reconstruction, Run, RunRecord, TerminationReason};
 use crate::stationarity::{OutputWeighting, StationarityResidual};
 use crate::{Attackability, KktError};
@@ -32,6 +33,7 @@ pub(crate) fn pool(
     exact: Vec<PatternInput>,
     labels: &[i8],
     lift: bool,
+    raw: Option<&RawImages>,
     parallelism: Parallelism,
 ) -> Result<Reconstruction, KktError> {
     let numbered = || runs.iter().enumerate().filter_map(|(i, run)| run.as_ref().map(|run| (i as u64, run)));
@@ -71,15 +73,17 @@ pub(crate) fn pool(
     let mut residuals: Vec<f64> = kept.iter().map(|(_, run)| run.relative_residual).collect();
     residuals.sort_by(f64::total_cmp);
     let (median, model) = (residuals[residuals.len() / 2], ConfidenceModel::default());
-    if lift && problem.prior.image_shape.is_some() {
+    if lift && raw.is_none() && problem.prior.image_shape.is_some() {
         lengthen(&mut stacked, &mut multipliers, problem.prior.norm(problem.inputs));
     }
     let has_shares = shares.is_some();
-    let mut confidence = Zip::from(&scores).and(&bias_share).map_collect(|&agreement, &share| {
-        let evidence = Evidence { agreement, distinct_share, bias_share: has_shares.then_some(share) };
-        model.probability(&evidence, median, kept.len())
+    let looks = raw.map(|raw| raw.appearances(of_runs.view(), parallelism));
+    let mut confidence = Zip::indexed(&scores).and(&bias_share).map_collect(|i, &agreement, &share| {
+        let (bias_share, appearance) = (has_shares.then_some(share), looks.as_ref().map(|looks| looks[i]));
+        model.probability(&Evidence { agreement, distinct_share, bias_share, appearance }, median, kept.len())
     });
-    let mut order = scores.clone();
+    // How a candidate looks says what agreement does not.
+    let mut order = if raw.is_some() { confidence.clone() } else { scores.clone() };
 
     let append = |to: &mut Array1<f32>, values: Vec<f32>| {
         to.append(Axis(0), Array1::from(values).view()).expect("vectors always join");
@@ -115,24 +119,41 @@ pub(crate) fn pool(
     let compared = concatenate![Axis(0), compared_runs, compared_exact];
     let ranking = distinct_of(compared.view(), &labels_of_all, order.view());
 
-    let lifted = |rows: Array2<f32>| if lift { problem.lift(rows.view(), parallelism) } else { rows };
     let agreed: Vec<usize> = ranking.iter().copied().filter(|&i| i < of_runs.nrows()).collect();
-    let mut agreed = merge(of_runs.view(), compared_runs.view(), labels, &agreed);
-    agreed *= problem.prior.norm(problem.inputs) as f32;
+    let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared_runs.view(), labels, &agreed);
+    let agreed = match raw {
+        Some(raw) => raw.without_offset(merged(raw.with_offset(of_runs.view()).view()).view()),
+        None => merged(of_runs.view()) * problem.prior.norm(problem.inputs) as f32,
+    };
     let mut agreed = agreed.rows().into_iter();
     let mut merged = Array2::zeros((ranking.len(), stacked.ncols()));
     for (mut row, &ranked) in merged.rows_mut().into_iter().zip(&ranking) {
         let estimate = if ranked < of_runs.nrows() { agreed.next() } else { None };
         row.assign(&estimate.unwrap_or(stacked.row(ranked)));
     }
+    let lifted = |rows: Array2<f32>| match raw {
+        Some(raw) => raw.images(rows.view(), parallelism),
+        None if lift => problem.lift(rows.view(), parallelism),
+        None => rows,
+    };
+    let appearance = raw.map(|raw| raw.appearances(stacked.view(), parallelism));
+    let (mut candidates, mut merged) = (lifted(stacked), lifted(merged));
+    let mean_image = raw.zip(appearance.as_ref()).map(|(raw, looks)| {
+        let mean = raw.mean_image(ranking.iter().map(|&i| (looks[i], confidence[i])));
+        candidates -= &mean;
+        merged -= &mean;
+        mean + problem.prior.input_range.0 as f32
+    });
     Ok(Reconstruction {
-        candidates: Candidates::new(lifted(stacked)),
-        merged: Candidates::new(lifted(merged)),
+        candidates: Candidates::new(candidates),
+        merged: Candidates::new(merged),
         exact: exact.len(),
         multipliers,
         labels: labels_of_all,
         agreement: scores,
         bias_share: has_shares.then_some(bias_share),
+        appearance,
+        mean_image,
         distinct_share,
         confidence,
         ranking,

@@ -4,6 +4,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::Attackability;
+use crate::confidence::Appearance;
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,10 @@ pub struct Reconstruction {
     /// Mean bias share (M) of a candidate and its nearest ones in the other runs, see [`crate::confidence::Evidence`]; nothing
     /// where the first layer has no biases.
     pub bias_share: Option<Array1<f32>>,
+    /// How each candidate looks as a raw image (M), where it is known what was taken from all inputs.
+    pub appearance: Option<Vec<Appearance>>,
+    /// What was taken from all inputs, as told from the weights, (d), where it could be: their mean.
+    pub mean_image: Option<Array1<f32>>,
     /// Share of distinct candidates among those of the first six runs, in (0, 1]: low where inputs are much alike.
     pub distinct_share: f64,
     /// Probability (M) that a candidate is a real training input, in [0, 1].

@@ -186,6 +186,7 @@ pub fn reconstruct_from(
         }
         _ => None,
     };
+    let raw = sources.as_ref().and_then(Sources::raw);
     let begins_with_sources = |restart: u64| sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY);
     let attempt = |index: usize| {
         let restart = index as u64;
@@ -206,7 +207,7 @@ pub fn reconstruct_from(
             Some(state) => Start::State(state.clone()),
             None => Start::Random(random(restart)),
         };
-        let run = match &params.method {
+        let mut run = match &params.method {
             Method::Annealed(options) => {
                 let sources = sources.as_ref().filter(|_| begins_with_sources(restart));
                 let options = if sources.is_some() { refinement(options) } else { *options };
@@ -223,6 +224,9 @@ pub fn reconstruct_from(
             }
             Method::Gradient(options) => descend(network, &weighting, options, start, inside, &mut observe),
         };
+        if let Some(raw) = &raw {
+            run.coordinates = raw.refine(run.coordinates.view());
+        }
         if run.termination != TerminationReason::TimeLimit {
             keep(restart, &run);
         }
@@ -245,7 +249,7 @@ pub fn reconstruct_from(
         runs.extend(attempts(before..params.restarts));
     }
     let attackability = Attackability::of(network, &problem);
-    let mut found = pool(&problem, attackability, runs, exact, &labels, lift, threads)?;
+    let mut found = pool(&problem, attackability, runs, exact, &labels, lift, raw, threads)?;
     for record in &mut found.runs {
         record.separated = begins_with_sources(record.restart);
     }

@@ -198,7 +198,7 @@ impl WhitenedEdges {
 }
 
 /// Differences of vertical and horizontal neighbours of each of the images (m, d), (m, edges).
-fn edges(images: ArrayView2<'_, f32>, [channels, height, width]: [usize; 3]) -> Array2<f32> {
+pub(crate) fn edges(images: ArrayView2<'_, f32>, [channels, height, width]: [usize; 3]) -> Array2<f32> {
     let planes = images
         .to_shape((images.nrows(), channels, height, width))
         .expect("separate: the shape is not that of the rows");

@@ -8,7 +8,8 @@ use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 
 use crate::descent::{DescentParams, random_start, start_with};
-use crate::offset::{Offset, RawSources};
+use crate::offset::Offset;
+use crate::raw::RawImages;
 use crate::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
 use crate::state::Start;
 use crate::stationarity::OutputWeighting;
@@ -20,15 +21,12 @@ const FIRST_SLOPE: f64 = 2.0;
 const STEP_SIZE: f64 = 0.003;
 /// Largest step of the logarithm of a multiplier.
 const MULTIPLIER_STEP_SIZE: f64 = 0.05;
-/// Smallest and largest length of an input that an offset tells, in units of the prior norm.
-const LENGTHS: (f64, f64) = (0.6, 1.6);
-
 /// The sources of a problem, found anew for each restart.
 pub(crate) struct Sources<'a> {
     problem: &'a AttackProblem,
     edges: WhitenedEdges,
-    /// What was taken from all inputs, if that is known: then the edges are those of a span with one more direction.
-    offset: Option<Offset>,
+    /// What is known where something was taken from all inputs: then the edges are those of a span with one more direction.
+    raw: Option<RawImages>,
     params: SeparationParams,
 }
 
@@ -53,11 +51,18 @@ impl<'a> Sources<'a> {
             return Ok(None);
         }
         let offset = Offset::find(basis, shape, &plain, &params, seed.named("offset"), parallelism, observe)?;
-        let edges = match &offset {
-            Some(offset) => WhitenedEdges::of(offset.widen(basis).view(), shape, parallelism)?,
-            None => edges,
-        };
-        Ok(Some(Self { problem, edges, offset, params }))
+        let Some(offset) = offset else { return Ok(Some(Self { problem, edges, raw: None, params })) };
+        let wider = WhitenedEdges::of(offset.widen(basis).view(), shape, parallelism)?;
+        let found = separate(&wider, &params, seed.named("raw"), parallelism, observe)?;
+        let range = problem.prior.input_range;
+        let raw = RawImages::of(basis, shape, range, &offset, found.coordinates.view(), parallelism);
+        let edges = if raw.is_some() { wider } else { edges };
+        Ok(Some(Self { problem, edges, raw, params }))
+    }
+
+    /// What is known of raw images.
+    pub(crate) fn raw(&self) -> Option<&RawImages> {
+        self.raw.as_ref()
     }
 
     /// Where annealed descent with the options of [`refinement`] begins: each source and its mirror image, of the prior norm, or, where
@@ -77,8 +82,8 @@ impl<'a> Sources<'a> {
         let (problem, rank) = (self.problem, self.problem.rank());
         let norm = problem.prior.norm(problem.inputs);
         let sources = separation.coordinates;
-        let images = match &self.offset {
-            Some(_) => RawSources::of(sources.view()).centred(sources.view(), norm, LENGTHS),
+        let images = match &self.raw {
+            Some(raw) => raw.centred_sources(sources.view()),
             None => {
                 // A source and its mirror image, one after the other.
                 let both = stack![Axis(1), &sources * norm as f32, &sources * -norm as f32];

@@ -97,7 +97,7 @@ pub(crate) fn assert_whole(desk: &Desk, folder: &str) {
             hidden if hidden.starts_with(".palimpsest-") => {}
             "model.palimpsest" => drop(Checkpoint::load(&path).unwrap()),
             "model.safetensors" => drop(load_network(&path).unwrap()),
-            "candidates.npy" | "reconstructions.npy" => {
+            "candidates.npy" | "reconstructions.npy" | "appearance.npy" | "mean_image.npy" => {
                 drop(Array2::<f32>::read_npy(bytes().as_slice()).unwrap())
             }
             "multipliers.npy" | "confidence.npy" | "agreement.npy" | "bias_shares.npy" => {

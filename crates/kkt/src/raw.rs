@@ -1,0 +1,433 @@
+//! Raw images, where what was taken from all inputs is known.
+//!
+//! A candidate with the offset added back ([`crate::offset`]) is a raw image, and much is known of raw images that is not of centred
+//! ones: no pixel is below black, edges are few and strong, and where the offset was worth looking for, many pixels are black.
+//! Together these are far more equations than there are directions, so a candidate that is nearly an input can be moved until it is
+//! one: reweighted least squares of its edges and its dark pixels, relative to its own contrast, pixels below black counting in full.
+//! Nothing is asked of the network. `docs/decisions/0017-raw-images.md` has the measurement.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, concatenate, s};
+use palimpsest_numerics::elementwise::vectorised;
+use palimpsest_numerics::factor::Cholesky;
+use palimpsest_numerics::gemm::{Parallelism, gemm, matmul, symmetric};
+use palimpsest_numerics::reduce;
+use rayon::prelude::*;
+
+use crate::confidence::{Appearance, ConfidenceModel, Evidence};
+use crate::offset::{Offset, RawSources};
+use crate::separation::edges;
+
+/// Edge, in units of the root mean square edge of an image, from which on an edge counts as strong: first and last.
+const EDGE_SCALES: (f64, f64) = (1.0, 0.1);
+/// Fits from the first to the last edge scale.
+const FIRST_FITS: usize = 6;
+/// Fits at the last one, in which dark pixels count, too.
+const LAST_FITS: usize = 4;
+/// Pixel, in units of the root mean square pixel of an image, up to which a pixel is dark.
+const DARK: f32 = 0.05;
+/// Weight of dark pixels beside edges.
+const DARK_WEIGHT: f32 = 0.1;
+/// Ridge of the least squares, relative to their mean diagonal.
+const RIDGE: f32 = 1e-6;
+/// Share of the offset in an image outside of which it says nothing of the image's length.
+const SHARES: (f32, f32) = (0.5, 2.0);
+/// Brightest pixel, in units of white, that is taken for white.
+const NEARLY_WHITE: (f32, f32) = (0.6, 1.6);
+/// Images that a thread refines with the same memory.
+const BLOCK: usize = 16;
+/// Products of a block: blocks run side by side.
+const ALONE: Parallelism = Parallelism::Sequential;
+
+/// The raw images of a problem.
+#[derive(Clone, Debug)]
+pub(crate) struct RawImages {
+    /// Edges, then pixels, along each direction of the span and along the offset, (r + 1, edges + d).
+    along: Array2<f32>,
+    edges: usize,
+    /// Mean raw image, in coordinates of the span (r), in units of the offset.
+    mean: Array1<f32>,
+    /// One unit, in input values.
+    unit: f32,
+    /// Largest raw value, black being 0.
+    white: f32,
+}
+
+impl RawImages {
+    /// Those in the span of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`, with an
+    /// `offset`; `sources` (k, r + 1), as they are found in the span with the offset, tell the mean image and the unit. None if they
+    /// tell nothing of them.
+    pub(crate) fn of(
+        basis: ArrayView2<'_, f32>,
+        shape: [usize; 3],
+        (low, high): (f64, f64),
+        offset: &Offset,
+        sources: ArrayView2<'_, f32>,
+        parallelism: Parallelism,
+    ) -> Option<Self> {
+        let widened = offset.widen(basis);
+        let edges = edges(widened.view(), shape);
+        let count = edges.ncols();
+        let mut raw = Self {
+            // Products walk along rows.
+            along: concatenate![Axis(1), edges, widened].as_standard_layout().into_owned(),
+            edges: count,
+            mean: Array1::zeros(basis.nrows()),
+            unit: (high - low) as f32,
+            white: (high - low) as f32,
+        };
+        let images = raw.of_sources(sources);
+        // Pictures commonly use the range that they have.
+        let looks = raw.appearances_of(images.view(), parallelism);
+        let typical = weighted_median(looks.iter().map(|look| (look.brightness, 1.0)))?;
+        raw.unit /= typical;
+        // As if all restarts agreed on them.
+        let real: Array1<f32> = looks
+            .iter()
+            .map(|look| {
+                let appearance = Some(Appearance { brightness: look.brightness / typical, ..*look });
+                let evidence = Evidence { agreement: 1.0, distinct_share: 1.0, bias_share: None, appearance };
+                ConfidenceModel::default().probability(&evidence, 0.0, usize::MAX)
+            })
+            .collect();
+        raw.mean = matmul(real.view().insert_axis(Axis(0)), images.view(), parallelism)
+            .index_axis_move(Axis(0), 0)
+            / real.sum();
+        (raw.unit.is_finite() && raw.mean.iter().all(|v| v.is_finite())).then_some(raw)
+    }
+
+    /// Sources (k, r + 1) as refined raw images (k, r), in units of the offset.
+    fn of_sources(&self, sources: ArrayView2<'_, f32>) -> Array2<f32> {
+        let rank = sources.ncols() - 1;
+        let typical = RawSources::of(sources).typical_length();
+        let mut rows = sources.to_owned();
+        for mut row in rows.rows_mut() {
+            let length = reduce::norm(row.slice(s![..rank])) as f32;
+            if length > 0.0 {
+                row *= typical / length * row[rank].signum();
+            }
+        }
+        self.refine_rows(rows)
+    }
+
+    /// Centred images (k, r) of sources (k, r + 1).
+    pub(crate) fn centred_sources(&self, sources: ArrayView2<'_, f32>) -> Array2<f32> {
+        (self.of_sources(sources) - &self.mean) * self.unit
+    }
+
+    /// Candidates (m, r), coordinates of centred images, refined.
+    pub(crate) fn refine(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
+        (self.refine_rows(self.with_offset(candidates)) - &self.mean) * self.unit
+    }
+
+    /// Images with some of the offset (m, r + 1), refined and with one unit of it, (m, r).
+    fn refine_rows(&self, mut rows: Array2<f32>) -> Array2<f32> {
+        rows.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().for_each(|block| self.refine_block(block));
+        let rank = self.mean.len();
+        for mut row in rows.rows_mut() {
+            let share = row[rank].clamp(SHARES.0, SHARES.1);
+            row /= share;
+        }
+        rows.slice_move(s![.., ..rank])
+    }
+
+    fn refine_block(&self, mut block: ArrayViewMut2<'_, f32>) {
+        let mut fit = Fit::of(self);
+        for mut row in block.rows_mut() {
+            fit.before.assign(&row);
+            let falling = EDGE_SCALES.1 / EDGE_SCALES.0;
+            let scale = |fit: usize| EDGE_SCALES.0 * falling.powf(fit as f64 / (FIRST_FITS - 1) as f64);
+            let first = (0..FIRST_FITS).map(|fit| (scale(fit) as f32, 0.0));
+            let last = std::iter::repeat_n((EDGE_SCALES.1 as f32, DARK_WEIGHT), LAST_FITS);
+            if !first.chain(last).all(|(scale, dark)| fit.step(row.view_mut(), scale, dark)) {
+                row.assign(&fit.before);
+            }
+        }
+    }
+
+    /// The pixels of raw images (m, r), in units of the offset, (m, d).
+    fn pixels(&self, images: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
+        let pixels = self.along.slice(s![.., self.edges..]);
+        let (basis, offset) = pixels.split_at(Axis(0), self.mean.len());
+        matmul(images, basis, parallelism) + offset
+    }
+
+    /// Pixels (m, d) in units of the offset as raw input values: the brightest pixel is white if it is nearly that, and what is outside
+    /// of the range is brought to its ends.
+    fn in_range(&self, mut pixels: Array2<f32>) -> Array2<f32> {
+        for mut image in pixels.rows_mut() {
+            let brightness = largest(image.view()) * self.unit / self.white;
+            let nearly = brightness > NEARLY_WHITE.0 && brightness < NEARLY_WHITE.1;
+            let unit = if nearly { self.unit / brightness } else { self.unit };
+            image.mapv_inplace(|v| (v * unit).clamp(0.0, self.white));
+        }
+        pixels
+    }
+
+    /// Raw images in input values, black being 0, of candidates (m, r), coordinates of centred images, (m, d).
+    pub(crate) fn images(&self, candidates: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
+        let raw = &candidates / self.unit + &self.mean;
+        self.in_range(self.pixels(raw.view(), parallelism))
+    }
+
+    /// The mean raw image in input values, black being 0, (d), when images with these looks are real with these probabilities: what
+    /// the sources say of it, in a unit that makes the brightest pixel of the middle one white.
+    pub(crate) fn mean_image(&self, images: impl Iterator<Item = (Appearance, f32)>) -> Array1<f32> {
+        let brightness = weighted_median(images.map(|(look, real)| (look.brightness, real))).unwrap_or(1.0);
+        let mean = self.pixels(self.mean.view().insert_axis(Axis(0)), ALONE).index_axis_move(Axis(0), 0);
+        mean * (self.unit / brightness)
+    }
+
+    /// How the raw images of candidates (m, r) look.
+    pub(crate) fn appearances(
+        &self,
+        candidates: ArrayView2<'_, f32>,
+        parallelism: Parallelism,
+    ) -> Vec<Appearance> {
+        self.appearances_of((&candidates / self.unit + &self.mean).view(), parallelism)
+    }
+
+    /// The same of raw images (m, r), in units of the offset.
+    fn appearances_of(&self, raw: ArrayView2<'_, f32>, parallelism: Parallelism) -> Vec<Appearance> {
+        let (edges, edges_of_offset) =
+            self.along.slice(s![.., ..self.edges]).split_at(Axis(0), self.mean.len());
+        let edges = matmul(raw, edges, parallelism) + edges_of_offset;
+        let pixels = self.pixels(raw, parallelism);
+        let of = |(edges, pixels): (ArrayView1<'_, f32>, ArrayView1<'_, f32>)| {
+            let strong = EDGE_SCALES.1 * EDGE_SCALES.1 * reduce::squared_norm(edges) / edges.len() as f64;
+            let contrast: Vec<f64> = edges.iter().map(|&e| (f64::from(e).powi(2) / strong).ln_1p()).collect();
+            let contrast = (reduce::sum(&contrast) / contrast.len() as f64) as f32;
+            let brightness = largest(pixels) * self.unit / self.white;
+            Appearance {
+                // Without edges, as if they were all alike.
+                contrast: if contrast.is_finite() { contrast } else { EDGE_SCALES.1.powi(-2).ln_1p() as f32 },
+                brightness: if brightness.is_finite() { brightness } else { 0.0 },
+            }
+        };
+        edges.rows().into_iter().zip(pixels.rows()).map(of).collect()
+    }
+
+    /// Candidates (m, r), coordinates of centred images, with the offset that they lack, (m, r + 1).
+    pub(crate) fn with_offset(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
+        let raw = &candidates / self.unit + &self.mean;
+        concatenate![Axis(1), raw, Array2::ones((candidates.nrows(), 1))]
+    }
+
+    /// Candidates of images (m, r + 1) with any length.
+    pub(crate) fn without_offset(&self, images: ArrayView2<'_, f32>) -> Array2<f32> {
+        let (raw, offset) = images.split_at(Axis(1), self.mean.len());
+        (&raw / &offset - &self.mean) * self.unit
+    }
+}
+
+/// The value below which half of the weight of `(value, weight)` lies; none if that is not positive.
+fn weighted_median(values: impl Iterator<Item = (f32, f32)>) -> Option<f32> {
+    let mut values: Vec<(f32, f32)> = values.collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = 0.5 * values.iter().map(|(_, weight)| weight).sum::<f32>();
+    let mut below = 0.0;
+    let middle = values.iter().find(|(_, weight)| {
+        below += weight;
+        below >= half
+    });
+    middle.map(|&(value, _)| value).filter(|&value| value > 0.0 && value.is_finite())
+}
+
+fn largest(values: ArrayView1<'_, f32>) -> f32 {
+    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The reweighted least squares of one image, and its memory.
+struct Fit<'a> {
+    raw: &'a RawImages,
+    /// The image before the first step, (r + 1).
+    before: Array1<f32>,
+    /// Edges and pixels of the image, (1, edges + d).
+    values: Array2<f32>,
+    /// Square roots of the weights of the squares, (edges + d).
+    roots: Vec<f32>,
+    weighted: Array2<f32>,
+    normal: Cholesky<f32>,
+    next: Array2<f32>,
+}
+
+impl<'a> Fit<'a> {
+    fn of(raw: &'a RawImages) -> Self {
+        let (order, columns) = raw.along.dim();
+        Self {
+            raw,
+            before: Array1::zeros(order),
+            values: Array2::zeros((1, columns)),
+            roots: vec![0.0; columns],
+            weighted: Array2::zeros((order, columns)),
+            normal: Cholesky::with_order(order, ALONE),
+            next: Array2::zeros((order, 1)),
+        }
+    }
+
+    /// Moves an image (r + 1) to the least weighted squares at edges as strong as before; whether that could be done.
+    fn step(&mut self, mut image: ArrayViewMut1<'_, f32>, edge_scale: f32, dark_weight: f32) -> bool {
+        let along = self.raw.along.view();
+        let edges = self.raw.edges;
+        gemm(1.0, image.view().insert_axis(Axis(0)), along, 0.0, self.values.view_mut(), ALONE);
+        let values = self.values.as_slice_mut().expect("values are contiguous");
+        let root_mean_square =
+            |values: &[f32]| (reduce::sum_squares(values) / values.len() as f64).sqrt() as f32;
+        let (of_edges, of_pixels) = values.split_at_mut(edges);
+        let (edge, pixel) = (root_mean_square(of_edges), root_mean_square(of_pixels));
+        let (edge_roots, pixel_roots) = self.roots.split_at_mut(edges);
+        weigh_edges(of_edges, edge, edge_scale, edge_roots);
+        weigh_pixels(of_pixels, pixel, 1.0 / (edge_scale * edge_scale), dark_weight, pixel_roots);
+        for (row, mut weighted) in along.rows().into_iter().zip(self.weighted.rows_mut()) {
+            let row = row.to_slice().expect("rows are contiguous");
+            let weighted = weighted.as_slice_mut().expect("rows are contiguous");
+            vectorised(|| {
+                for ((weighted, v), root) in weighted.iter_mut().zip(row).zip(&self.roots) {
+                    *weighted = v * root;
+                }
+            });
+        }
+        let mut normal = self.normal.matrix_mut();
+        symmetric(self.weighted.view(), normal.view_mut(), ALONE);
+        let ridge = RIDGE * normal.diag().sum() / normal.nrows() as f32;
+        normal.diag_mut().mapv_inplace(|v| v + ridge);
+        if self.normal.factor().is_err() {
+            return false;
+        }
+        // The slope of what is held: the mean square of the edges.
+        let of_edges = self.values.slice(s![.., ..edges]);
+        let next = self.next.view_mut();
+        gemm(1.0 / edges as f32, along.slice(s![.., ..edges]), of_edges.t(), 0.0, next, ALONE);
+        self.normal.solve_in_place(self.next.view_mut());
+        gemm(1.0, self.next.t(), along, 0.0, self.values.view_mut(), ALONE);
+        let now = root_mean_square(&self.values.as_slice().expect("values are contiguous")[..edges]);
+        let length = edge / now;
+        image.zip_mut_with(&self.next.column(0), |old, &new| *old = length * new);
+        length.is_finite() && length > 0.0
+    }
+}
+
+/// Square roots of the weights of edges: those that are strong, in units of `unit`, count little.
+fn weigh_edges(edges: &[f32], unit: f32, scale: f32, roots: &mut [f32]) {
+    let (strong, share) = (scale * scale, 1.0 / edges.len() as f32);
+    let squared = 1.0 / (unit * unit);
+    vectorised(|| {
+        for (root, edge) in roots.iter_mut().zip(edges) {
+            *root = (share / (strong + edge * edge * squared)).sqrt();
+        }
+    });
+}
+
+/// Square roots of the weights of pixels: those below black count `below`, dark ones `dark`.
+fn weigh_pixels(pixels: &[f32], unit: f32, below: f32, dark: f32, roots: &mut [f32]) {
+    let share = 1.0 / pixels.len() as f32;
+    let squared = 1.0 / (unit * unit);
+    vectorised(|| {
+        for (root, &pixel) in roots.iter_mut().zip(pixels) {
+            let black = if pixel < 0.0 { below } else { 0.0 };
+            *root = (share * (black + dark / (DARK * DARK + pixel * pixel * squared))).sqrt();
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray_rand::RandomExt;
+    use ndarray_rand::rand_distr::StandardNormal;
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+    use crate::offset::tests::{SHAPE, basis, centred, images};
+
+    /// Raw images of a span, told from its true images and the true offset; the centred images, and the basis.
+    fn known() -> (RawImages, Array2<f32>, Array2<f32>) {
+        let (centred, mean) = centred();
+        let basis = basis(&centred);
+        let offset = Offset::outside(basis.view(), mean, ALONE).unwrap();
+        let sources = matmul(images().view(), offset.widen(basis.view()).t(), ALONE);
+        let raw = RawImages::of(basis.view(), SHAPE, (0.0, 1.0), &offset, sources.view(), ALONE);
+        (raw.expect("sources tell it"), centred, basis)
+    }
+
+    fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+        reduce::inner(&a.to_vec(), &b.to_vec()) / reduce::norm(a) / reduce::norm(b)
+    }
+
+    /// Coordinates of the centred images, with noise of `share` of their length.
+    fn rough(centred: &Array2<f32>, basis: &Array2<f32>, share: f32) -> Array2<f32> {
+        let mut rows = matmul(centred.view(), basis.t(), ALONE);
+        let noise: Array2<f32> =
+            Array2::random_using(rows.dim(), StandardNormal, &mut Seed::new(2).named("noise").rng());
+        for (mut row, noise) in rows.rows_mut().into_iter().zip(noise.rows()) {
+            let length = reduce::norm(row.view()) / reduce::norm(noise);
+            row.scaled_add(share * length as f32, &noise);
+        }
+        rows
+    }
+
+    #[test]
+    fn rough_images_become_exact_ones() {
+        let (raw, centred, basis) = known();
+        let rough = rough(&centred, &basis, 0.5);
+        let near = |candidates: &Array2<f32>| {
+            let lifted = matmul(candidates.view(), basis.view(), ALONE);
+            centred.rows().into_iter().zip(lifted.rows()).filter(|(a, b)| cosine(*a, *b) > 0.99).count()
+        };
+        assert_eq!(near(&rough), 0);
+        let refined = raw.refine(rough.view());
+        assert!(near(&refined) >= 24, "{} of {}", near(&refined), rough.nrows());
+        // Whatever they become, they look more like images.
+        let contrast = |candidates: &Array2<f32>| -> f32 {
+            raw.appearances(candidates.view(), ALONE).iter().map(|look| look.contrast).sum()
+        };
+        assert!(contrast(&refined) < 0.8 * contrast(&rough));
+    }
+
+    #[test]
+    fn true_images_look_like_images_and_mixtures_do_not() {
+        let (raw, centred, basis) = known();
+        let of = |share| raw.appearances(rough(&centred, &basis, share).view(), ALONE);
+        let least = of(2.0).iter().map(|look| look.contrast).fold(f32::INFINITY, f32::min);
+        for look in of(0.0) {
+            assert!(look.contrast < least, "{look:?}, {least}");
+            assert!((0.4..1.6).contains(&look.brightness), "{look:?}");
+        }
+    }
+
+    #[test]
+    fn images_are_in_range_and_the_mean_is_what_was_taken() {
+        let (raw, centred, basis) = known();
+        let rows = rough(&centred, &basis, 0.0);
+        let shown = raw.images(rows.view(), ALONE);
+        assert!(shown.iter().all(|v| (0.0..=1.0).contains(v)));
+        for (shown, image) in shown.rows().into_iter().zip(images().rows()) {
+            assert!(cosine(shown, image) > 0.98, "{}", cosine(shown, image));
+        }
+        let looks = raw.appearances(rows.view(), ALONE);
+        let mean = raw.mean_image(looks.into_iter().map(|look| (look, 1.0)));
+        let (_, truth) = super::super::offset::tests::centred();
+        assert!(cosine(mean.view(), truth.view()) > 0.98, "{}", cosine(mean.view(), truth.view()));
+        // There and back.
+        let back = raw.without_offset((raw.with_offset(rows.view()) * 3.0).view());
+        assert!((&back - &rows).iter().all(|v| v.abs() < 1e-3));
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_as_it_is() {
+        let (raw, centred, basis) = known();
+        let mut rows = rough(&centred, &basis, 0.1);
+        rows.row_mut(3).fill(f32::NAN);
+        let refined = raw.refine(rows.view());
+        assert!(refined.row(3).iter().all(|v| v.is_nan()));
+        let finite = |row: ArrayView1<'_, f32>| row.iter().all(|v| v.is_finite());
+        assert_eq!(refined.rows().into_iter().filter(|row| finite(*row)).count(), rows.nrows() - 1);
+    }
+
+    #[test]
+    fn a_weighted_median_is_where_half_of_the_weight_is() {
+        let of = |values: &[(f32, f32)]| weighted_median(values.iter().copied());
+        assert_eq!(of(&[(3.0, 1.0), (1.0, 1.0), (2.0, 1.0)]), Some(2.0));
+        assert_eq!(of(&[(3.0, 5.0), (1.0, 1.0), (2.0, 1.0)]), Some(3.0));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[(0.0, 1.0)]), None);
+    }
+}
