@@ -117,7 +117,7 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
         null_count,
         inputs,
     };
-    (answer, confidence_means(kind, null_count, bar, found.run.exact))
+    (answer, confidence_means(found, kind, null_count, bar))
 }
 
 /// The probability of a candidate of this `agreement` in the same attack, if the biases spoke for it.
@@ -143,7 +143,8 @@ fn probability(found: &Found, agreement: f64) -> f64 {
     ))
 }
 
-fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, exact: usize) -> Vec<String> {
+fn confidence_means(found: &Found, kind: ConfidenceKind, null_count: Option<Count>, bar: f64) -> Vec<String> {
+    let exact = found.run.exact;
     let chance = match null_count {
         Some(Count { count, of, .. }) => format!(
             "As a null, {of} random mixtures of the same candidates were compared with the restarts in the same way: \
@@ -161,6 +162,12 @@ fn confidence_means(kind: ConfidenceKind, null_count: Option<Count>, bar: f64, e
             "Agreement is not a probability and was not calibrated: restarts can also agree on something that no \
              training input looks like, such as a blend of two. Only somebody with the training data can tell them \
              apart."
+        }
+        ConfidenceKind::Probability if found.appearance.is_some() => {
+            "The probability is told from agreement, from how a candidate looks (few and strong edges, a brightest pixel that \
+             is white), from how much of what it would have written into the first layer's biases is there, and from how much of \
+             the weights the candidates explain, by a logistic model. It was fitted on networks that were trained on pictures on \
+             black for that purpose; on networks unlike those it may be off."
         }
         ConfidenceKind::Probability => {
             "The probability is told from agreement, from how few distinct candidates the restarts leave, from how much of \
