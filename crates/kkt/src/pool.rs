@@ -77,9 +77,10 @@ pub(crate) fn pool(
         lengthen(&mut stacked, &mut multipliers, problem.prior.norm(problem.inputs));
     }
     let has_shares = shares.is_some();
-    let looks = raw.map(|raw| raw.appearances(of_runs.view(), parallelism));
+    let mut appearance = raw.map(|raw| raw.appearances(of_runs.view(), parallelism));
     let mut confidence = Zip::indexed(&scores).and(&bias_share).map_collect(|i, &agreement, &share| {
-        let (bias_share, appearance) = (has_shares.then_some(share), looks.as_ref().map(|looks| looks[i]));
+        let (bias_share, appearance) =
+            (has_shares.then_some(share), appearance.as_ref().map(|looks| looks[i]));
         model.probability(&Evidence { agreement, distinct_share, bias_share, appearance }, median, kept.len())
     });
     // How a candidate looks says what agreement does not.
@@ -99,7 +100,11 @@ pub(crate) fn pool(
     for input in &exact {
         stacked.push_row(input.coordinates.view()).expect("inputs have the coordinates of the runs");
     }
-    let compared_exact = comparison.apply(stacked.slice(s![of_runs.nrows().., ..]), parallelism);
+    let of_exact = stacked.slice(s![of_runs.nrows().., ..]);
+    if let Some((raw, looks)) = raw.zip(appearance.as_mut()) {
+        looks.extend(raw.appearances(of_exact, parallelism));
+    }
+    let compared_exact = comparison.apply(of_exact, parallelism);
     let votes = compared_exact
         .axis_chunks_iter(Axis(0), 1)
         .zip(&exact)
@@ -136,7 +141,6 @@ pub(crate) fn pool(
         None if lift => problem.lift(rows.view(), parallelism),
         None => rows,
     };
-    let appearance = raw.map(|raw| raw.appearances(stacked.view(), parallelism));
     let (mut candidates, mut merged) = (lifted(stacked), lifted(merged));
     let mean_image = raw.zip(appearance.as_ref()).map(|(raw, looks)| {
         let mean = raw.mean_image(ranking.iter().map(|&i| (looks[i], confidence[i])));
