@@ -48,7 +48,7 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "NORM")]
     input_norm: Option<f64>,
     /// Mean of the training inputs, .npy of as many values as an input has, for showing what was found; a second row
-    /// holds the deviation of each column, if inputs were divided by it.
+    /// holds the deviation of each column, if inputs were divided by it [default: what the weights tell of it, if anything].
     #[arg(long, value_name = "FILE")]
     mean: Option<PathBuf>,
     /// Seconds after which no restart is begun or continued; the result then depends on the machine.

@@ -33,7 +33,7 @@ use crate::{output, report};
   cargo xtask evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
   cargo xtask evaluate --reconstruction runs/attack --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --out runs/judged
 
-Writes score.json, prints the table, and what the training inputs themselves would count in the attack's directions. --data, --task and --n must be those of the victim's training.")]
+Writes score.json, prints the table, and what the training inputs themselves would count in the attack's directions. Where the attack tells the mean image, its pictures are shown with that, and what they count with the training mean is printed, too. --data, --task and --n must be those of the victim's training.")]
 pub(crate) struct EvaluateArgs {
     /// Folder that `reconstruct` wrote.
     #[arg(long, value_name = "DIR")]
