@@ -252,7 +252,7 @@ fn limit(
     let inside = matmul(data.centered.view(), basis.t(), parallelism);
     let mut projected = matmul(inside.view(), basis.view(), parallelism);
     let mut restored = data.scaling.restore(projected.view());
-    if found.appearance.is_some() {
+    if found.mean_image.is_some() {
         // An attack that knows raw images keeps them in the range of inputs.
         let (low, high) = found.run.params.prior.input_range;
         restored.mapv_inplace(|v| v.clamp(low as f32, high as f32));

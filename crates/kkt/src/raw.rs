@@ -111,12 +111,12 @@ impl RawImages {
 
     /// Centred images (k, r) of sources (k, r + 1).
     pub(crate) fn centred_sources(&self, sources: ArrayView2<'_, f32>) -> Array2<f32> {
-        (self.of_sources(sources) - &self.mean) * self.unit
+        self.centred(self.of_sources(sources))
     }
 
     /// Candidates (m, r), coordinates of centred images, refined.
     pub(crate) fn refine(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
-        (self.refine_rows(self.with_offset(candidates)) - &self.mean) * self.unit
+        self.centred(self.refine_rows(self.with_offset(candidates)))
     }
 
     /// Images with some of the offset (m, r + 1), refined and with one unit of it, (m, r).
@@ -144,6 +144,16 @@ impl RawImages {
         }
     }
 
+    /// Raw images (m, r), in units of the offset, of candidates (m, r), coordinates of centred images.
+    fn raw(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
+        &candidates / self.unit + &self.mean
+    }
+
+    /// The other way round.
+    fn centred(&self, raw: Array2<f32>) -> Array2<f32> {
+        (raw - &self.mean) * self.unit
+    }
+
     /// The pixels of raw images (m, r), in units of the offset, (m, d).
     fn pixels(&self, images: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
         let pixels = self.along.slice(s![.., self.edges..]);
@@ -165,8 +175,7 @@ impl RawImages {
 
     /// Raw images in input values, black being 0, of candidates (m, r), coordinates of centred images, (m, d).
     pub(crate) fn images(&self, candidates: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
-        let raw = &candidates / self.unit + &self.mean;
-        self.in_range(self.pixels(raw.view(), parallelism))
+        self.in_range(self.pixels(self.raw(candidates).view(), parallelism))
     }
 
     /// The mean raw image in input values, black being 0, (d), when images with these looks are real with these probabilities: what
@@ -183,7 +192,7 @@ impl RawImages {
         candidates: ArrayView2<'_, f32>,
         parallelism: Parallelism,
     ) -> Vec<Appearance> {
-        self.appearances_of((&candidates / self.unit + &self.mean).view(), parallelism)
+        self.appearances_of(self.raw(candidates).view(), parallelism)
     }
 
     /// The same of raw images (m, r), in units of the offset.
@@ -208,14 +217,13 @@ impl RawImages {
 
     /// Candidates (m, r), coordinates of centred images, with the offset that they lack, (m, r + 1).
     pub(crate) fn with_offset(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
-        let raw = &candidates / self.unit + &self.mean;
-        concatenate![Axis(1), raw, Array2::ones((candidates.nrows(), 1))]
+        concatenate![Axis(1), self.raw(candidates), Array2::ones((candidates.nrows(), 1))]
     }
 
     /// Candidates of images (m, r + 1) with any length.
     pub(crate) fn without_offset(&self, images: ArrayView2<'_, f32>) -> Array2<f32> {
         let (raw, offset) = images.split_at(Axis(1), self.mean.len());
-        (&raw / &offset - &self.mean) * self.unit
+        self.centred(&raw / &offset)
     }
 }
 
@@ -383,6 +391,26 @@ mod tests {
     }
 
     #[test]
+    fn sources_tell_sign_and_length() {
+        let (raw, centred, basis) = known();
+        let (_, mean) = crate::offset::tests::centred();
+        let offset = Offset::outside(basis.view(), mean, ALONE).unwrap();
+        let mut sources = matmul(images().view(), offset.widen(basis.view()).t(), ALONE);
+        for (i, mut source) in sources.rows_mut().into_iter().enumerate() {
+            let length = reduce::norm(source.view()) as f32;
+            source *= if i % 2 == 0 { 1.0 } else { -1.0 } / length;
+        }
+        let rows = matmul(raw.centred_sources(sources.view()).view(), basis.view(), ALONE);
+        let pairs = || rows.rows().into_iter().zip(centred.rows());
+        let right = pairs().filter(|(row, image)| cosine(*row, *image) > 0.95).count();
+        assert!(right >= 24, "{right} of 30");
+        for (row, image) in pairs() {
+            let length = reduce::norm(row) / reduce::norm(image);
+            assert!((0.5..2.0).contains(&length), "{length}");
+        }
+    }
+
+    #[test]
     fn true_images_look_like_images_and_mixtures_do_not() {
         let (raw, centred, basis) = known();
         let of = |share| raw.appearances(rough(&centred, &basis, share).view(), ALONE);
@@ -404,7 +432,7 @@ mod tests {
         }
         let looks = raw.appearances(rows.view(), ALONE);
         let mean = raw.mean_image(looks.into_iter().map(|look| (look, 1.0)));
-        let (_, truth) = super::super::offset::tests::centred();
+        let (_, truth) = crate::offset::tests::centred();
         assert!(cosine(mean.view(), truth.view()) > 0.98, "{}", cosine(mean.view(), truth.view()));
         // There and back.
         let back = raw.without_offset((raw.with_offset(rows.view()) * 3.0).view());

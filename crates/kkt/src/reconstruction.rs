@@ -114,7 +114,7 @@ pub struct Reconstruction {
     /// Candidates that stand for the distinct inputs found, surest first.
     pub ranking: Vec<usize>,
     /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly, else what the restarts agree on,
-    /// of the prior norm.
+    /// of the prior norm, or, where raw images are known, as long as these are.
     pub merged: Candidates,
     /// How many of the candidates, the last ones, were found exactly from their gate patterns.
     pub exact: usize,

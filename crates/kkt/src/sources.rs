@@ -21,6 +21,7 @@ const FIRST_SLOPE: f64 = 2.0;
 const STEP_SIZE: f64 = 0.003;
 /// Largest step of the logarithm of a multiplier.
 const MULTIPLIER_STEP_SIZE: f64 = 0.05;
+
 /// The sources of a problem, found anew for each restart.
 pub(crate) struct Sources<'a> {
     problem: &'a AttackProblem,
