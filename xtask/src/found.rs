@@ -69,7 +69,7 @@ impl Found {
             unfit("agreement.npy has another length than candidates.npy or values outside [0, 1]")
         );
         ensure!(
-            appearance.iter().all(|looks| looks.dim() == (m, 2) && looks.iter().all(|v| v.is_finite())),
+            appearance.iter().all(|looks| looks.dim() == (m, 3) && looks.iter().all(|v| v.is_finite())),
             unfit(
                 "appearance.npy has another shape than candidates.npy asks for, or values that are not finite"
             )

@@ -346,7 +346,9 @@ fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> 
     output::write_npy(&folder.join("agreement.npy"), &found.agreement)?;
     output::write_npy_if_any(&folder.join("bias_shares.npy"), found.bias_share.as_ref())?;
     let looks = found.appearance.as_ref().map(|looks| {
-        Array2::from(looks.iter().map(|look| [look.contrast, look.brightness]).collect::<Vec<_>>())
+        Array2::from(
+            looks.iter().map(|look| [look.contrast, look.brightness, look.unchanged]).collect::<Vec<_>>(),
+        )
     });
     output::write_npy_if_any(&folder.join(APPEARANCE_FILE), looks.as_ref())?;
     let mean = found.mean_image.clone().map(|mean| mean.insert_axis(Axis(0)));

@@ -335,6 +335,7 @@ fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
                 appearance: looks.as_ref().map(|looks| Appearance {
                     contrast: looks[[candidate, 0]],
                     brightness: looks[[candidate, 1]],
+                    unchanged: looks[[candidate, 2]],
                 }),
             };
             fit.features.extend(evidence.features());

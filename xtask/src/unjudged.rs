@@ -135,7 +135,7 @@ fn probability(found: &Found, agreement: f64) -> f64 {
             appearance: found.appearance.as_ref().map(|looks| {
                 let middle =
                     |column: usize| quantile(&looks.column(column).mapv(f64::from).to_vec(), 0.5) as f32;
-                Appearance { contrast: middle(0), brightness: middle(1) }
+                Appearance { contrast: middle(0), brightness: middle(1), unchanged: middle(2) }
             }),
         },
         median,
@@ -165,7 +165,7 @@ fn confidence_means(found: &Found, kind: ConfidenceKind, null_count: Option<Coun
         }
         ConfidenceKind::Probability if found.appearance.is_some() => {
             "The probability is told from agreement, from how a candidate looks (few and strong edges, a brightest pixel that \
-             is white), from how much of what it would have written into the first layer's biases is there, and from how much of \
+             is white) and how near that is to what the equation alone found, from how much of what it would have written into the first layer's biases is there, and from how much of \
              the weights the candidates explain, by a logistic model. It was fitted on networks that were trained on pictures on \
              black for that purpose; on networks unlike those it may be off."
         }

@@ -19,11 +19,13 @@ pub struct ConfidenceModel {
     /// Coefficients of [`Evidence::features`] where nothing is known of how a candidate looks.
     pub coefficients: [f64; FEATURES],
     /// The same where its [`Appearance`] is known.
-    pub coefficients_of_raw: [f64; FEATURES],
+    pub coefficients_of_raw: [f64; FEATURES_OF_RAW],
 }
 
-/// Features of the model.
+/// Features of a candidate of which nothing is known but what the network says.
 pub const FEATURES: usize = 5;
+/// Features of a candidate whose [`Appearance`] is known.
+pub const FEATURES_OF_RAW: usize = 6;
 
 /// What is known of a candidate without the truth.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,22 +41,25 @@ pub struct Evidence {
     pub appearance: Option<Appearance>,
 }
 
-/// What a raw image looks like, whatever the network says of it.
+/// What a raw image looks like, and how near that is to what the network says of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Appearance {
     /// Mean `ln(1 + (e / s)^2)` over the edges e of the image, s being a tenth of their root mean square: small where edges are
     /// few and strong.
     pub contrast: f32,
-    /// Brightest pixel of the image when it has as much of the offset as an input has, in units of that of the typical source:
+    /// Brightest pixel but one of the image when it has as much of the offset as an input has, in units of that of the typical source:
     /// about 1 for an input.
     pub brightness: f32,
+    /// Cosine of the image, without the mean, with what it was before it was refined: 1 where the network and what is known of raw
+    /// images agree.
+    pub unchanged: f32,
 }
 
 impl Default for ConfidenceModel {
     fn default() -> Self {
         Self {
             coefficients: [-4.83, 7.12, 0.85, 2.77, 0.73],
-            coefficients_of_raw: [3.23, 2.94, -4.88, -2.91, 2.33],
+            coefficients_of_raw: [-0.36, 2.27, -4.97, -2.56, 0.51, 3.18],
         }
     }
 }
@@ -63,8 +68,8 @@ impl Default for ConfidenceModel {
 const ENOUGH_RUNS: usize = 4;
 /// Largest probability given on fewer runs.
 const UNSURE: f64 = 0.9;
-/// Agreement above which atanh is cut off.
-const LARGEST_AGREEMENT: f64 = 0.995;
+/// Cosine above which atanh is cut off.
+const LARGEST_COSINE: f64 = 0.995;
 /// Bias shares outside of this say no more than its ends.
 const BIAS_SHARES: (f64, f64) = (-0.5, 1.5);
 /// Distance of the logarithm of a brightness from 0 above which more says no more.
@@ -74,17 +79,19 @@ const UNKNOWN_SHARE: f64 = 0.5;
 
 impl Evidence {
     /// 1, atanh(agreement), ln(distinct share), the product of the two, and the product of the first and the bias share; where the
-    /// appearance is known 1, atanh(agreement), contrast, how far the logarithm of the brightness is from 0, and the bias share.
-    pub fn features(&self) -> [f64; FEATURES] {
-        let agreement = f64::from(self.agreement).clamp(0.0, LARGEST_AGREEMENT).atanh();
+    /// appearance is known 1, atanh(agreement), contrast, how far the logarithm of the brightness is from 0, the bias share, and
+    /// atanh(unchanged).
+    pub fn features(&self) -> Vec<f64> {
+        let atanh = |cosine: f32| f64::from(cosine).clamp(0.0, LARGEST_COSINE).atanh();
+        let agreement = atanh(self.agreement);
         let distinct = self.distinct_share.max(f64::MIN_POSITIVE).ln();
         let (least, most) = BIAS_SHARES;
         let share = self.bias_share.map_or(UNKNOWN_SHARE, |share| f64::from(share).clamp(least, most));
         match self.appearance {
-            None => [1.0, agreement, distinct, agreement * distinct, agreement * share],
-            Some(Appearance { contrast, brightness }) => {
+            None => vec![1.0, agreement, distinct, agreement * distinct, agreement * share],
+            Some(Appearance { contrast, brightness, unchanged }) => {
                 let unusual = f64::from(brightness).max(f64::MIN_POSITIVE).ln().abs().min(MOST_UNUSUAL);
-                [1.0, agreement, f64::from(contrast), unusual, share]
+                vec![1.0, agreement, f64::from(contrast), unusual, share, atanh(unchanged)]
             }
         }
     }
@@ -97,9 +104,9 @@ impl ConfidenceModel {
     /// Fewer than four `runs` make nobody surer than 0.9.
     pub fn probability(&self, evidence: &Evidence, relative_residual: f64, runs: usize) -> f32 {
         let features = evidence.features();
-        let coefficients =
-            if evidence.appearance.is_some() { self.coefficients_of_raw } else { self.coefficients };
-        let score: f64 = features.iter().zip(&coefficients).map(|(f, c)| f * c).sum();
+        let coefficients: &[f64] =
+            if evidence.appearance.is_some() { &self.coefficients_of_raw } else { &self.coefficients };
+        let score: f64 = features.iter().zip(coefficients).map(|(f, c)| f * c).sum();
         let explained = (1.0 - relative_residual * relative_residual).clamp(0.0, 1.0);
         let largest = if runs < ENOUGH_RUNS { UNSURE } else { 1.0 };
         (explained / (1.0 + (-score).exp())).min(largest) as f32
@@ -148,12 +155,14 @@ mod tests {
         let share = |share| model.probability(&evidence(0.9, 0.5, share), 0.1, 8);
         assert!(share(Some(-0.5)) < share(None) && share(None) < share(Some(1.0)));
         // How it looks, where that is known.
-        let look = |agreement, contrast, brightness| {
-            let appearance = Some(Appearance { contrast, brightness });
+        let look_of = |agreement, contrast, brightness, unchanged| {
+            let appearance = Some(Appearance { contrast, brightness, unchanged });
             let evidence = Evidence { appearance, ..evidence(agreement, 0.5, Some(1.0)) };
             model.probability(&evidence, 0.1, 8)
         };
+        let look = |agreement, contrast, brightness| look_of(agreement, contrast, brightness, 0.9);
         assert!(look(0.99, 1.0, 1.0) > 0.95);
+        assert!(look_of(0.9, 1.5, 1.0, 0.5) < look(0.9, 1.5, 1.0));
         assert!(look(0.99, 3.0, 1.0) < 0.5 && look(0.4, 1.0, 1.0) < 0.9);
         assert!(look(0.9, 1.5, 1.5) < look(0.9, 1.5, 1.0) && look(0.9, 1.5, 0.7) < look(0.9, 1.5, 1.0));
         assert!((0.0..=1.0).contains(&look(0.9, 0.0, 0.0)));

@@ -36,19 +36,21 @@ pub(crate) fn pool(
     raw: Option<&RawImages>,
     parallelism: Parallelism,
 ) -> Result<Reconstruction, KktError> {
-    let numbered = || runs.iter().enumerate().filter_map(|(i, run)| run.as_ref().map(|run| (i as u64, run)));
-    let finished = |run: &Run| {
+    let numbered = runs.into_iter().enumerate().filter_map(|(i, run)| run.map(|run| (i as u64, run)));
+    let (mut kept, others): (Vec<_>, Vec<_>) = numbered.partition(|(_, run)| {
         !matches!(run.termination, TerminationReason::NonFinite { .. } | TerminationReason::TimeLimit)
-    };
-    let mut kept: Vec<(u64, &Run)> = numbered().filter(|(_, run)| finished(run)).collect();
-    if kept.is_empty() {
-        kept = numbered().filter(|(_, run)| run.termination == TerminationReason::TimeLimit).collect();
-    }
+    });
     if kept.is_empty() {
         let steps: Vec<String> =
-            numbered().map(|(i, run)| format!("restart {i}: {:?}", run.termination)).collect();
-        return Err(KktError::NothingFinished(steps.join(", ")));
+            others.iter().map(|(i, run)| format!("restart {i}: {:?}", run.termination)).collect();
+        kept =
+            others.into_iter().filter(|(_, run)| run.termination == TerminationReason::TimeLimit).collect();
+        if kept.is_empty() {
+            return Err(KktError::NothingFinished(steps.join(", ")));
+        }
     }
+    let raw = raw.map(|raw| raw.told_by(kept.iter_mut().map(|(_, run)| run)));
+    let raw = raw.as_ref();
     let views: Vec<_> = kept.iter().map(|(_, run)| run.coordinates.view()).collect();
     let shares = bias_shares(problem, &kept, labels, lift, parallelism);
     let unknown = || vec![Array1::zeros(labels.len()); kept.len()];
@@ -77,7 +79,10 @@ pub(crate) fn pool(
         lengthen(&mut stacked, &mut multipliers, problem.prior.norm(problem.inputs));
     }
     let has_shares = shares.is_some();
-    let mut appearance = raw.map(|raw| raw.appearances(of_runs.view(), parallelism));
+    let unrefined: Vec<_> =
+        kept.iter().map(|(_, run)| run.unrefined.as_ref().unwrap_or(&run.coordinates).view()).collect();
+    let unrefined = concatenate(Axis(0), &unrefined).expect("runs have the same number of columns");
+    let mut appearance = raw.map(|raw| raw.appearances(of_runs.view(), unrefined.view(), parallelism));
     let mut confidence = Zip::indexed(&scores).and(&bias_share).map_collect(|i, &agreement, &share| {
         let (bias_share, appearance) =
             (has_shares.then_some(share), appearance.as_ref().map(|looks| looks[i]));
@@ -97,13 +102,17 @@ pub(crate) fn pool(
         .filter(|(_, collapsed)| !**collapsed)
         .map(|((run, told), _)| (*run, told))
         .collect();
-    for input in &exact {
-        stacked.push_row(input.coordinates.view()).expect("inputs have the coordinates of the runs");
+    let mut of_exact = Array2::zeros((exact.len(), stacked.ncols()));
+    for (mut row, input) in of_exact.rows_mut().into_iter().zip(&exact) {
+        row.assign(&input.coordinates);
     }
-    let of_exact = stacked.slice(s![of_runs.nrows().., ..]);
     if let Some((raw, looks)) = raw.zip(appearance.as_mut()) {
-        looks.extend(raw.appearances(of_exact, parallelism));
+        let refined = raw.refine(of_exact.view());
+        looks.extend(raw.appearances(refined.view(), of_exact.view(), parallelism));
+        of_exact = refined;
     }
+    let of_exact = of_exact.view();
+    stacked.append(Axis(0), of_exact).expect("inputs have the coordinates of the runs");
     let compared_exact = comparison.apply(of_exact, parallelism);
     let votes = compared_exact
         .axis_chunks_iter(Axis(0), 1)
@@ -122,7 +131,9 @@ pub(crate) fn pool(
     append(&mut scores, agreeing);
     labels_of_all.extend(exact.iter().map(|input| input.label));
     let compared = concatenate![Axis(0), compared_runs, compared_exact];
-    let ranking = distinct_of(compared.view(), &labels_of_all, order.view());
+    // A raw image is the same whatever label it was found with; of others, two labels see mirror images.
+    let told_apart = if raw.is_some() { &vec![0; labels_of_all.len()] } else { &labels_of_all };
+    let ranking = distinct_of(compared.view(), told_apart, order.view());
 
     let agreed: Vec<usize> = ranking.iter().copied().filter(|&i| i < of_runs.nrows()).collect();
     let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared_runs.view(), labels, &agreed);
@@ -196,7 +207,7 @@ fn lengthen(candidates: &mut Array2<f32>, multipliers: &mut Array1<f32>, norm: f
 /// Bias shares of the candidates of each of `runs`; nothing where the first layer has no biases.
 fn bias_shares(
     problem: &AttackProblem,
-    runs: &[(u64, &Run)],
+    runs: &[(u64, Run)],
     labels: &[i8],
     lift: bool,
     parallelism: Parallelism,

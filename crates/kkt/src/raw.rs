@@ -6,7 +6,9 @@
 //! one: reweighted least squares of its edges and its dark pixels, relative to its own contrast, pixels below black counting in full.
 //! Nothing is asked of the network. `docs/decisions/0017-raw-images.md` has the measurement.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, concatenate, s};
+use ndarray::{
+    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, Zip, concatenate, s,
+};
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::factor::Cholesky;
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul, symmetric};
@@ -15,6 +17,7 @@ use rayon::prelude::*;
 
 use crate::confidence::{Appearance, ConfidenceModel, Evidence};
 use crate::offset::{Offset, RawSources};
+use crate::reconstruction::Run;
 use crate::separation::edges;
 
 /// Edge, in units of the root mean square edge of an image, from which on an edge counts as strong: first and last.
@@ -33,6 +36,14 @@ const RIDGE: f32 = 1e-6;
 const SHARES: (f32, f32) = (0.5, 2.0);
 /// Brightest pixel, in units of white, that is taken for white.
 const NEARLY_WHITE: (f32, f32) = (0.6, 1.6);
+/// Cosine of a candidate with what refinement made of it from which on both tell the mean image.
+const NEAR: f64 = 0.8;
+/// What is added to their distance, one minus that cosine: weights are the inverse square of it.
+const NEAREST: f64 = 0.01;
+/// That cosine where it is not known: that of images that were found.
+const OF_SOURCES: f32 = 0.95;
+/// Rounds from one mean image to the next: it moves little after the first.
+const MEAN_ROUNDS: usize = 10;
 /// Images that a thread refines with the same memory.
 const BLOCK: usize = 16;
 /// Products of a block: blocks run side by side.
@@ -119,6 +130,40 @@ impl RawImages {
         self.centred(self.refine_rows(self.with_offset(candidates)))
     }
 
+    /// The same with a better mean image, which `runs` tell whose candidates were refined; their coordinates then are of images without
+    /// that mean.
+    ///
+    /// What descent finds of an image is a multiple of the image without the mean, and what refinement makes of it is the raw image: they
+    /// differ by the mean. The nearer both are the more that says.
+    pub(crate) fn told_by<'a>(&self, runs: impl Iterator<Item = &'a mut Run>) -> Self {
+        let mut runs: Vec<(Array2<f32>, &mut Run)> =
+            runs.map(|run| (self.raw(run.coordinates.view()), run)).collect();
+        let mut better = self.clone();
+        for _ in 0..MEAN_ROUNDS {
+            let (mut sum, mut total) = (Array1::<f64>::zeros(self.mean.len()), 0.0);
+            let pairs = runs.iter().filter_map(|(images, run)| Some((images, run.unrefined.as_ref()?)));
+            for (image, before) in
+                pairs.flat_map(|(images, before)| images.rows().into_iter().zip(before.rows()))
+            {
+                let of = Multiple::of(before, image, better.mean.view());
+                if of.cosine > NEAR {
+                    let weight = (1.0 + NEAREST - of.cosine).powi(-2);
+                    Zip::from(&mut sum).and(image).and(before).for_each(|sum, &image, &before| {
+                        *sum += weight * (f64::from(image) - f64::from(before) / of.factor);
+                    });
+                    total += weight;
+                }
+            }
+            if total > 0.0 {
+                better.mean = sum.mapv(|v| (v / total) as f32);
+            }
+        }
+        for (images, run) in &mut runs {
+            run.coordinates = better.centred(std::mem::take(images));
+        }
+        better
+    }
+
     /// Images with some of the offset (m, r + 1), refined and with one unit of it, (m, r).
     fn refine_rows(&self, mut rows: Array2<f32>) -> Array2<f32> {
         rows.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().for_each(|block| self.refine_block(block));
@@ -165,7 +210,7 @@ impl RawImages {
     /// of the range is brought to its ends.
     fn in_range(&self, mut pixels: Array2<f32>) -> Array2<f32> {
         for mut image in pixels.rows_mut() {
-            let brightness = largest(image.view()) * self.unit / self.white;
+            let brightness = second_largest(image.view()) * self.unit / self.white;
             let nearly = brightness > NEARLY_WHITE.0 && brightness < NEARLY_WHITE.1;
             let unit = if nearly { self.unit / brightness } else { self.unit };
             image.mapv_inplace(|v| (v * unit).clamp(0.0, self.white));
@@ -186,16 +231,23 @@ impl RawImages {
         mean * (self.unit / brightness)
     }
 
-    /// How the raw images of candidates (m, r) look.
+    /// How the raw images of candidates (m, r) look, which were `before` (m, r) until they were refined.
     pub(crate) fn appearances(
         &self,
         candidates: ArrayView2<'_, f32>,
+        before: ArrayView2<'_, f32>,
         parallelism: Parallelism,
     ) -> Vec<Appearance> {
-        self.appearances_of(self.raw(candidates).view(), parallelism)
+        let raw = self.raw(candidates);
+        let mut looks = self.appearances_of(raw.view(), parallelism);
+        for (look, (image, before)) in looks.iter_mut().zip(raw.rows().into_iter().zip(before.rows())) {
+            let cosine = Multiple::of(before, image, self.mean.view()).cosine as f32;
+            look.unchanged = if cosine.is_finite() { cosine } else { 0.0 };
+        }
+        looks
     }
 
-    /// The same of raw images (m, r), in units of the offset.
+    /// The same of raw images (m, r), in units of the offset, which were not refined.
     fn appearances_of(&self, raw: ArrayView2<'_, f32>, parallelism: Parallelism) -> Vec<Appearance> {
         let (edges, edges_of_offset) =
             self.along.slice(s![.., ..self.edges]).split_at(Axis(0), self.mean.len());
@@ -205,11 +257,12 @@ impl RawImages {
             let strong = EDGE_SCALES.1 * EDGE_SCALES.1 * reduce::squared_norm(edges) / edges.len() as f64;
             let contrast: Vec<f64> = edges.iter().map(|&e| (f64::from(e).powi(2) / strong).ln_1p()).collect();
             let contrast = (reduce::sum(&contrast) / contrast.len() as f64) as f32;
-            let brightness = largest(pixels) * self.unit / self.white;
+            let brightness = second_largest(pixels) * self.unit / self.white;
             Appearance {
                 // Without edges, as if they were all alike.
                 contrast: if contrast.is_finite() { contrast } else { EDGE_SCALES.1.powi(-2).ln_1p() as f32 },
                 brightness: if brightness.is_finite() { brightness } else { 0.0 },
+                unchanged: OF_SOURCES,
             }
         };
         edges.rows().into_iter().zip(pixels.rows()).map(of).collect()
@@ -227,6 +280,24 @@ impl RawImages {
     }
 }
 
+/// How nearly a candidate is a multiple of an image without the mean.
+struct Multiple {
+    factor: f64,
+    cosine: f64,
+}
+
+impl Multiple {
+    fn of(candidate: ArrayView1<'_, f32>, image: ArrayView1<'_, f32>, mean: ArrayView1<'_, f32>) -> Self {
+        let (mut product, mut squared) = (0.0, 0.0);
+        Zip::from(candidate).and(image).and(mean).for_each(|&candidate, &image, &mean| {
+            let centred = f64::from(image - mean);
+            product += f64::from(candidate) * centred;
+            squared += centred * centred;
+        });
+        Self { factor: product / squared, cosine: product / (squared.sqrt() * reduce::norm(candidate)) }
+    }
+}
+
 /// The value below which half of the weight of `(value, weight)` lies; none if that is not positive.
 fn weighted_median(values: impl Iterator<Item = (f32, f32)>) -> Option<f32> {
     let mut values: Vec<(f32, f32)> = values.collect();
@@ -240,8 +311,11 @@ fn weighted_median(values: impl Iterator<Item = (f32, f32)>) -> Option<f32> {
     middle.map(|&(value, _)| value).filter(|&value| value > 0.0 && value.is_finite())
 }
 
-fn largest(values: ArrayView1<'_, f32>) -> f32 {
-    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+/// The largest value but one: what is wrong with an image is often at its brightest pixel.
+fn second_largest(values: ArrayView1<'_, f32>) -> f32 {
+    let lowest = f32::NEG_INFINITY;
+    let largest = |(first, second): (f32, f32), &v: &f32| (first.max(v), second.max(first.min(v)));
+    values.iter().fold((lowest, lowest), largest).1
 }
 
 /// The reweighted least squares of one image, and its memory.
@@ -345,6 +419,7 @@ mod tests {
 
     use super::*;
     use crate::offset::tests::{SHAPE, basis, centred, images};
+    use crate::reconstruction::TerminationReason;
 
     /// Raw images of a span, told from its true images and the true offset; the centred images, and the basis.
     fn known() -> (RawImages, Array2<f32>, Array2<f32>) {
@@ -385,7 +460,10 @@ mod tests {
         assert!(near(&refined) >= 24, "{} of {}", near(&refined), rough.nrows());
         // Whatever they become, they look more like images.
         let contrast = |candidates: &Array2<f32>| -> f32 {
-            raw.appearances(candidates.view(), ALONE).iter().map(|look| look.contrast).sum()
+            raw.appearances(candidates.view(), candidates.view(), ALONE)
+                .iter()
+                .map(|look| look.contrast)
+                .sum()
         };
         assert!(contrast(&refined) < 0.8 * contrast(&rough));
     }
@@ -413,7 +491,10 @@ mod tests {
     #[test]
     fn true_images_look_like_images_and_mixtures_do_not() {
         let (raw, centred, basis) = known();
-        let of = |share| raw.appearances(rough(&centred, &basis, share).view(), ALONE);
+        let of = |share| {
+            let rows = rough(&centred, &basis, share);
+            raw.appearances(rows.view(), rows.view(), ALONE)
+        };
         let least = of(2.0).iter().map(|look| look.contrast).fold(f32::INFINITY, f32::min);
         for look in of(0.0) {
             assert!(look.contrast < least, "{look:?}, {least}");
@@ -430,13 +511,48 @@ mod tests {
         for (shown, image) in shown.rows().into_iter().zip(images().rows()) {
             assert!(cosine(shown, image) > 0.98, "{}", cosine(shown, image));
         }
-        let looks = raw.appearances(rows.view(), ALONE);
+        let looks = raw.appearances(rows.view(), rows.view(), ALONE);
         let mean = raw.mean_image(looks.into_iter().map(|look| (look, 1.0)));
         let (_, truth) = crate::offset::tests::centred();
         assert!(cosine(mean.view(), truth.view()) > 0.98, "{}", cosine(mean.view(), truth.view()));
         // There and back.
         let back = raw.without_offset((raw.with_offset(rows.view()) * 3.0).view());
         assert!((&back - &rows).iter().all(|v| v.abs() < 1e-3));
+    }
+
+    #[test]
+    fn what_refinement_changed_tells_the_mean() {
+        let (raw, centred, basis) = known();
+        let truth = matmul(centred.view(), basis.t(), ALONE);
+        let images = raw.raw(truth.view());
+        let error =
+            |told: &RawImages| reduce::norm((&told.mean - &raw.mean).view()) / reduce::norm(raw.mean.view());
+        // A mean that is wrong, and restarts whose candidates are multiples of the images without the right one.
+        let mut wrong = raw.clone();
+        wrong.mean += &(&images.row(0) * 0.2);
+        let run = |before: Array2<f32>| Run {
+            coordinates: wrong.centred(images.clone()),
+            unrefined: Some(before),
+            multipliers: Array1::zeros(images.nrows()),
+            relative_residual: 0.1,
+            curve: Vec::new(),
+            termination: TerminationReason::MaxSteps,
+        };
+        let mut runs = [0.2, 0.4, f32::NAN].map(|share| run(rough(&centred, &basis, share) * 1.7));
+        let told = wrong.told_by(runs.iter_mut());
+        assert!(
+            error(&wrong) > 0.1 && error(&told) < 0.4 * error(&wrong),
+            "{} {}",
+            error(&wrong),
+            error(&told)
+        );
+        for run in &runs {
+            let kept = told.raw(run.coordinates.view()) - &images;
+            assert!(kept.iter().all(|v| v.abs() < 1e-4), "the images stay");
+        }
+        // Restarts that found nothing tell nothing.
+        let mut runs = [run(rough(&centred, &basis, 50.0))];
+        assert_eq!(wrong.told_by(runs.iter_mut()).mean, wrong.mean);
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Candidates {
 pub struct Run {
     /// Candidates, (m, r).
     pub coordinates: Array2<f32>,
+    /// What they were before they were refined as raw images, (m, r), where these are known.
+    pub unrefined: Option<Array2<f32>>,
     /// Multipliers (m), in the convention without 1/m.
     pub multipliers: Array1<f32>,
     /// Relative residual at the end.

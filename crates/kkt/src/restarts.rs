@@ -225,7 +225,8 @@ pub fn reconstruct_from(
             Method::Gradient(options) => descend(network, &weighting, options, start, inside, &mut observe),
         };
         if let Some(raw) = &raw {
-            run.coordinates = raw.refine(run.coordinates.view());
+            let refined = raw.refine(run.coordinates.view());
+            run.unrefined = Some(std::mem::replace(&mut run.coordinates, refined));
         }
         if run.termination != TerminationReason::TimeLimit {
             keep(restart, &run);

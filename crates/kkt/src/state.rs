@@ -27,6 +27,7 @@ impl AttackState {
         for (&restart, run) in &self.finished {
             let (got, multipliers) = (run.coordinates.dim(), run.multipliers.len());
             if got != expected.point
+                || run.unrefined.as_ref().is_some_and(|unrefined| unrefined.dim() != got)
                 || multipliers != expected.point.0
                 || run.termination == TerminationReason::TimeLimit
             {
@@ -107,6 +108,7 @@ impl RunState {
         let relative_residual = self.relative_residual();
         Run {
             coordinates: self.at.coordinates,
+            unrefined: None,
             multipliers,
             relative_residual,
             curve: self.curve,
