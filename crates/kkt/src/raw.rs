@@ -1,10 +1,12 @@
-//! Raw images, where what was taken from all inputs is known.
+//! Raw images, where what was taken from all inputs is known, or nothing was.
 //!
-//! A candidate with the offset added back ([`crate::offset`]) is a raw image, and much is known of raw images that is not of centred
-//! ones: no pixel is below black, edges are few and strong, and where the offset was worth looking for, many pixels are black.
+//! A candidate with the offset added back ([`crate::offset`]) is a raw image, and so is one of a network that was trained on raw images.
+//! Much is known of raw images that is not of centred ones: no pixel is below black, edges are few and strong, and where the offset was worth looking for, many pixels are black.
 //! Together these are far more equations than there are directions, so a candidate that is nearly an input can be moved until it is
 //! one: reweighted least squares of its edges and its dark pixels, relative to its own contrast, pixels below black counting in full.
 //! Nothing is asked of the network. `docs/decisions/0017-raw-images.md` has the measurement.
+
+use std::ops::Range;
 
 use ndarray::{
     Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, Zip, concatenate, s,
@@ -18,7 +20,7 @@ use rayon::prelude::*;
 use crate::confidence::{Appearance, ConfidenceModel, Evidence};
 use crate::offset::{Offset, RawSources};
 use crate::reconstruction::Run;
-use crate::separation::edges;
+use crate::separation::{Separation, edges};
 
 /// Edge, in units of the root mean square edge of an image, from which on an edge counts as strong: first and last.
 const EDGE_SCALES: (f64, f64) = (1.0, 0.1);
@@ -44,6 +46,16 @@ const NEAREST: f64 = 0.01;
 const OF_SOURCES: f32 = 0.95;
 /// Rounds from one mean image to the next: it moves little after the first.
 const MEAN_ROUNDS: usize = 10;
+/// Sources that tell whether raw images are in the span, as a share of the directions.
+const COUNTED: f64 = 0.25;
+/// Share of the squares of a raw image that is below black for noise alone: 0.001 at the median where inputs are raw, 0.06 to 0.4 where
+/// they are centred.
+const BELOW_BLACK: f64 = 0.02;
+/// Share of the pixels that may be darker than the background.
+const DARKER: f64 = 0.05;
+/// Square of a pixel, in units of the mean square, up to which it is as good as black, and the share of pixels that are.
+const NEARLY_BLACK: f64 = 0.04;
+const BLACK: f64 = 0.25;
 /// Images that a thread refines with the same memory.
 const BLOCK: usize = 16;
 /// Products of a block: blocks run side by side.
@@ -52,10 +64,10 @@ const ALONE: Parallelism = Parallelism::Sequential;
 /// The raw images of a problem.
 #[derive(Clone, Debug)]
 pub(crate) struct RawImages {
-    /// Edges, then pixels, along each direction of the span and along the offset, (r + 1, edges + d).
+    /// Edges, then pixels, along each direction of the span and along the offset, if there is one, (r or r + 1, edges + d).
     along: Array2<f32>,
     edges: usize,
-    /// Mean raw image, in coordinates of the span (r), in units of the offset.
+    /// Mean raw image, in coordinates of the span (r), in units of the offset; zero where nothing was taken from the inputs.
     mean: Array1<f32>,
     /// One unit, in input values.
     unit: f32,
@@ -65,17 +77,17 @@ pub(crate) struct RawImages {
 
 impl RawImages {
     /// Those in the span of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`, with an
-    /// `offset`; `sources` (k, r + 1), as they are found in the span with the offset, tell the mean image and the unit. None if they
-    /// tell nothing of them.
+    /// `offset` if there is one. `sources` (k, r + 1), as they are found in the span with the offset, tell the mean image and the unit;
+    /// none if they tell nothing of them. Without an offset the unit is white.
     pub(crate) fn of(
         basis: ArrayView2<'_, f32>,
         shape: [usize; 3],
         (low, high): (f64, f64),
-        offset: &Offset,
+        offset: Option<&Offset>,
         sources: ArrayView2<'_, f32>,
         parallelism: Parallelism,
     ) -> Option<Self> {
-        let widened = offset.widen(basis);
+        let widened = offset.map_or(basis.to_owned(), |offset| offset.widen(basis));
         let edges = edges(widened.view(), shape);
         let count = edges.ncols();
         let mut raw = Self {
@@ -86,6 +98,9 @@ impl RawImages {
             unit: (high - low) as f32,
             white: (high - low) as f32,
         };
+        if offset.is_none() {
+            return Some(raw);
+        }
         let images = raw.of_sources(sources);
         // Pictures commonly use the range that they have.
         let looks = raw.appearances_of(images.view(), parallelism);
@@ -106,11 +121,18 @@ impl RawImages {
         (raw.unit.is_finite() && raw.mean.iter().all(|v| v.is_finite())).then_some(raw)
     }
 
-    /// Sources (k, r + 1) as refined raw images (k, r), in units of the offset.
+    fn has_offset(&self) -> bool {
+        self.along.nrows() > self.mean.len()
+    }
+
+    /// Sources (k, r or r + 1) as refined raw images (k, r), in units of the offset.
     fn of_sources(&self, sources: ArrayView2<'_, f32>) -> Array2<f32> {
-        let rank = sources.ncols() - 1;
-        let typical = RawSources::of(sources).typical_length();
         let mut rows = sources.to_owned();
+        if !self.has_offset() {
+            return self.refine_rows(rows);
+        }
+        let rank = self.mean.len();
+        let typical = RawSources::of(sources).typical_length();
         for mut row in rows.rows_mut() {
             let length = reduce::norm(row.slice(s![..rank])) as f32;
             if length > 0.0 {
@@ -120,7 +142,7 @@ impl RawImages {
         self.refine_rows(rows)
     }
 
-    /// Centred images (k, r) of sources (k, r + 1).
+    /// Centred images (k, r) of sources (k, r or r + 1).
     pub(crate) fn centred_sources(&self, sources: ArrayView2<'_, f32>) -> Array2<f32> {
         self.centred(self.of_sources(sources))
     }
@@ -136,6 +158,9 @@ impl RawImages {
     /// What descent finds of an image is a multiple of the image without the mean, and what refinement makes of it is the raw image: they
     /// differ by the mean. The nearer both are the more that says.
     pub(crate) fn told_by<'a>(&self, runs: impl Iterator<Item = &'a mut Run>) -> Self {
+        if !self.has_offset() {
+            return self.clone();
+        }
         let mut runs: Vec<(Array2<f32>, &mut Run)> =
             runs.map(|run| (self.raw(run.coordinates.view()), run)).collect();
         let mut better = self.clone();
@@ -164,15 +189,40 @@ impl RawImages {
         better
     }
 
-    /// Images with some of the offset (m, r + 1), refined and with one unit of it, (m, r).
+    /// Images with some of the offset, if there is one, (m, r or r + 1), refined and of the length that they have, (m, r).
     fn refine_rows(&self, mut rows: Array2<f32>) -> Array2<f32> {
-        rows.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().for_each(|block| self.refine_block(block));
+        let refine = |rows: &mut Array2<f32>| {
+            let blocks = rows.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter();
+            blocks.for_each(|block| self.refine_block(block));
+        };
+        if !self.has_offset() {
+            // Upside down there is no light.
+            let pixels = self.pixels(rows.view(), ALONE);
+            for (mut row, image) in rows.rows_mut().into_iter().zip(pixels.rows()) {
+                row *= image.sum().signum();
+            }
+            refine(&mut rows);
+            return self.with_white(rows);
+        }
+        refine(&mut rows);
         let rank = self.mean.len();
         for mut row in rows.rows_mut() {
             let share = row[rank].clamp(SHARES.0, SHARES.1);
             row /= share;
         }
         rows.slice_move(s![.., ..rank])
+    }
+
+    /// Raw images (m, r) of any length whose brightest pixel but one becomes white.
+    fn with_white(&self, mut images: Array2<f32>) -> Array2<f32> {
+        let pixels = self.pixels(images.view(), ALONE);
+        for (mut row, image) in images.rows_mut().into_iter().zip(pixels.rows()) {
+            let brightness = second_largest(image) * self.unit / self.white;
+            if brightness > 0.0 {
+                row /= brightness;
+            }
+        }
+        images
     }
 
     fn refine_block(&self, mut block: ArrayViewMut2<'_, f32>) {
@@ -201,9 +251,23 @@ impl RawImages {
 
     /// The pixels of raw images (m, r), in units of the offset, (m, d).
     fn pixels(&self, images: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
-        let pixels = self.along.slice(s![.., self.edges..]);
-        let (basis, offset) = pixels.split_at(Axis(0), self.mean.len());
-        matmul(images, basis, parallelism) + offset
+        self.along_of(images, self.edges..self.along.ncols(), parallelism)
+    }
+
+    /// The edges or the pixels of raw images (m, r), in units of the offset.
+    fn along_of(
+        &self,
+        images: ArrayView2<'_, f32>,
+        columns: Range<usize>,
+        parallelism: Parallelism,
+    ) -> Array2<f32> {
+        let along = self.along.slice(s![.., columns]);
+        let (basis, offset) = along.split_at(Axis(0), self.mean.len());
+        let mut values = matmul(images, basis, parallelism);
+        if self.has_offset() {
+            values += &offset;
+        }
+        values
     }
 
     /// Pixels (m, d) in units of the offset as raw input values: the brightest pixel is white if it is nearly that, and what is outside
@@ -226,8 +290,8 @@ impl RawImages {
     /// The mean raw image in input values, black being 0, (d), when images with these looks are real with these probabilities: what
     /// the sources say of it, in a unit that makes the brightest pixel of the middle one white.
     pub(crate) fn mean_image(&self, images: impl Iterator<Item = (Appearance, f32)>) -> Array1<f32> {
-        let brightness = weighted_median(images.map(|(look, real)| (look.brightness, real))).unwrap_or(1.0);
         let mean = self.pixels(self.mean.view().insert_axis(Axis(0)), ALONE).index_axis_move(Axis(0), 0);
+        let brightness = weighted_median(images.map(|(look, real)| (look.brightness, real))).unwrap_or(1.0);
         mean * (self.unit / brightness)
     }
 
@@ -249,9 +313,7 @@ impl RawImages {
 
     /// The same of raw images (m, r), in units of the offset, which were not refined.
     fn appearances_of(&self, raw: ArrayView2<'_, f32>, parallelism: Parallelism) -> Vec<Appearance> {
-        let (edges, edges_of_offset) =
-            self.along.slice(s![.., ..self.edges]).split_at(Axis(0), self.mean.len());
-        let edges = matmul(raw, edges, parallelism) + edges_of_offset;
+        let edges = self.along_of(raw, 0..self.edges, parallelism);
         let pixels = self.pixels(raw, parallelism);
         let of = |(edges, pixels): (ArrayView1<'_, f32>, ArrayView1<'_, f32>)| {
             let strong = EDGE_SCALES.1 * EDGE_SCALES.1 * reduce::squared_norm(edges) / edges.len() as f64;
@@ -268,16 +330,67 @@ impl RawImages {
         edges.rows().into_iter().zip(pixels.rows()).map(of).collect()
     }
 
-    /// Candidates (m, r), coordinates of centred images, with the offset that they lack, (m, r + 1).
+    /// Candidates (m, r), coordinates of centred images, with the offset that they lack, if there is one, (m, r or r + 1).
     pub(crate) fn with_offset(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
-        concatenate![Axis(1), self.raw(candidates), Array2::ones((candidates.nrows(), 1))]
+        let shares = Array2::ones((candidates.nrows(), usize::from(self.has_offset())));
+        concatenate![Axis(1), self.raw(candidates), shares]
     }
 
-    /// Candidates of images (m, r + 1) with any length.
+    /// Candidates of images (m, r or r + 1) with any length.
     pub(crate) fn without_offset(&self, images: ArrayView2<'_, f32>) -> Array2<f32> {
+        if !self.has_offset() {
+            return self.centred(self.with_white(images.to_owned()));
+        }
         let (raw, offset) = images.split_at(Axis(1), self.mean.len());
         self.centred(&raw / &offset)
     }
+}
+
+/// What the sparsest sources of a span are pictures on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Background {
+    /// On black, as raw images are: nothing was taken from the inputs.
+    Black,
+    /// On one value that is not zero: a constant was taken from the inputs.
+    Constant,
+    /// On something else.
+    Other,
+}
+
+impl Background {
+    /// Of `sources` (k, r), of either sign, in the span of `basis` (r, d): that of more than half of the sparsest.
+    pub(crate) fn of(basis: ArrayView2<'_, f32>, sources: &Separation, parallelism: Parallelism) -> Self {
+        let mut order: Vec<usize> = (0..sources.contrasts.len()).collect();
+        order.sort_by(|&a, &b| sources.contrasts[a].total_cmp(&sources.contrasts[b]));
+        order.truncate((COUNTED * basis.nrows() as f64).ceil() as usize);
+        let images = matmul(sources.coordinates.select(Axis(0), &order).view(), basis, parallelism);
+        let most = |test: &dyn Fn(ArrayView1<'_, f32>) -> bool| {
+            2 * images.rows().into_iter().filter(|image| test(*image)).count() > images.nrows()
+        };
+        let on_constant = |image: ArrayView1<'_, f32>| {
+            let mut values = image.to_vec();
+            values.sort_by(f32::total_cmp);
+            let darker = (DARKER * values.len() as f64) as usize;
+            let (low, high) = (values[darker], values[values.len() - 1 - darker]);
+            is_on_black(image.mapv(|v| v - low).view()) || is_on_black(image.mapv(|v| high - v).view())
+        };
+        if most(&|image| is_on_black((&image * image.sum().signum()).view())) {
+            Self::Black
+        } else if most(&on_constant) {
+            Self::Constant
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Whether hardly a pixel of `image` is below black and many are black.
+fn is_on_black(image: ArrayView1<'_, f32>) -> bool {
+    let all = reduce::squared_norm(image);
+    let below: f64 = image.iter().filter(|&&v| v < 0.0).map(|&v| f64::from(v).powi(2)).sum();
+    let dark = (NEARLY_BLACK * all / image.len() as f64).sqrt() as f32;
+    let black = image.iter().filter(|v| v.abs() < dark).count();
+    below < BELOW_BLACK * all && black as f64 > BLACK * image.len() as f64
 }
 
 /// How nearly a candidate is a multiple of an image without the mean.
@@ -417,9 +530,14 @@ mod tests {
     use ndarray_rand::rand_distr::StandardNormal;
     use palimpsest_numerics::seed::Seed;
 
+    use std::ops::ControlFlow;
+
+    use palimpsest_numerics::factor::orthonormal_rows;
+
     use super::*;
     use crate::offset::tests::{SHAPE, basis, centred, images};
     use crate::reconstruction::TerminationReason;
+    use crate::separation::{SeparationParams, WhitenedEdges, separate};
 
     /// Raw images of a span, told from its true images and the true offset; the centred images, and the basis.
     fn known() -> (RawImages, Array2<f32>, Array2<f32>) {
@@ -427,7 +545,7 @@ mod tests {
         let basis = basis(&centred);
         let offset = Offset::outside(basis.view(), mean, ALONE).unwrap();
         let sources = matmul(images().view(), offset.widen(basis.view()).t(), ALONE);
-        let raw = RawImages::of(basis.view(), SHAPE, (0.0, 1.0), &offset, sources.view(), ALONE);
+        let raw = RawImages::of(basis.view(), SHAPE, (0.0, 1.0), Some(&offset), sources.view(), ALONE);
         (raw.expect("sources tell it"), centred, basis)
     }
 
@@ -466,6 +584,51 @@ mod tests {
                 .sum()
         };
         assert!(contrast(&refined) < 0.8 * contrast(&rough));
+    }
+
+    #[test]
+    fn raw_inputs_need_no_offset() {
+        let images = images();
+        let basis = orthonormal_rows(images.view(), ALONE).unwrap();
+        let sources = matmul(images.view(), basis.t(), ALONE);
+        let raw = RawImages::of(basis.view(), SHAPE, (0.0, 2.0), None, sources.view(), ALONE).unwrap();
+        let mut rough = rough(&images, &basis, 0.4) * 3.0;
+        // Some are found upside down.
+        rough.slice_mut(s![..10, ..]).mapv_inplace(|v| -v);
+        let near = |shown: &Array2<f32>| {
+            let pairs = shown.rows().into_iter().zip(images.rows());
+            pairs.filter(|(shown, image)| cosine(*shown, *image) > 0.98).count()
+        };
+        let shown = raw.images(raw.refine(rough.view()).view(), ALONE);
+        assert_eq!(near(&raw.images(rough.view(), ALONE)), 0);
+        assert!(near(&shown) >= 24, "{} of 30", near(&shown));
+        for image in shown.rows() {
+            assert!((second_largest(image) - 2.0).abs() < 1e-3, "white is 2");
+        }
+        // Of any length, as merged ones are, and there and back.
+        let refined = raw.refine(rough.view());
+        let back = raw.without_offset((raw.with_offset(refined.view()) * 0.2).view());
+        assert!((&back - &refined).iter().all(|v| v.abs() < 1e-3));
+        let looks = raw.appearances(refined.view(), rough.view(), ALONE);
+        assert!(looks.iter().skip(10).all(|look| look.unchanged > 0.5), "{looks:?}");
+        assert!(raw.mean_image(looks.into_iter().map(|look| (look, 1.0))).iter().all(|&v| v == 0.0));
+    }
+
+    #[test]
+    fn pictures_on_black_are_told_from_centred_ones() {
+        let separated = |images: &Array2<f32>| {
+            let basis = orthonormal_rows(images.view(), ALONE).unwrap();
+            let edges = WhitenedEdges::of(basis.view(), SHAPE, ALONE).unwrap();
+            let params = SeparationParams::default();
+            let go_on = &mut |_| ControlFlow::Continue(());
+            let plain = separate(&edges, &params, Seed::new(4), ALONE, go_on).unwrap();
+            Background::of(basis.view(), &plain, ALONE)
+        };
+        let (centred, _) = centred();
+        let images = images();
+        assert_eq!(separated(&images), Background::Black);
+        assert_eq!(separated(&(&images - 0.5)), Background::Constant);
+        assert_eq!(separated(&centred.slice(s![1.., ..]).to_owned()), Background::Other);
     }
 
     #[test]

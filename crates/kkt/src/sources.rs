@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Axis, stack};
+use ndarray::{Array1, Axis, stack};
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 
 use crate::descent::{DescentParams, random_start, start_with};
 use crate::offset::Offset;
-use crate::raw::RawImages;
+use crate::raw::{Background, RawImages};
 use crate::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
 use crate::state::Start;
 use crate::stationarity::OutputWeighting;
@@ -26,7 +26,8 @@ const MULTIPLIER_STEP_SIZE: f64 = 0.05;
 pub(crate) struct Sources<'a> {
     problem: &'a AttackProblem,
     edges: WhitenedEdges,
-    /// What is known where something was taken from all inputs: then the edges are those of a span with one more direction.
+    /// What is known where something was taken from all inputs, the edges then being those of a span with one more direction, or where
+    /// nothing was.
     raw: Option<RawImages>,
     params: SeparationParams,
 }
@@ -52,11 +53,21 @@ impl<'a> Sources<'a> {
             return Ok(None);
         }
         let offset = Offset::find(basis, shape, &plain, &params, seed.named("offset"), parallelism, observe)?;
+        // Where edges are as few without one.
+        let background = || Background::of(basis, &plain, parallelism);
+        let range = problem.prior.input_range;
+        let offset = match offset.as_ref().map_or_else(background, |_| Background::Other) {
+            Background::Black => {
+                let raw = RawImages::of(basis, shape, range, None, plain.coordinates.view(), parallelism);
+                return Ok(Some(Self { problem, edges, raw, params }));
+            }
+            Background::Constant => Offset::outside(basis, Array1::ones(problem.inputs), parallelism),
+            Background::Other => offset,
+        };
         let Some(offset) = offset else { return Ok(Some(Self { problem, edges, raw: None, params })) };
         let wider = WhitenedEdges::of(offset.widen(basis).view(), shape, parallelism)?;
         let found = separate(&wider, &params, seed.named("raw"), parallelism, observe)?;
-        let range = problem.prior.input_range;
-        let raw = RawImages::of(basis, shape, range, &offset, found.coordinates.view(), parallelism);
+        let raw = RawImages::of(basis, shape, range, Some(&offset), found.coordinates.view(), parallelism);
         let edges = if raw.is_some() { wider } else { edges };
         Ok(Some(Self { problem, edges, raw, params }))
     }
