@@ -79,10 +79,12 @@ pub(crate) fn pool(
         lengthen(&mut stacked, &mut multipliers, problem.prior.norm(problem.inputs));
     }
     let has_shares = shares.is_some();
-    let unrefined: Vec<_> =
-        kept.iter().map(|(_, run)| run.unrefined.as_ref().unwrap_or(&run.coordinates).view()).collect();
-    let unrefined = concatenate(Axis(0), &unrefined).expect("runs have the same number of columns");
-    let mut appearance = raw.map(|raw| raw.appearances(of_runs.view(), unrefined.view(), parallelism));
+    let mut appearance = raw.map(|raw| {
+        let unrefined = kept.iter().map(|(_, run)| run.unrefined.as_ref().unwrap_or(&run.coordinates).view());
+        let unrefined = concatenate(Axis(0), &unrefined.collect::<Vec<_>>());
+        let unrefined = unrefined.expect("runs have the same number of columns");
+        raw.appearances(of_runs.view(), unrefined.view(), parallelism)
+    });
     let mut confidence = Zip::indexed(&scores).and(&bias_share).map_collect(|i, &agreement, &share| {
         let (bias_share, appearance) =
             (has_shares.then_some(share), appearance.as_ref().map(|looks| looks[i]));

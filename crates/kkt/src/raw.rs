@@ -1,7 +1,8 @@
 //! Raw images, where what was taken from all inputs is known, or nothing was.
 //!
 //! A candidate with the offset added back ([`crate::offset`]) is a raw image, and so is one of a network that was trained on raw images.
-//! Much is known of raw images that is not of centred ones: no pixel is below black, edges are few and strong, and where the offset was worth looking for, many pixels are black.
+//! Much is known of raw images that is not of centred ones: no pixel is below black, edges are few and strong, and where the offset
+//! was worth looking for, many pixels are black.
 //! Together these are far more equations than there are directions, so a candidate that is nearly an input can be moved until it is
 //! one: reweighted least squares of its edges and its dark pixels, relative to its own contrast, pixels below black counting in full.
 //! Nothing is asked of the network. `docs/decisions/0017-raw-images.md` has the measurement.
