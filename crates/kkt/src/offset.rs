@@ -28,7 +28,7 @@ const TRIAL_ROUNDS: usize = 2;
 /// Contrast with the offset, as a share of that without, above which there is none.
 const WORTHWHILE: f64 = 0.97;
 /// Sources whose contrast counts, as a share of the directions.
-const COUNTED: f64 = 0.25;
+pub(crate) const COUNTED: f64 = 0.25;
 /// Reweighted fits of a round.
 const FITS: usize = 10;
 /// Most steps of the conjugate gradients of a fit.
