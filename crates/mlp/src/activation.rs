@@ -34,11 +34,11 @@ impl Activation {
             Self::Relu => elementwise::bias_value_slope(z, bias, slope, elementwise::relu_step),
             Self::SigmoidGate { alpha } => {
                 let alpha = T::of(alpha);
-                elementwise::bias_value_slope(z, bias, slope, |z| elementwise::relu_gate(z, alpha));
+                elementwise::bias_value_slope(z, bias, slope, move |z| elementwise::relu_gate(z, alpha));
             }
             Self::Softplus { beta } => {
                 let beta = T::of(beta);
-                elementwise::bias_value_slope(z, bias, slope, |z| elementwise::softplus_slope(z, beta));
+                elementwise::bias_value_slope(z, bias, slope, move |z| elementwise::softplus_slope(z, beta));
             }
         }
     }

@@ -27,15 +27,17 @@ pub fn bias_value_slope<T: Real>(
     value_slope: impl Fn(T) -> (T, T),
 ) {
     assert_eq!(z.len(), slope.len(), "bias_value_slope: {} values, {} slopes", z.len(), slope.len());
+    // What `value_slope` knows must be the loop's own: behind a reference it could change with every number written, and
+    // the loop would stay scalar.
     if let Some(bias) = bias {
         assert_eq!(z.len(), bias.len(), "bias_value_slope: {} values, {} biases", z.len(), bias.len());
-        vectorised(|| {
+        vectorised(move || {
             for ((z, s), &b) in z.iter_mut().zip(slope.iter_mut()).zip(bias) {
                 (*z, *s) = value_slope(*z + b);
             }
         });
     } else {
-        vectorised(|| {
+        vectorised(move || {
             for (z, s) in z.iter_mut().zip(slope.iter_mut()) {
                 (*z, *s) = value_slope(*z);
             }

@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use palimpsest_numerics::elementwise::{bias_value_slope, multiply_assign, relu_gate, relu_step};
+use palimpsest_mlp::Activation;
+use palimpsest_numerics::elementwise::multiply_assign;
 use palimpsest_numerics::reduce;
 
 use super::work::{Amount, Work, draw, repeated};
@@ -28,10 +29,11 @@ pub(super) fn works() -> Vec<Work> {
     vec![
         pass(COPY, move || black_box(&mut target).copy_from_slice(black_box(&source))),
         pass("bias, ReLU and step in one pass", move || {
-            bias_value_slope(black_box(&mut z_step), Some(&bias), &mut slope, relu_step);
+            Activation::Relu.apply(black_box(&mut z_step), Some(&bias), &mut slope);
         }),
         pass("bias, ReLU and sigmoid slope in one pass", move || {
-            bias_value_slope(black_box(&mut z_gate), Some(&bias_of_gate), &mut gate, |z| relu_gate(z, 20.0));
+            let activation = Activation::SigmoidGate { alpha: black_box(20.0) };
+            activation.apply(black_box(&mut z_gate), Some(&bias_of_gate), &mut gate);
         }),
         pass("product", move || multiply_assign(black_box(&mut product), black_box(&factor))),
         pass("sum of squares", move || {
