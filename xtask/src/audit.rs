@@ -94,12 +94,21 @@ struct TruthArgs {
     /// Training examples: the first n/2 of each label, in file order.
     #[arg(long, value_name = "N", requires = "truth", help_heading = "Judge")]
     n: Option<usize>,
+    /// What was taken from every raw input in training, if it was not the training mean; 0 if nothing was.
+    #[arg(
+        long,
+        value_name = "VALUE",
+        requires = "truth",
+        allow_negative_numbers = true,
+        help_heading = "Judge"
+    )]
+    subtract: Option<f32>,
 }
 
 impl TruthArgs {
     fn data(&self) -> Option<DataArgs> {
-        let Self { truth, data_dir, task, n } = self.clone();
-        Some(DataArgs { data: truth?, data_dir, task: task?, n: n? })
+        let Self { truth, data_dir, task, n, subtract } = self.clone();
+        Some(DataArgs { data: truth?, data_dir, task: task?, n: n?, subtract })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2};
 use palimpsest_datasets::{
     BinarySet, DataName, Dataset, DatasetError, InputShape, PixelMean, Task, ZScore, load,
 };
@@ -30,20 +30,30 @@ pub(crate) struct DataArgs {
     /// Training examples: the first n/2 of each label, in file order.
     #[arg(long, value_name = "N")]
     pub(crate) n: usize,
+    /// Take VALUE from every raw input before the network sees it, instead of the training mean; 0 leaves them as they are.
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    pub(crate) subtract: Option<f32>,
 }
 
-/// How raw inputs become those of the network: pictures lose their mean, columns of a table get one unit.
+/// How raw inputs become those of the network: pictures lose their mean, columns of a table get one unit, if no constant is
+/// taken instead.
 pub(crate) enum Scaling {
     Mean(PixelMean),
     Columns(ZScore),
 }
 
 impl Scaling {
-    fn fit(data: &Dataset) -> Self {
-        match data.shape() {
-            InputShape::Image { .. } => Self::Mean(PixelMean::fit(data.inputs())),
-            InputShape::Vector { .. } => Self::Columns(ZScore::fit(data.inputs())),
-        }
+    fn fit(data: &Dataset, subtract: Option<f32>) -> Result<Self> {
+        Ok(match (subtract, data.shape()) {
+            (Some(value), _) => {
+                let constant = Array1::from_elem(data.inputs().ncols(), value);
+                Self::Mean(PixelMean::from_values(constant).map_err(|_| {
+                    Misuse(format!("--subtract must be a finite number, as 0 or 0.5, got {value}"))
+                })?)
+            }
+            (None, InputShape::Image { .. }) => Self::Mean(PixelMean::fit(data.inputs())),
+            (None, InputShape::Vector { .. }) => Self::Columns(ZScore::fit(data.inputs())),
+        })
     }
 
     pub(crate) fn apply(&self, inputs: ArrayView2<'_, f32>) -> Array2<f32> {
@@ -62,15 +72,15 @@ impl Scaling {
     }
 }
 
-/// A victim's training set, its held-out images and its mean.
+/// A victim's training set, its held-out images and what is taken from them.
 pub(crate) struct VictimData {
     pub(crate) train: BinarySet,
     pub(crate) held_out: BinarySet,
     pub(crate) scaling: Scaling,
     pub(crate) name: DataName,
-    /// Training inputs with the mean removed, (n, d).
+    /// Training inputs as the network sees them, (n, d).
     pub(crate) centered: Array2<f32>,
-    /// Held-out inputs with the same mean removed, (k, d).
+    /// Held-out inputs by the same scaling, (k, d).
     pub(crate) held_out_centered: Array2<f32>,
     pub(crate) shape: InputShape,
 }
@@ -86,7 +96,7 @@ impl VictimData {
         })?;
         let train = args.task.balanced(&split.train, args.n).map_err(|e| Misuse(e.to_string()))?;
         let held_out = args.task.held_out(&split.test, HELD_OUT)?;
-        let scaling = Scaling::fit(&train.dataset);
+        let scaling = Scaling::fit(&train.dataset, args.subtract)?;
         let centered = scaling.apply(train.dataset.inputs());
         let held_out_centered = scaling.apply(held_out.dataset.inputs());
         let shape = train.dataset.shape();
@@ -101,7 +111,7 @@ impl VictimData {
         }
     }
 
-    /// Checksum of the centred training inputs and their labels.
+    /// Checksum of the training inputs as the network sees them and their labels.
     pub(crate) fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for value in self.centered.iter().chain(&self.train.signs) {
@@ -113,5 +123,30 @@ impl VictimData {
     /// Labels of the training examples in {-1, +1}.
     pub(crate) fn labels(&self) -> Vec<i8> {
         self.train.signs.iter().map(|&s| if s > 0.0 { 1 } else { -1 }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_lose_their_mean_or_the_constant_that_is_named() {
+        let load = |data: &str, task: &str, subtract| {
+            let (data, task) = (data.parse().unwrap(), task.parse().unwrap());
+            VictimData::load(&DataArgs { data, data_dir: None, task, n: 10, subtract }).unwrap()
+        };
+        for (data, task) in [("mnist", "odd-even"), ("breast-cancer", "0/1")] {
+            let centred = load(data, task, None);
+            let means = centred.centered.mean_axis(ndarray::Axis(0)).unwrap();
+            assert!(means.iter().all(|m| m.abs() < 1e-5), "{means}");
+            for value in [0.0, 0.5] {
+                let constant = load(data, task, Some(value));
+                let raw = constant.train.dataset.inputs();
+                assert_eq!(constant.centered, &raw - value);
+                assert_eq!(constant.scaling.restore(constant.centered.view()), &(&raw - value) + value);
+                assert_ne!(constant.digest(), centred.digest());
+            }
+        }
     }
 }

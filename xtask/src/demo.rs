@@ -40,6 +40,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         data_dir: None,
         task: "odd-even".parse::<Task>()?,
         n: EXAMPLES,
+        subtract: None,
     };
     let (victim, attack, judged) =
         (args.out.join("victim"), args.out.join("attack"), args.out.join("judged"));

@@ -33,7 +33,7 @@ use crate::{output, report};
   cargo xtask evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
   cargo xtask evaluate --reconstruction runs/attack --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --out runs/judged
 
-Writes score.json, prints the table, and what the training inputs themselves would count in the attack's directions. Where the attack tells the mean image, its pictures are shown with that, and what they count with the training mean is printed, too. --data, --task and --n must be those of the victim's training.")]
+Writes score.json, prints the table, and what the training inputs themselves would count in the attack's directions. Where the attack tells the mean image, its pictures are shown with that, and what they count with the training mean is printed, too. --data, --task, --n and --subtract must be those of the victim's training.")]
 pub(crate) struct EvaluateArgs {
     /// Folder that `reconstruct` wrote.
     #[arg(long, value_name = "DIR")]
@@ -75,6 +75,9 @@ pub(crate) struct DataRecord {
     pub(crate) task: String,
     pub(crate) n: usize,
     pub(crate) held_out: usize,
+    /// What was taken from every input instead of the training mean.
+    #[serde(default)]
+    pub(crate) subtract: Option<f32>,
 }
 
 impl DataRecord {
@@ -85,6 +88,7 @@ impl DataRecord {
             data_dir: self.data_dir.clone(),
             task: self.task.parse::<Task>()?,
             n: self.n,
+            subtract: self.subtract,
         })
     }
 }
@@ -209,6 +213,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFi
             task: args.data.task.to_string(),
             n: args.data.n,
             held_out: data.held_out.rows.len(),
+            subtract: args.data.subtract,
         },
         ranking: judge_ranking(&run.ranking, &truth, found.claimed(data.input_kind()).1)?,
         table,

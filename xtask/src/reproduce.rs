@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataArgs, VictimData};
 use crate::evaluate::{self, EvaluateArgs, ScoreFile, training_row};
 use crate::lock::lock_folder;
-use crate::reconstruct::{self, APPEARANCE_FILE, ReconstructArgs, RunFile};
+use crate::reconstruct::{self, APPEARANCE_FILE, Range, ReconstructArgs, RunFile};
 use crate::snapshot::ResumeArgs;
 use crate::train::{self, RegimeArgs, TrainArgs};
 use crate::{Misuse, interrupt, output};
@@ -76,6 +76,8 @@ struct Victim {
     n: usize,
     regime: Regime,
     hidden: Vec<usize>,
+    /// What is taken from every pixel instead of the training mean.
+    subtract: Option<f32>,
     seed: u64,
 }
 
@@ -87,7 +89,8 @@ impl fmt::Display for Victim {
             Regime::WeightDecay => "weight-decay",
         };
         let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
-        write!(f, "{}-{}-{regime}-{}-seed{}", self.data, self.n, hidden.join("x"), self.seed)
+        let inputs = self.subtract.map_or_else(String::new, |value| format!("-minus{value}"));
+        write!(f, "{}-{}-{regime}-{}{inputs}-seed{}", self.data, self.n, hidden.join("x"), self.seed)
     }
 }
 
@@ -153,9 +156,16 @@ fn victims(args: &ReproduceArgs) -> Vec<Victim> {
             for regime in [Regime::Published, Regime::Deep, Regime::WeightDecay] {
                 for hidden in [vec![1000, 1000], vec![1000], vec![500, 500, 500]] {
                     for &seed in &args.seeds {
-                        all.push(Victim { data, n, regime, hidden: hidden.clone(), seed });
+                        all.push(Victim { data, n, regime, hidden: hidden.clone(), subtract: None, seed });
                     }
                 }
+            }
+        }
+        // What whoever has no mean image does: pictures on black as they are, or around zero.
+        for subtract in [0.0, 0.5].into_iter().filter(|_| data != DataName::Cifar10) {
+            for &seed in &args.seeds {
+                let (regime, hidden) = (Regime::WeightDecay, vec![1000, 1000]);
+                all.push(Victim { data, n: 100, regime, hidden, subtract: Some(subtract), seed });
             }
         }
     }
@@ -167,7 +177,7 @@ impl Victim {
     fn data(&self, args: &ReproduceArgs) -> Result<DataArgs> {
         let task = if self.data == DataName::Cifar10 { "animals-vehicles" } else { "odd-even" };
         let data_dir = args.cifar10_dir.clone().filter(|_| self.data == DataName::Cifar10);
-        Ok(DataArgs { data: self.data, data_dir, task: task.parse()?, n: self.n })
+        Ok(DataArgs { data: self.data, data_dir, task: task.parse()?, n: self.n, subtract: self.subtract })
     }
 
     fn folder(&self, args: &ReproduceArgs, part: &str) -> PathBuf {
@@ -212,10 +222,14 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
         let limit = args.time_limit.unwrap_or(if victim.n > 100 { 600.0 } else { 120.0 });
         let _lock = lock_folder(&attacked)?;
         let model = victim.folder(args, "victim").join("model.palimpsest");
+        let defaults = ReconstructArgs::defaults(model, attacked.clone());
+        // Whoever takes a constant from all pixels knows it.
+        let shift = f64::from(victim.subtract.unwrap_or(0.0));
         reconstruct::attack(&ReconstructArgs {
             time_limit: Some(limit),
             seed: victim.seed,
-            ..ReconstructArgs::defaults(model, attacked.clone())
+            input_range: Range(defaults.input_range.0 - shift, defaults.input_range.1 - shift),
+            ..defaults
         })?
         .done();
     }

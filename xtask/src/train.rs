@@ -32,6 +32,7 @@ use crate::{Misuse, interrupt, memory, output};
   cargo xtask train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
   cargo xtask train --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --until-log-loss -11.5 --out runs/cifar500
   cargo xtask train --data mnist --task 0,1,2/7,8,9 --n 50 --hidden 500 --seed 3 --out runs/small
+  cargo xtask train --data mnist --task odd-even --n 100 --weight-decay 2e-3 --subtract 0 --out runs/raw
 
 Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json. A run that was interrupted or killed goes on
 to the same bits when the same command is given again with --resume.")]

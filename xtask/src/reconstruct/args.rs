@@ -180,7 +180,7 @@ impl std::str::FromStr for InputShape {
 
 /// `LO,HI` on the command line.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Range(f64, f64);
+pub(crate) struct Range(pub(crate) f64, pub(crate) f64);
 
 impl std::str::FromStr for Range {
     type Err = String;

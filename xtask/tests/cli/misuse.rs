@@ -20,7 +20,7 @@ fn refused(desk: &Desk, line: &str, out: &str, cases: &[(&str, &[&str])]) {
 #[test]
 fn impossible_training_is_refused() {
     let desk = Desk::new();
-    let cases: [(&str, &[&str]); 22] = [
+    let cases: [(&str, &[&str]); 24] = [
         ("--n 0", &["even", "at least 2"]),
         ("--n 7", &["cannot select 7", "even"]),
         ("--n -2", &["--n", "-2"]),
@@ -37,6 +37,8 @@ fn impossible_training_is_refused() {
         ("--hidden 99999999999", &["--hidden", "smaller"]),
         ("--hidden 4294967296,4294967296", &["--hidden", "smaller"]),
         ("--epochs 0", &["--epochs", "at least 1"]),
+        ("--subtract nan", &["--subtract", "finite"]),
+        ("--subtract mean", &["--subtract", "mean"]),
         ("--weight-decay 0", &["--weight-decay", "above 0"]),
         ("--weight-decay -1", &["--weight-decay", "above 0"]),
         ("--weight-decay nan", &["--weight-decay", "above 0"]),

@@ -87,6 +87,19 @@ fn every_method_walks_from_training_to_report() {
 }
 
 #[test]
+fn a_network_of_uncentred_pictures_is_judged_by_uncentred_ones() {
+    let desk = Desk::new();
+    desk.ok(&format!("{TRAIN} --subtract 0.5"));
+    desk.ok(ATTACK);
+    desk.ok(&format!("{JUDGE} --subtract 0.5"));
+    desk.ok("report judged");
+    assert_eq!(desk.json("judged/score.json")["data"]["subtract"], 0.5);
+    let table = desk.json("judged/score.json")["table"].clone();
+    desk.ok(JUDGE);
+    assert_ne!(desk.json("judged/score.json")["table"], table, "other inputs are other truths");
+}
+
+#[test]
 fn the_same_weights_in_another_format_give_the_same_candidates() {
     let desk = Desk::with_victim();
     desk.ok(ATTACK);
