@@ -259,8 +259,10 @@ fn limit(
     let mut restored = data.scaling.restore(projected.view());
     if found.mean_image.is_some() {
         // An attack that knows raw images keeps them in the range of inputs.
-        let (low, high) = found.run.params.prior.input_range;
-        restored.mapv_inplace(|v| v.clamp(low as f32, high as f32));
+        let raw = data.train.dataset.inputs();
+        let (low, high) =
+            raw.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+        restored.mapv_inplace(|v| v.clamp(low, high));
         projected = data.scaling.apply(restored.view());
     }
     let perfect = CandidateImages::new(projected.view(), restored.view(), image_shape(data.shape))?;

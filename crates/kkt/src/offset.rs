@@ -45,6 +45,8 @@ const CONSISTENT: (f64, f64) = (0.5, 2.0);
 pub struct Offset {
     /// The part of the offset outside of the span, (d) of length one; raw images have a positive share of it.
     pub direction: Array1<f32>,
+    /// Where the offset is a constant, its value in an image with one unit of `direction`.
+    pub constant: Option<f32>,
 }
 
 impl Offset {
@@ -98,6 +100,14 @@ impl Offset {
         concatenate![Axis(0), basis, self.direction.view().insert_axis(Axis(0))]
     }
 
+    /// A constant in all pixels of images in the span of `basis` (r, d), orthonormal rows; none where it is in the span.
+    pub(crate) fn uniform(basis: ArrayView2<'_, f32>, parallelism: Parallelism) -> Option<Self> {
+        let offset = Self::outside(basis, Array1::ones(basis.ncols()), parallelism)?;
+        // A vector of ones has this much of its part outside.
+        let share = reduce::sum(offset.direction.as_slice().expect("vectors are contiguous"));
+        Some(Self { constant: Some(share.recip() as f32), ..offset })
+    }
+
     /// The part of an image outside of the span, if there is one.
     pub(crate) fn outside(
         basis: ArrayView2<'_, f32>,
@@ -110,7 +120,7 @@ impl Offset {
         gemm(-1.0, inside.view(), basis, 1.0, rest.view_mut(), parallelism);
         let left = reduce::norm(rest.view());
         (left > length * f64::from(f32::EPSILON).sqrt())
-            .then(|| Self { direction: rest.index_axis_move(Axis(0), 0) / left as f32 })
+            .then(|| Self { direction: rest.index_axis_move(Axis(0), 0) / left as f32, constant: None })
     }
 
     /// Turns the direction so that raw images are bright on the whole.
@@ -123,7 +133,7 @@ impl Offset {
         let raw = RawSources::of(sources);
         let light = matmul(raw.coordinates.view(), basis, parallelism).sum()
             + raw.coordinates.nrows() as f32 * self.direction.sum();
-        if light < 0.0 { Self { direction: -self.direction } } else { self }
+        if light < 0.0 { Self { direction: -self.direction, ..self } } else { self }
     }
 
     /// The direction along which sources with one unit of it have the fewest edges.

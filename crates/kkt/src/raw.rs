@@ -50,6 +50,8 @@ pub(crate) struct RawImages {
     edges: usize,
     /// Mean raw image, in coordinates of the span (r), in units of the offset; zero where nothing was taken from the inputs.
     mean: Array1<f32>,
+    /// What was taken from all pixels, in units of the offset, where that was a constant.
+    constant: Option<f32>,
     /// One unit, in input values.
     unit: f32,
     /// Largest raw value, black being 0.
@@ -76,6 +78,7 @@ impl RawImages {
             along: concatenate![Axis(1), edges, widened].as_standard_layout().into_owned(),
             edges: count,
             mean: Array1::zeros(basis.nrows()),
+            constant: offset.and_then(|offset| offset.constant),
             unit: (high - low) as f32,
             white: (high - low) as f32,
         };
@@ -254,10 +257,14 @@ impl RawImages {
         self.in_range(self.pixels(self.raw(candidates).view(), parallelism))
     }
 
-    /// The mean raw image in input values, black being 0, (d), when images with these looks are real with these probabilities: what
-    /// the sources say of it, in a unit that makes the brightest pixel of the middle one white.
+    /// What was taken from all raw images, in input values, black being 0, (d), when images with these looks are real with these
+    /// probabilities: the mean image as the sources tell it or the constant that it was, in a unit that makes the brightest pixel of the
+    /// middle one white.
     pub(crate) fn mean_image(&self, images: impl Iterator<Item = (Appearance, f32)>) -> Array1<f32> {
-        let mean = self.pixels(self.mean.view().insert_axis(Axis(0)), ALONE).index_axis_move(Axis(0), 0);
+        let mean = match self.constant {
+            Some(value) => Array1::from_elem(self.along.ncols() - self.edges, value),
+            None => self.pixels(self.mean.view().insert_axis(Axis(0)), ALONE).index_axis_move(Axis(0), 0),
+        };
         let brightness = weighted_median(images.map(|(look, real)| (look.brightness, real))).unwrap_or(1.0);
         mean * (self.unit / brightness)
     }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Axis, stack};
+use ndarray::{Axis, stack};
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -61,7 +61,7 @@ impl<'a> Sources<'a> {
                 let raw = RawImages::of(basis, shape, range, None, plain.coordinates.view(), parallelism);
                 return Ok(Some(Self { problem, edges, raw, params }));
             }
-            Background::Constant => Offset::outside(basis, Array1::ones(problem.inputs), parallelism),
+            Background::Constant => Offset::uniform(basis, parallelism),
             Background::Other => offset,
         };
         let Some(offset) = offset else { return Ok(Some(Self { problem, edges, raw: None, params })) };

@@ -81,6 +81,21 @@ fn raw_inputs_need_no_offset() {
 }
 
 #[test]
+fn a_constant_that_was_taken_is_told_as_one() {
+    let shifted = images() - 0.3;
+    let basis = orthonormal_rows(shifted.view(), ALONE).unwrap();
+    let offset = Offset::uniform(basis.view(), ALONE).unwrap();
+    let sources = matmul(images().view(), offset.widen(basis.view()).t(), ALONE);
+    let raw = RawImages::of(basis.view(), SHAPE, (0.0, 1.0), Some(&offset), sources.view(), ALONE).unwrap();
+    // Whatever all images share: descent leaves it out.
+    let mean = images().mean_axis(Axis(0)).unwrap();
+    let rows = matmul((images() - mean).view(), basis.t(), ALONE);
+    let looks = raw.appearances(rows.view(), rows.view(), ALONE);
+    let told = raw.mean_image(looks.into_iter().map(|look| (look, 1.0)));
+    assert!(told.iter().all(|&v| v == told[0] && (v - 0.3).abs() < 0.05), "{}", told[0]);
+}
+
+#[test]
 fn sources_tell_sign_and_length() {
     let (raw, centred, basis) = known();
     let (_, mean) = crate::offset::tests::centred();
