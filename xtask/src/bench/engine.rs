@@ -41,7 +41,8 @@ pub(super) fn product(m: usize, k: usize, n: usize, transposed: &str, threads: u
     }
 }
 
-/// An epoch on `n` inputs; the peer does it with all inputs of the published network where `peer` says so.
+/// An epoch on `n` inputs: beside the peer of plain descent, as it does it, with all inputs of the published network; alone with
+/// momentum, as `train` does.
 pub(super) fn epoch(
     group: &'static str,
     name: &str,
@@ -52,11 +53,16 @@ pub(super) fn epoch(
 ) -> Work {
     let (first, hidden) = net.passes();
     let y = Array1::from_shape_fn(n, |i| if i % 2 == 0 { 1.0 } else { -1.0 });
+    let step_size = 1e-6;
+    let schedule = match peer {
+        Some(_) => Schedule::GradientDescent { step_size },
+        None => Schedule::PacedFlow { step_size },
+    };
     let params = TrainParams {
         max_epochs: 4,
         space: TrainingSpace::Full,
         parallelism: Parallelism::of_threads(threads),
-        ..TrainParams::new(Schedule::PacedFlow { step_size: 1e-6 })
+        ..TrainParams::new(schedule)
     };
     let mut held: Option<(Mlp<f32>, Array2<f32>)> = None;
     Work {

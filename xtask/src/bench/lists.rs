@@ -28,6 +28,8 @@ pub(super) fn main_works(cores: usize) -> Vec<Work> {
         works.push(epoch("Training", "training epoch, n = 500, all inputs", 500, PUBLISHED, peer, threads));
         let name = "training epoch, n = 500, exact subspace";
         works.push(epoch("Training", name, 500, SUBSPACE, peer, threads));
+        let name = "training epoch with momentum, n = 500, exact subspace";
+        works.push(epoch("Training", name, 500, SUBSPACE, None, threads));
     }
     for &threads in &threads {
         // The peer knows no subspace: it does the work of all inputs.

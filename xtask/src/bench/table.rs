@@ -40,11 +40,11 @@ pub(super) fn print(record: &BenchRecord) {
 
 fn rates(works: &[&Measured]) {
     let peer = works.iter().any(|work| !work.peer_seconds.is_empty());
-    let heading = if peer { " peer ms | times faster | by CPU time |" } else { "" };
+    let heading = if peer { " peer ms | times faster | by CPU time | at the peak |" } else { "" };
     line(&format!(
         "| work | threads | ms | GFLOP/s | of peak | of peak by CPU time | allocations a step |{heading}"
     ));
-    line(&format!("|---|---|---|---|---|---|---|{}", if peer { "---|---|---|" } else { "" }));
+    line(&format!("|---|---|---|---|---|---|---|{}", if peer { "---|---|---|---|" } else { "" }));
     for work in works {
         // Twice as many numbers of f32 as of f64 are in a vector.
         let (operations, scale) = match work.amount {
@@ -58,13 +58,19 @@ fn rates(works: &[&Measured]) {
         };
         let beside = match (peer, work.peer_seconds.is_empty()) {
             (false, _) => String::new(),
-            (true, true) => " | | |".into(),
-            (true, false) => format!(
-                " {:.1} | {:.2} | {:.2} |",
-                1e3 * median(work.peer_seconds.clone()),
-                ratio(&work.peer_seconds, &work.seconds),
-                ratio(&work.peer_cpu_seconds, &work.cpu_seconds)
-            ),
+            (true, true) => " | | | |".into(),
+            (true, false) => {
+                let at_the_peak = products(&work.peer_cpu_seconds, &peaks(|peak| peak.by_cpu_time))
+                    .map(|operations_in_time| scale * operations_in_time / operations)
+                    .collect();
+                format!(
+                    " {:.1} | {:.2} | {:.2} | {:.2} |",
+                    1e3 * median(work.peer_seconds.clone()),
+                    ratio(&work.peer_seconds, &work.seconds),
+                    ratio(&work.peer_cpu_seconds, &work.cpu_seconds),
+                    median(at_the_peak),
+                )
+            }
         };
         let seconds = median(work.seconds.clone());
         line(&format!(
