@@ -89,7 +89,7 @@ pub(crate) fn describe(
     let mut assumed: Vec<String> =
         imported.assumed.into_iter().filter(|sentence| !sentence.contains("activation")).collect();
     assumed.push("between layers stands ReLU: a file of weights does not say".into());
-    assumed.push("the network was trained as a binary classifier, on inputs with their mean removed".into());
+    assumed.push("the network was trained as a binary classifier, on inputs with their mean removed, if the weights say nothing else".into());
     Ok(ModelFile { found, assumed })
 }
 

@@ -201,11 +201,18 @@ fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> 
         (Some(_), Mean::Given(_)) => {
             limits.push("Pictures show candidates plus the given mean, each stretched to full contrast.".into());
         }
-        (Some(_), Mean::Told(_)) => limits.push(
-            "Pictures show candidates plus the mean image that the weights tell, each stretched to full contrast; the true one can \
-             be given with --mean."
+        (Some(_), Mean::Told(mean)) => limits.push(match uniform(mean) {
+            Some(0.0) => "Pictures show candidates as they are, each stretched to full contrast: the weights say that nothing was \
+                          taken from the inputs."
                 .into(),
-        ),
+            Some(value) => format!(
+                "Pictures show candidates plus {value:.2}, each stretched to full contrast: the weights say that a constant was \
+                 taken from all pixels."
+            ),
+            None => "Pictures show candidates plus the mean image that the weights tell, each stretched to full contrast; the \
+                     true one can be given with --mean."
+                .into(),
+        }),
         (None, _) if d > columns(&[], d).len() => limits.push(format!(
             "Only the first {} of {d} values of a row are shown. If the inputs are pictures, say so with --input-shape.",
             columns(&[], d).len()
@@ -224,6 +231,11 @@ fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> 
 fn cell(view: &CandidateView) -> Option<GridCell> {
     let caption = format!("{:.2}", view.confidence?);
     Some(GridCell { top: view.picture.clone()?, bottom: None, caption })
+}
+
+/// The value of all pixels, if they have the same.
+fn uniform(image: &Array2<f32>) -> Option<f32> {
+    image.first().copied().filter(|first| image.iter().all(|v| v == first))
 }
 
 /// The training mean.
