@@ -286,8 +286,12 @@ pub(crate) fn print(score: &ScoreFile) {
         && let Some(row) = table.row(RowKind::Training)
         && let Some(ssim) = &row.ssim
     {
+        let published = match score.data.subtract {
+            Some(_) => "what was taken",
+            None => "the training mean, as published",
+        };
         output::line(&format!(
-            "pictures are shown with the mean image that the attack tells; with the training mean, as published, {} count by SSIM",
+            "pictures are shown with the mean image that the attack tells; with {published}, {} count by SSIM",
             ssim.above_threshold
         ));
     }

@@ -290,9 +290,10 @@ fn protocol_words(score: &ScoreFile) -> String {
                 Search::FullSize => "full",
                 Search::HalfSize => "half",
             },
-            match score.with_training_mean {
-                Some(_) => "the mean image that the attack tells",
-                None => "training mean",
+            match (&score.with_training_mean, score.data.subtract) {
+                (Some(_), _) => "the mean image that the attack tells",
+                (None, Some(_)) => "the constant that was taken",
+                (None, None) => "training mean",
             },
             ssim.window,
             ssim.sigma,

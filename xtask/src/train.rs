@@ -76,6 +76,9 @@ pub(crate) struct RegimeArgs {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TrainRecord {
     pub(crate) provenance: Provenance,
+    /// What was taken from every input instead of the training mean.
+    #[serde(default)]
+    pub(crate) subtract: Option<f32>,
     pub(crate) dims: Vec<usize>,
     pub(crate) parameters: usize,
     pub(crate) stop: StopReason,
@@ -182,6 +185,7 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
     let checkpoint = Checkpoint { network: outcome.network, provenance };
     let record = TrainRecord {
         provenance: checkpoint.provenance.clone(),
+        subtract: args.data.subtract,
         dims,
         parameters: checkpoint.network.parameters(),
         stop: outcome.reason,

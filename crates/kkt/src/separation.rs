@@ -88,7 +88,7 @@ const KNOWN: f32 = 0.8;
 const LEAST_SPAN: f32 = 0.2;
 /// Squared edges of a direction, relative to the largest, below which it has none.
 const LEAST_EDGES: f64 = 1e-9;
-/// New sources of a round, as a share of the directions, below which the search ends.
+/// New sources of a round, as a share of the directions, below which the search ends; twice in a row where it has too few.
 const LEAST_NEW: f64 = 0.03;
 /// Pace of the search at which it is given up, as a share of that at which the last round would bring enough sources: it gets faster
 /// the fewer directions are left.
@@ -135,6 +135,7 @@ pub fn separate(
     let directions = whitened.edges.nrows();
     let mut found = Array2::<f32>::zeros((0, directions));
     let mut found_contrasts = Vec::new();
+    let mut fruitless = 0;
     for round in 0..params.rounds {
         let known = span(found.view(), parallelism)?;
         let pace = SLOWEST * SEPARATED * directions as f64 / params.rounds as f64;
@@ -151,7 +152,10 @@ pub fn separate(
         let new = supported(ends.view(), &contrasts, found.view(), params.supporters);
         found = concatenate![Axis(0), found, ends.select(Axis(0), &new)];
         found_contrasts.extend(new.iter().map(|&end| contrasts[end]));
-        if (new.len() as f64) < LEAST_NEW * directions as f64 {
+        fruitless = if (new.len() as f64) < LEAST_NEW * directions as f64 { fruitless + 1 } else { 0 };
+        // Where too little is found, one such round may be bad luck.
+        let enough = found.nrows() as f64 >= SEPARATED * directions as f64;
+        if fruitless > usize::from(!enough) {
             break;
         }
     }
