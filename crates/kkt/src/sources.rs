@@ -15,6 +15,8 @@ use crate::state::Start;
 use crate::stationarity::OutputWeighting;
 use crate::{AttackProblem, KktError};
 
+/// Directions, as a share of the inputs, above which pictures with few edges that nobody trained on are in their span, too.
+const MOST_DIRECTIONS: f64 = 0.25;
 /// First gate slope: sources look sharp from the beginning.
 const FIRST_SLOPE: f64 = 2.0;
 /// Largest step of a coordinate.
@@ -33,8 +35,8 @@ pub(crate) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Looks for the sources of `problem` once: nothing where inputs are not declared to be images, or too few sources are found for
-    /// the weights' row space to be the span of few images.
+    /// Looks for the sources of `problem` once: nothing where inputs are not declared to be images, or the weights' row space is so large
+    /// that anything is in it, or too few sources are found for it to be the span of few images.
     ///
     /// # Errors
     /// [`KktError::Factor`].
@@ -46,6 +48,9 @@ impl<'a> Sources<'a> {
         observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Option<Self>, KktError> {
         let Some(shape) = problem.prior.image_shape else { return Ok(None) };
+        if problem.rank() as f64 > MOST_DIRECTIONS * problem.inputs as f64 {
+            return Ok(None);
+        }
         let basis = problem.subspace.basis();
         let edges = WhitenedEdges::of(basis, shape, parallelism)?;
         let plain = separate(&edges, &params, seed.named("separation"), parallelism, observe)?;

@@ -24,28 +24,36 @@ mod tests {
     const IMAGES: usize = 12;
     const SIDE: usize = 32;
 
-    /// Images of eight rectangles of random grey each.
     fn images() -> Array2<f32> {
+        images_of(SIDE)
+    }
+
+    /// Images of eight rectangles of random grey each.
+    fn images_of(side: usize) -> Array2<f32> {
         let mut rng = Seed::new(3).named("images").rng();
-        let mut images = Array2::zeros((IMAGES, SIDE * SIDE));
+        let mut images = Array2::zeros((IMAGES, side * side));
         for image in images.rows_mut() {
-            let mut image = image.into_shape_with_order((SIDE, SIDE)).unwrap();
+            let mut image = image.into_shape_with_order((side, side)).unwrap();
             for _ in 0..8 {
-                let (top, left) = (rng.random_range(0..SIDE - 4), rng.random_range(0..SIDE - 4));
-                let (bottom, right) = (rng.random_range(top + 3..SIDE), rng.random_range(left + 3..SIDE));
+                let (top, left) = (rng.random_range(0..side - 4), rng.random_range(0..side - 4));
+                let (bottom, right) = (rng.random_range(top + 3..side), rng.random_range(left + 3..side));
                 image.slice_mut(s![top..bottom, left..right]).fill(rng.random_range(-1.0..1.0));
             }
         }
         images
     }
 
-    /// A network whose first layer is a random mixture of the images.
     fn network() -> Mlp<f32> {
-        let mut network =
-            Mlp::<f32>::initialise(&[SIDE * SIDE, 80, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
+        network_of(&images())
+    }
+
+    /// A network whose first layer is a random mixture of the images (n, d).
+    fn network_of(images: &Array2<f32>) -> Mlp<f32> {
+        let dims = [images.ncols(), 80, 1];
+        let mut network = Mlp::<f32>::initialise(&dims, BiasPlacement::FirstLayer, 0.1, Seed::new(1));
         let mixture = Mlp::<f32>::initialise(&[IMAGES, 80], BiasPlacement::Nowhere, 0.1, Seed::new(2));
         network.layers_mut()[0].weight =
-            matmul(mixture.layers()[0].weight.view(), images().view(), Parallelism::Sequential);
+            matmul(mixture.layers()[0].weight.view(), images.view(), Parallelism::Sequential);
         network
     }
 
@@ -124,6 +132,17 @@ mod tests {
         assert!(with >= 10 && without <= 3, "{with} and {without} of {IMAGES}");
         let separated: Vec<bool> = attacked(Some(SHAPE)).runs.iter().map(|run| run.separated).collect();
         assert_eq!(separated, [true, false, true]);
+    }
+
+    #[test]
+    fn a_span_that_holds_a_quarter_of_all_pictures_is_not_separated() {
+        // Twelve directions of 49 and of 36 pixels.
+        for (side, separated) in [(7, true), (6, false)] {
+            let params = params(Some([1, side, side]));
+            let network = network_of(&images_of(side));
+            let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(())).unwrap();
+            assert_eq!(found.runs[0].separated, separated, "{side}");
+        }
     }
 
     #[test]
