@@ -15,7 +15,7 @@ use palimpsest_kkt::stationarity::OutputWeighting;
 use palimpsest_kkt::{AttackProblem, PriorKnowledge, Step};
 use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
 use palimpsest_mlp::{BiasPlacement, Mlp};
-use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::seed::Seed;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -26,7 +26,7 @@ static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const WIDTH: usize = 256;
 const INPUTS: usize = 300;
 const BATCH: usize = 128;
-/// Steps before counting: kernels take their packing memory once a thread, curves grow in powers of two.
+/// Steps before counting: curves grow in powers of two.
 const WARM_UP: usize = 17;
 const STEPS: usize = 30;
 
@@ -109,6 +109,11 @@ fn inner_loops_do_not_allocate() {
     assert!(COUNTED.stats().allocations > before, "the counter does not count {:?}", taken.dim());
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        // Kernels take their packing memory once a thread, and on a busy machine a thread may have nothing to do for long.
+        pool.broadcast(|_| {
+            let factor = Array2::<f32>::ones((WIDTH, WIDTH));
+            assert_eq!(matmul(factor.view(), factor.view(), Parallelism::Sequential)[[0, 0]], WIDTH as f32);
+        });
         pool.install(|| {
             training(Parallelism::of_threads(threads), threads);
             attacks(Parallelism::of_threads(threads), threads);
