@@ -27,10 +27,12 @@ use crate::{Misuse, interrupt, output};
 #[command(after_help = "Examples:
   cargo xtask reproduce victims --only mnist-100 --seeds 1
   cargo xtask reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
+  cargo xtask reproduce attack --only minus --seeds 1
   cargo xtask reproduce calibrate --seeds 0,2,4
 
 Options were tuned on even seeds; report odd ones. Victims and attacks that are there already are not made again. The
-whole benchmark takes hours; --only picks the victims whose name contains a text.")]
+whole benchmark takes hours; --only picks the victims whose name contains a text: `minus` those whose inputs lost a constant, or
+nothing, instead of their mean.")]
 pub(crate) struct ReproduceArgs {
     #[command(subcommand)]
     what: What,

@@ -202,12 +202,9 @@ fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> 
             limits.push("Pictures show candidates plus the given mean, each stretched to full contrast.".into());
         }
         (Some(_), Mean::Told(mean)) => limits.push(match uniform(mean) {
-            Some(0.0) => "Pictures show candidates as they are, each stretched to full contrast: the weights say that nothing was \
-                          taken from the inputs."
-                .into(),
             Some(value) => format!(
-                "Pictures show candidates plus {value:.2}, each stretched to full contrast: the weights say that a constant was \
-                 taken from all pixels."
+                "Pictures show candidates plus {value:.2}, each stretched to full contrast: the weights say that no mean image was \
+                 taken from the inputs, a constant at most."
             ),
             None => "Pictures show candidates plus the mean image that the weights tell, each stretched to full contrast; the \
                      true one can be given with --mean."

@@ -21,7 +21,7 @@ use crate::snapshot::ResumeArgs;
   cargo xtask reconstruct --model net.safetensors --input-shape 3x32x32 --restarts 20 --time-limit 120 --out runs/attack
   cargo xtask reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
 
-Writes candidates.npy (one row a candidate, training mean removed), multipliers.npy, labels.npy, confidence.npy
+Writes candidates.npy (one row a candidate, as the network sees inputs), multipliers.npy, labels.npy, confidence.npy
 (probability of being real), agreement.npy (across restarts), bias_shares.npy (whether the biases of the first layer speak for a candidate),
 reconstructions.npy (solved for exactly or merged, surest first) and run.json.
 Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
