@@ -41,10 +41,11 @@ pub(crate) struct AuditArgs {
     /// rows of plain numbers, and far fewer are found.
     #[arg(long, value_name = "CxHxW")]
     input_shape: Option<InputShape>,
-    /// Smallest and largest raw input value; rows of plain numbers are taken to be standardised when this is not given.
+    /// Smallest and largest raw value of an image [default: 0,1].
     #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
     input_range: Option<Range>,
-    /// Typical Euclidean norm of an input as the network saw it, if known.
+    /// Typical Euclidean norm of an input as the network saw it [default: for images told from the input range, for rows from the
+    /// weights].
     #[arg(long, value_name = "NORM")]
     input_norm: Option<f64>,
     /// Mean of the training inputs, .npy of as many values as an input has, for showing what was found; a second row

@@ -50,6 +50,8 @@ pub(crate) struct RunFile {
     pub(crate) distinct_share: f64,
     /// Candidates that stand for the distinct inputs found, surest first.
     pub(crate) ranking: Vec<usize>,
+    /// Typical norm of an input, declared or told.
+    pub(crate) input_norm: f64,
     pub(crate) spectrum: Vec<f32>,
     pub(crate) runs: Vec<RunRecord>,
     pub(crate) elapsed_s: f64,
@@ -252,6 +254,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         exact: found.exact,
         distinct_share: found.distinct_share,
         ranking: found.ranking.clone(),
+        input_norm: found.input_norm,
         spectrum: found.spectrum.clone(),
         stopped_early: stopped.into_inner(),
         runs: found.runs.clone(),

@@ -322,7 +322,8 @@ pub(crate) fn method(
         }
     });
     let prior = &run.params.prior;
-    let norm = prior.input_norm.map_or("not declared".into(), |n| format!("{n}"));
+    let declared = if prior.input_norm.is_some() { "" } else { " (not declared)" };
+    let norm = format!("{:.3}{declared}", run.input_norm);
     let (attack, steps) = match run.params.method {
         Method::Annealed(options) => (
             "Annealed descent on the residual of the first layer, from independent random starts.",
@@ -339,7 +340,7 @@ pub(crate) fn method(
         model: model.collect(),
         prior: vec![
             Setting::new("input range", format!("{} to {}", prior.input_range.0, prior.input_range.1)),
-            Setting::new("norm of a centred input", norm),
+            Setting::new("norm of an input", norm),
             Setting::new("labels", "half of each"),
         ],
         attack: match run.exact {

@@ -144,7 +144,7 @@ impl Equation {
     fn new(problem: &AttackProblem, weighting: &OutputWeighting, parallelism: Parallelism) -> Self {
         let m = weighting.len();
         let target = problem.first_layer_target();
-        let norm = problem.prior.norm(problem.inputs) as f32;
+        let norm = problem.input_norm as f32;
         let columns = target.ncols();
         Self {
             target_squared: reduce::squared_norm(target.view()),

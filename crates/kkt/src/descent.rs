@@ -170,7 +170,7 @@ impl<'a> Landscape<'a> {
         Self {
             network: &problem.network,
             spectrum: &problem.spectrum[..problem.rank()],
-            input_norm: problem.prior.norm(problem.inputs),
+            input_norm: problem.input_norm,
             expected_error: if problem.is_exact() { EXACT } else { INEXACT },
             remaining: None,
         }

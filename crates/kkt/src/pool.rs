@@ -76,7 +76,7 @@ pub(crate) fn pool(
     residuals.sort_by(f64::total_cmp);
     let (median, model) = (residuals[residuals.len() / 2], ConfidenceModel::default());
     if lift && raw.is_none() && problem.prior.image_shape.is_some() {
-        lengthen(&mut stacked, &mut multipliers, problem.prior.norm(problem.inputs));
+        lengthen(&mut stacked, &mut multipliers, problem.input_norm);
     }
     let has_shares = shares.is_some();
     let mut appearance = raw.map(|raw| {
@@ -141,7 +141,7 @@ pub(crate) fn pool(
     let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared_runs.view(), labels, &agreed);
     let agreed = match raw {
         Some(raw) => raw.without_offset(merged(raw.with_offset(of_runs.view()).view()).view()),
-        None => merged(of_runs.view()) * problem.prior.norm(problem.inputs) as f32,
+        None => merged(of_runs.view()) * problem.input_norm as f32,
     };
     let mut agreed = agreed.rows().into_iter();
     let mut merged = Array2::zeros((ranking.len(), stacked.ncols()));
@@ -189,6 +189,7 @@ pub(crate) fn pool(
         attackability,
         rank: problem.rank(),
         candidates_per_run: labels.len(),
+        input_norm: problem.input_norm,
         spectrum: problem.spectrum.clone(),
     })
 }

@@ -1,9 +1,10 @@
 //! What an attack is given: a network, declared prior knowledge, and nothing else.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayView2, s};
 use palimpsest_mlp::{InputSubspace, Mlp};
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::reduce;
 use serde::{Deserialize, Serialize};
 
 use crate::KktError;
@@ -15,7 +16,7 @@ use crate::spectrum::signal_rank;
 pub struct PriorKnowledge {
     /// Smallest and largest raw input value, before the mean was removed: (0, 1) for images.
     pub input_range: (f64, f64),
-    /// Typical Euclidean norm of a centred input, if known; otherwise a generic value is derived from the range.
+    /// Typical Euclidean norm of an input as the network saw it, if known; otherwise see [`AttackProblem::input_norm`].
     pub input_norm: Option<f64>,
     /// Channels, height and width of an input, if inputs are images: what [`crate::separation`] needs.
     pub image_shape: Option<[usize; 3]>,
@@ -54,12 +55,25 @@ impl PriorKnowledge {
         Ok(())
     }
 
-    /// The declared norm of a centred input, or that of a typical natural image of `inputs` values: a quarter of the
-    /// range in every value.
-    pub fn norm(&self, inputs: usize) -> f64 {
+    /// Norm of a typical natural image of `inputs` values without the mean image: a quarter of the range in every value.
+    fn norm_of_image(&self, inputs: usize) -> f64 {
         let (low, high) = self.input_range;
-        self.input_norm.unwrap_or(0.25 * (high - low) * (inputs as f64).sqrt())
+        0.25 * (high - low) * (inputs as f64).sqrt()
     }
+}
+
+/// How much longer inputs are than the signal of the first layer's weights is beside its biases. An input gives the weights its
+/// length times what it gives the biases, where more cancels; set on rows, and 2 to 3.4 on networks trained on centred images
+/// (`docs/decisions/0021-norms-of-rows.md`).
+const LENGTHENING: f64 = 2.0;
+
+/// Norm of an input told from the `spectrum` that stands out of the first layer's weights and from its `bias`; nothing where
+/// that is missing or zero.
+fn norm_told(spectrum: &[f32], bias: Option<&Array1<f32>>) -> Option<f64> {
+    let bias = reduce::norm(bias?.view());
+    let weights = spectrum.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>().sqrt();
+    let norm = LENGTHENING * weights / bias;
+    (norm.is_finite() && norm > 0.0).then_some(norm)
 }
 
 /// Neurons for each coordinate below which a signal is not told from chance, or only after a very long search.
@@ -81,6 +95,9 @@ pub struct AttackProblem {
     pub prior: PriorKnowledge,
     /// Number of inputs, d.
     pub inputs: usize,
+    /// Typical norm of an input as the network saw it: the declared one; if not declared, for images that of a natural image in the
+    /// declared range, and for rows of plain numbers, whose units nobody knows, what the first layer's weights and biases tell.
+    pub input_norm: f64,
     /// The hidden layers after the first, as they were found.
     pub later_layers: Vec<LaterLayer>,
 }
@@ -129,9 +146,14 @@ impl AttackProblem {
         let subspace = InputSubspace::leading(&svd, rank);
         let inputs = network.inputs();
         let projected = subspace.project_network(network, parallelism);
-        let probes = probes(&spectrum[..rank], prior.norm(inputs));
+        let input_norm = prior.input_norm.unwrap_or_else(|| {
+            let rows = prior.image_shape.is_none();
+            let told = rows.then(|| norm_told(&spectrum[..rank], network.layers()[0].bias.as_ref()));
+            told.flatten().unwrap_or_else(|| prior.norm_of_image(inputs))
+        });
+        let probes = probes(&spectrum[..rank], input_norm);
         let (network, later_layers) = reduce_later_layers(&projected, probes.view(), parallelism);
-        Ok(Self { network, subspace, spectrum, prior, inputs, later_layers })
+        Ok(Self { network, subspace, spectrum, prior, inputs, input_norm, later_layers })
     }
 
     /// Coordinates, r.
@@ -165,5 +187,39 @@ impl AttackProblem {
             target.column_mut(r).assign(bias);
         }
         target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use palimpsest_mlp::BiasPlacement;
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+
+    #[test]
+    fn the_norm_of_rows_is_told_from_the_weights_and_that_of_images_from_the_range() {
+        let norm = |network: &Mlp<f32>, prior: PriorKnowledge| {
+            AttackProblem::prepare(network, prior, Some(3), Parallelism::Sequential).unwrap().input_norm
+        };
+        let rows = PriorKnowledge::default();
+        let mut network = Mlp::<f32>::initialise(&[4, 30, 1], BiasPlacement::FirstLayer, 0.2, Seed::new(1));
+        network.layers_mut()[0].bias.as_mut().unwrap().fill(0.5);
+        let told = norm(&network, rows);
+        let spectrum =
+            svd(network.layers()[0].weight.view(), Parallelism::Sequential).unwrap().singular_values;
+        let signal = spectrum.iter().take(3).map(|&s| f64::from(s).powi(2)).sum::<f64>().sqrt();
+        assert!((told - 2.0 * signal / (0.5 * 30_f64.sqrt())).abs() < 1e-6 * told, "{told}");
+
+        let image = PriorKnowledge { image_shape: Some([1, 2, 2]), input_range: (-1.0, 1.0), ..rows };
+        assert_eq!(norm(&network, image), 1.0, "a quarter of the range in each of four values");
+        for prior in [rows, image] {
+            assert_eq!(norm(&network, PriorKnowledge { input_norm: Some(7.0), ..prior }), 7.0);
+        }
+        // Biases that say nothing.
+        network.layers_mut()[0].bias.as_mut().unwrap().fill(0.0);
+        assert_eq!(norm(&network, rows), 0.5);
+        network.layers_mut()[0].bias = None;
+        assert_eq!(norm(&network, rows), 0.5);
     }
 }

@@ -128,6 +128,8 @@ pub struct Reconstruction {
     pub rank: usize,
     /// Candidates per run.
     pub candidates_per_run: usize,
+    /// Typical norm of an input, declared or told, see [`AttackProblem::input_norm`](crate::AttackProblem::input_norm).
+    pub input_norm: f64,
     /// Singular values of the first layer, descending.
     pub spectrum: Vec<f32>,
 }

@@ -97,7 +97,7 @@ impl<'a> Sources<'a> {
         let separation = separate(&self.edges, &self.params, seed.named("separation"), parallelism, observe);
         let Ok(separation) = separation else { return Start::Random(seed) };
         let (problem, rank) = (self.problem, self.problem.rank());
-        let norm = problem.prior.norm(problem.inputs);
+        let norm = problem.input_norm;
         let sources = separation.coordinates;
         let images = match &self.raw {
             Some(raw) => raw.centred_sources(sources.view()),

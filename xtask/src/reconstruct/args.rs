@@ -59,7 +59,8 @@ pub(crate) struct ReconstructArgs {
     /// a .palimpsest file].
     #[arg(long, value_name = "CxHxW")]
     pub(crate) input_shape: Option<InputShape>,
-    /// Typical norm of a centred input, declared prior knowledge [default: told from the input range].
+    /// Typical Euclidean norm of an input as the network saw it, declared prior knowledge [default: for images told from the input range,
+    /// for rows from the weights].
     #[arg(long, value_name = "NORM")]
     pub(crate) input_norm: Option<f64>,
     /// Annealed: first and last gate slope, in units of one over the typical pre-activation.

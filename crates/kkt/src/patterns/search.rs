@@ -250,7 +250,7 @@ fn look_again(
     let landscape = Landscape {
         network: &left.network,
         spectrum: &left.spectrum,
-        input_norm: problem.prior.norm(problem.inputs),
+        input_norm: problem.input_norm,
         expected_error: 0.0,
         remaining: Some(&left.equation),
     };
