@@ -96,7 +96,8 @@ pub struct AttackProblem {
     /// Number of inputs, d.
     pub inputs: usize,
     /// Typical norm of an input as the network saw it: the declared one; if not declared, for images that of a natural image in the
-    /// declared range, and for rows of plain numbers, whose units nobody knows, what the first layer's weights and biases tell.
+    /// declared range, and for rows of plain numbers, whose units nobody knows, what the first layer's weights and biases tell (without biases, as
+    /// for images).
     pub input_norm: f64,
     /// The hidden layers after the first, as they were found.
     pub later_layers: Vec<LaterLayer>,
@@ -146,11 +147,12 @@ impl AttackProblem {
         let subspace = InputSubspace::leading(&svd, rank);
         let inputs = network.inputs();
         let projected = subspace.project_network(network, parallelism);
-        let input_norm = prior.input_norm.unwrap_or_else(|| {
-            let rows = prior.image_shape.is_none();
-            let told = rows.then(|| norm_told(&spectrum[..rank], network.layers()[0].bias.as_ref()));
-            told.flatten().unwrap_or_else(|| prior.norm_of_image(inputs))
-        });
+        let input_norm = match (prior.input_norm, prior.image_shape) {
+            (Some(declared), _) => declared,
+            (None, Some(_)) => prior.norm_of_image(inputs),
+            (None, None) => norm_told(&spectrum[..rank], network.layers()[0].bias.as_ref())
+                .unwrap_or_else(|| prior.norm_of_image(inputs)),
+        };
         let probes = probes(&spectrum[..rank], input_norm);
         let (network, later_layers) = reduce_later_layers(&projected, probes.view(), parallelism);
         Ok(Self { network, subspace, spectrum, prior, inputs, input_norm, later_layers })
