@@ -46,6 +46,9 @@ pub(crate) struct RunFile {
     pub(crate) candidates: usize,
     /// How many of the candidates, the last ones, were found exactly from their gate patterns.
     pub(crate) exact: usize,
+    /// How many of the candidates, the last ones after those, are means of what a round of restarts agreed on.
+    #[serde(default)]
+    pub(crate) agreed: usize,
     /// Share of distinct candidates among those of the first six runs.
     pub(crate) distinct_share: f64,
     /// Candidates that stand for the distinct inputs found, surest first.
@@ -94,6 +97,12 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
             record.exact
         ));
     }
+    if record.agreed > 0 {
+        output::line(&format!(
+            "{} more are images on which a round of restarts agreed before they were taken out of the equation",
+            record.agreed
+        ));
+    }
     output::line(&format!("relative residuals {}", residuals.join(" ")));
     output::line(&format!("wrote {}", output::absolute(&args.out.join("candidates.npy")).display()));
     output::event(
@@ -103,6 +112,7 @@ pub(crate) fn run(args: &ReconstructArgs) -> Result<()> {
             "out": output::absolute(&args.out),
             "candidates": record.candidates,
             "exact": record.exact,
+            "agreed": record.agreed,
             "distinct": record.ranking.len(),
             "restarts": record.runs.len(),
             "residuals": record.runs.iter().map(|r| r.relative_residual).collect::<Vec<_>>(),
@@ -252,6 +262,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         candidates_per_run: found.candidates_per_run,
         candidates: found.candidates.len(),
         exact: found.exact,
+        agreed: found.agreed,
         distinct_share: found.distinct_share,
         ranking: found.ranking.clone(),
         input_norm: found.input_norm,

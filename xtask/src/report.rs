@@ -343,9 +343,13 @@ pub(crate) fn method(
             Setting::new("norm of an input", norm),
             Setting::new("labels", "half of each"),
         ],
-        attack: match run.exact {
-            0 => attack.into(),
-            exact => format!(
+        attack: match (run.exact, run.agreed) {
+            (0, 0) => attack.into(),
+            (0, agreed) => format!(
+                "Annealed descent on the residual of the first layer, in rounds of random starts: the {agreed} images on which the \
+                 starts of a round agreed were taken out of the equation before the next round."
+            ),
+            (exact, _) => format!(
                 "{attack} {exact} candidates were then solved for exactly, each from the neurons that it switches on."
             ),
         },
@@ -354,6 +358,7 @@ pub(crate) fn method(
             Setting::new("restarts", format!("{} finished of {}", run.runs.len(), run.params.restarts)),
             Setting::new("candidates per restart", run.candidates_per_run),
             Setting::new("candidates solved for exactly", run.exact),
+            Setting::new("images that rounds agreed on", run.agreed),
             Setting::new("coordinates (rank)", run.rank),
             Setting::new("threads", run.threads),
         ],

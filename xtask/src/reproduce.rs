@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use ndarray::{Array1, Array2};
 use palimpsest_datasets::DataName;
-use palimpsest_kkt::confidence::{Appearance, Evidence};
+use palimpsest_kkt::confidence::{Appearance, Evidence, features_of_agreed};
 use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
@@ -334,8 +334,8 @@ fn print(lines: &[Line]) {
 
 /// Fits the confidence model; every victim counts alike, however many candidates it left.
 fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
-    // Candidates whose raw images are known, and others.
-    let mut fits: [Fit; 2] = Default::default();
+    // Others, candidates whose raw images are known, and images on which rounds of restarts agreed.
+    let mut fits: [Fit; 3] = Default::default();
     for victim in victims {
         let (attacked, judged) = (victim.folder(args, "attack"), victim.folder(args, "judged"));
         if !judged.join("score.json").exists() {
@@ -348,11 +348,21 @@ fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
         let bias_shares: Option<Array1<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
         let path = attacked.join(APPEARANCE_FILE);
         let looks: Option<Array2<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
+        // Inputs that were solved for exactly or agreed on by a round, the last ones, have probabilities of their own.
+        let solved = agreement.len().saturating_sub(run.agreed);
+        let of_runs = solved.saturating_sub(run.exact);
+        let ranked = run.ranking.iter().zip(&score.ranking.real);
+        let agreed = ranked.clone().filter(|(candidate, _)| **candidate >= solved);
+        let count = agreed.clone().count();
+        if let (Some(shares), true) = (&bias_shares, count > 0) {
+            fits[2].victims += 1;
+            for (&candidate, &is_real) in agreed {
+                let features = features_of_agreed(agreement[candidate], shares[candidate]);
+                fits[2].push(&features, is_real, count);
+            }
+        }
         let fit = &mut fits[usize::from(looks.is_some())];
-        // Inputs that were solved for exactly, the last ones, have a probability of their own.
-        let of_runs = agreement.len().saturating_sub(run.exact);
-        let ranked =
-            run.ranking.iter().zip(&score.ranking.real).filter(|(candidate, _)| **candidate < of_runs);
+        let ranked = ranked.filter(|(candidate, _)| **candidate < of_runs);
         let count = ranked.clone().count();
         fit.victims += 1;
         for (&candidate, &is_real) in ranked {
@@ -366,16 +376,14 @@ fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
                     unchanged: looks[[candidate, 2]],
                 }),
             };
-            fit.features.extend(evidence.features());
-            fit.real.push(is_real);
-            fit.weights.push(1.0 / count as f64);
+            fit.push(&evidence.features(), is_real, count);
         }
     }
     ensure!(
         fits.iter().any(|fit| fit.victims > 0),
         Misuse("no judged attack is there; run `reproduce attack` for these seeds first".into())
     );
-    for (fit, what) in fits.into_iter().zip(["centred", "raw"]).filter(|(fit, _)| fit.victims > 0) {
+    for (fit, what) in fits.into_iter().zip(["centred", "raw", "agreed"]).filter(|(fit, _)| fit.victims > 0) {
         let Fit { victims, features, real, weights } = fit;
         let features = Array2::from_shape_vec((real.len(), features.len() / real.len()), features)?;
         let coefficients = fit_logistic(features.view(), &real, &weights)?;
@@ -394,4 +402,13 @@ struct Fit {
     features: Vec<f64>,
     real: Vec<bool>,
     weights: Vec<f64>,
+}
+
+impl Fit {
+    /// Adds one of `count` candidates of a victim.
+    fn push(&mut self, features: &[f64], is_real: bool, count: usize) {
+        self.features.extend(features);
+        self.real.push(is_real);
+        self.weights.push(1.0 / count as f64);
+    }
 }

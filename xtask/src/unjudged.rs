@@ -185,6 +185,15 @@ fn confidence_means(found: &Found, kind: ConfidenceKind, null_count: Option<Coun
              is about all others."
         ));
     }
+    let agreed = found.run.agreed;
+    if agreed > 0 && kind == ConfidenceKind::Probability {
+        means.push(format!(
+            "{agreed} of the candidates are images on which the restarts of a round agreed, each the mean of what these found. \
+             Their probability is told from that agreement, in edges, and from how much of what the image would have written into \
+             the first layer's biases is there, which its mirror image lacks. Restarts of later rounds do not find them again, because \
+             they were taken out of the equation. What follows is about all others."
+        ));
+    }
     means.extend([agreement.into(), caution.into(), chance]);
     means
 }

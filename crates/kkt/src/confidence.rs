@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::deflation::AgreedImage;
 use crate::patterns::PatternInput;
 
 /// Logistic model of what is known of a candidate.
@@ -107,9 +108,8 @@ impl ConfidenceModel {
         let coefficients: &[f64] =
             if evidence.appearance.is_some() { &self.coefficients_of_raw } else { &self.coefficients };
         let score: f64 = features.iter().zip(coefficients).map(|(f, c)| f * c).sum();
-        let explained = (1.0 - relative_residual * relative_residual).clamp(0.0, 1.0);
         let largest = if runs < ENOUGH_RUNS { UNSURE } else { 1.0 };
-        (explained / (1.0 + (-score).exp())).min(largest) as f32
+        (explained(relative_residual) / (1.0 + (-score).exp())).min(largest) as f32
     }
 }
 
@@ -128,6 +128,29 @@ pub fn probability_of_pattern(input: &PatternInput) -> f64 {
     let stays = nearness(input.stability, NEAREST.1);
     let score = PATTERN[0] + PATTERN[1] * agrees + PATTERN[2] * stays;
     1.0 / (1.0 + (-score).exp())
+}
+
+/// Coefficients of 1, atanh(agreement) and the bias share, for images on which a round of restarts agreed; fitted on even seeds
+/// (decision 0022).
+const AGREED: [f64; 3] = [-0.18, 3.11, 0.31];
+
+/// Probability in [0, 1] that an image on which a round of restarts agreed is a real training input, when the first round left
+/// `relative_residual` of the first layer unexplained.
+pub(crate) fn probability_of_agreed(image: &AgreedImage, relative_residual: f64) -> f64 {
+    let score: f64 =
+        features_of_agreed(image.agreement, image.bias_share).iter().zip(&AGREED).map(|(f, c)| f * c).sum();
+    explained(relative_residual) / (1.0 + (-score).exp())
+}
+
+/// What the probability of an image on which a round of restarts agreed is told from: 1, atanh(agreement) and the bias share.
+pub fn features_of_agreed(agreement: f32, bias_share: f32) -> [f64; 3] {
+    let (least, most) = BIAS_SHARES;
+    [1.0, f64::from(agreement).clamp(0.0, LARGEST_COSINE).atanh(), f64::from(bias_share).clamp(least, most)]
+}
+
+/// The part of the first layer's square that is explained, in [0, 1].
+fn explained(relative_residual: f64) -> f64 {
+    (1.0 - relative_residual * relative_residual).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::StandardNormal;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_mlp::{Activation, Mlp};
-use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -159,6 +159,8 @@ pub(crate) struct Landscape<'a> {
     pub(crate) expected_error: f64,
     /// The equation without what is known already, if something is.
     pub(crate) remaining: Option<&'a RemainingEquation>,
+    /// What takes the place of the squared norm in the penalty, if inputs are images of which more is known, (r, r).
+    pub(crate) edge_energy: Option<&'a Array2<f32>>,
 }
 
 /// Expected squared errors of an equation that looks exact, and of others (`docs/decisions/0013-norms-and-mirrors.md`).
@@ -166,13 +168,14 @@ const EXACT: f64 = 0.05;
 const INEXACT: f64 = 0.15;
 
 impl<'a> Landscape<'a> {
-    fn of(problem: &'a AttackProblem) -> Self {
+    pub(crate) fn of(problem: &'a AttackProblem) -> Self {
         Self {
             network: &problem.network,
             spectrum: &problem.spectrum[..problem.rank()],
             input_norm: problem.input_norm,
             expected_error: if problem.is_exact() { EXACT } else { INEXACT },
             remaining: None,
+            edge_energy: None,
         }
     }
 
@@ -243,7 +246,10 @@ pub(crate) fn anneal_on(
         let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
         residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
-        dx.scaled_add(pull as f32, x);
+        match landscape.edge_energy {
+            Some(energy) => gemm(pull as f32, x.view(), energy.view(), 1.0, dx.view_mut(), parallelism),
+            None => dx.scaled_add(pull as f32, x),
+        }
         dlambda *= &lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
         let [first, second] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
@@ -256,7 +262,8 @@ pub(crate) fn anneal_on(
         Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
         if index + 1 == mirror_check && mirror_check < params.steps {
             residual.evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism);
-            let shares = shares_at(network, &residual, weighting, parallelism);
+            let known = landscape.remaining.map(|equation| equation.known.view());
+            let shares = shares_at(network, &residual, weighting, known, parallelism);
             for (i, _) in shares.iter().flatten().enumerate().filter(|(_, share)| **share < 0.0) {
                 x.row_mut(i).mapv_inplace(|v| -v);
                 first.coordinates.row_mut(i).mapv_inplace(|v| -v);

@@ -26,6 +26,7 @@
 //!     prior: PriorKnowledge::default(),
 //!     patterns: None,
 //!     separation: None,
+//!     deflation: None,
 //! };
 //! let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(()))?;
 //! assert_eq!(found.candidates.view().dim(), (16, 12));
@@ -37,7 +38,9 @@ pub mod attackability;
 pub mod certificate;
 pub mod confidence;
 pub mod consensus;
+pub mod deflation;
 pub mod descent;
+mod edge_energy;
 mod equation_weights;
 mod error;
 pub mod gradient;

@@ -11,7 +11,7 @@
 //! `docs/decisions/0013-norms-and-mirrors.md` has the measurement.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use palimpsest_mlp::Mlp;
+use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::factor::{Cholesky, FactorError, orthonormal_rows};
 use palimpsest_numerics::gemm::{Parallelism, matmul, matvec, symmetric};
 
@@ -20,12 +20,13 @@ use crate::stationarity::{OutputWeighting, StationarityResidual};
 /// Ridge of the least squares, as a share of the mean squared norm of what a candidate gives the biases.
 const RIDGE: f64 = 0.1;
 
-/// [`bias_shares`] of the candidates of the last evaluation of `residual`, (m); nothing where the first layer has no biases,
-/// multipliers have no labels, or the candidates give the biases nothing.
+/// [`bias_shares`] of the candidates of the last evaluation of `residual`, (m), in what `known` signals (h, K) leave of the biases;
+/// nothing where the first layer has no biases, multipliers have no labels, or the candidates give the biases nothing.
 pub(crate) fn shares_at(
     network: &Mlp<f32>,
     residual: &StationarityResidual<f32>,
     weighting: &OutputWeighting,
+    known: Option<ArrayView2<'_, f32>>,
     parallelism: Parallelism,
 ) -> Option<Array1<f64>> {
     let (Some(bias), OutputWeighting::Binary(labels)) = (&network.layers()[0].bias, weighting) else {
@@ -38,7 +39,25 @@ pub(crate) fn shares_at(
         let mut sum = drives.row_mut(usize::from(label > 0));
         sum.zip_mut_with(&row, |sum, &value| *sum += f64::from(value));
     }
+    for signal in known.iter().flat_map(|known| known.columns()) {
+        drives.push_row(signal.mapv(f64::from).view()).expect("signals have an entry for each neuron");
+    }
     bias_shares(residual.first_deltas(), drives.view(), bias.view(), parallelism).ok()
+}
+
+/// The same at the end of a run, whose candidates have the coordinates `x` (m, r) and the multipliers `lambda` (m) and see hard gates;
+/// 0 where the candidates give the biases nothing. `residual` is memory.
+pub(crate) fn shares_of_run(
+    network: &Mlp<f32>,
+    residual: &mut StationarityResidual<f32>,
+    weighting: &OutputWeighting,
+    (x, lambda): (ArrayView2<'_, f32>, ArrayView1<'_, f32>),
+    known: Option<ArrayView2<'_, f32>>,
+    parallelism: Parallelism,
+) -> Array1<f32> {
+    residual.evaluate(network, Activation::Relu, weighting, x, lambda, parallelism);
+    let shares = shares_at(network, residual, weighting, known, parallelism);
+    shares.map_or_else(|| Array1::zeros(lambda.len()), |shares| shares.mapv(|share| share as f32))
 }
 
 /// How much of what each candidate gives the first layer's biases is found in them, (m): 1 for an input and its multiplier,

@@ -1,14 +1,14 @@
 //! What the runs of an attack found, and what can be said of it without the truth, in one reconstruction.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, concatenate, s};
-use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce;
 
-use crate::confidence::{ConfidenceModel, Evidence, probability_of_pattern};
+use crate::confidence::{ConfidenceModel, Evidence, probability_of_agreed, probability_of_pattern};
 use crate::consensus::{Comparison, consensus, merge, ranking as distinct_of, unit_rows};
-use crate::mirror::shares_at;
+use crate::deflation::AgreedImage;
+use crate::mirror::shares_of_run;
 use crate::patterns::PatternInput;
 use crate::problem::AttackProblem;
 use crate::raw::RawImages;
@@ -22,7 +22,42 @@ const DISTINCT_RUNS: usize = 6;
 /// sets here.
 const LENGTHS: (f64, f64) = (0.5, 2.0);
 
-/// Pools the candidates of `runs`, which share `labels`, and after them the inputs that were found `exact`ly.
+/// An input of which more is known than that a run has a candidate for it.
+pub(crate) struct Solved {
+    coordinates: Array1<f32>,
+    multiplier: f32,
+    label: i8,
+    /// That of being a real training input.
+    probability: f32,
+    /// Its agreement and bias share, if they are not those with the candidates of all runs.
+    support: Option<(f32, f32)>,
+}
+
+impl Solved {
+    /// An input found from its gate pattern.
+    pub(crate) fn exactly(input: &PatternInput) -> Self {
+        Self {
+            coordinates: input.coordinates.clone(),
+            multiplier: input.multiplier as f32,
+            label: input.label,
+            probability: probability_of_pattern(input) as f32,
+            support: None,
+        }
+    }
+
+    /// An image on which a round of restarts agreed, the first round having left `relative_residual` unexplained.
+    pub(crate) fn by_agreement(image: &AgreedImage, relative_residual: f64) -> Self {
+        Self {
+            coordinates: image.coordinates.clone(),
+            multiplier: image.multiplier,
+            label: image.label,
+            probability: probability_of_agreed(image, relative_residual) as f32,
+            support: Some((image.agreement, image.bias_share)),
+        }
+    }
+}
+
+/// Pools the candidates of `runs`, which share `labels`, and after them the inputs that were `solved` for.
 ///
 /// # Errors
 /// [`KktError::NothingFinished`] when every run ended in a NaN.
@@ -30,7 +65,7 @@ pub(crate) fn pool(
     problem: &AttackProblem,
     attackability: Attackability,
     runs: Vec<Option<Run>>,
-    exact: Vec<PatternInput>,
+    solved: Vec<Solved>,
     labels: &[i8],
     lift: bool,
     raw: Option<&RawImages>,
@@ -104,35 +139,33 @@ pub(crate) fn pool(
         .filter(|(_, collapsed)| !**collapsed)
         .map(|((run, told), _)| (*run, told))
         .collect();
-    let mut of_exact = Array2::zeros((exact.len(), stacked.ncols()));
-    for (mut row, input) in of_exact.rows_mut().into_iter().zip(&exact) {
+    let mut of_solved = Array2::zeros((solved.len(), stacked.ncols()));
+    for (mut row, input) in of_solved.rows_mut().into_iter().zip(&solved) {
         row.assign(&input.coordinates);
     }
     if let Some((raw, looks)) = raw.zip(appearance.as_mut()) {
-        let refined = raw.refine(of_exact.view());
-        looks.extend(raw.appearances(refined.view(), of_exact.view(), parallelism));
-        of_exact = refined;
+        let refined = raw.refine(of_solved.view());
+        looks.extend(raw.appearances(refined.view(), of_solved.view(), parallelism));
+        of_solved = refined;
     }
-    let of_exact = of_exact.view();
-    stacked.append(Axis(0), of_exact).expect("inputs have the coordinates of the runs");
-    let compared_exact = comparison.apply(of_exact, parallelism);
-    let votes = compared_exact
-        .axis_chunks_iter(Axis(0), 1)
-        .zip(&exact)
-        .map(|(compared, input)| vote(compared, input.label, &voters, labels));
-    let (agreeing, shares_of_exact): (Vec<f32>, Vec<f32>) = votes.unzip();
-    append(&mut bias_share, shares_of_exact);
-    append(&mut multipliers, exact.iter().map(|input| input.multiplier as f32).collect());
-    let sure = |input: &PatternInput| probability_of_pattern(input) as f32;
-    append(&mut confidence, exact.iter().map(sure).collect());
+    let of_solved = of_solved.view();
+    stacked.append(Axis(0), of_solved).expect("inputs have the coordinates of the runs");
+    let compared_solved = comparison.apply(of_solved, parallelism);
+    let votes = compared_solved.axis_chunks_iter(Axis(0), 1).zip(&solved).map(|(compared, input)| {
+        input.support.unwrap_or_else(|| vote(compared, input.label, &voters, labels))
+    });
+    let (agreeing, shares_of_solved): (Vec<f32>, Vec<f32>) = votes.unzip();
+    append(&mut bias_share, shares_of_solved);
+    append(&mut multipliers, solved.iter().map(|input| input.multiplier).collect());
+    append(&mut confidence, solved.iter().map(|input| input.probability).collect());
     // Before all that restarts only agree on, if it is likelier real than not.
-    let rank = |(input, &agreeing): (&PatternInput, &f32)| {
-        if sure(input) >= 0.5 { 1.0 + sure(input) } else { agreeing }
+    let rank = |(input, &agreeing): (&Solved, &f32)| {
+        if input.probability >= 0.5 { 1.0 + input.probability } else { agreeing }
     };
-    append(&mut order, exact.iter().zip(&agreeing).map(rank).collect());
+    append(&mut order, solved.iter().zip(&agreeing).map(rank).collect());
     append(&mut scores, agreeing);
-    labels_of_all.extend(exact.iter().map(|input| input.label));
-    let compared = concatenate![Axis(0), compared_runs, compared_exact];
+    labels_of_all.extend(solved.iter().map(|input| input.label));
+    let compared = concatenate![Axis(0), compared_runs, compared_solved];
     // A raw image is the same whatever label it was found with; of others, two labels see mirror images.
     let told_apart = if raw.is_some() { &vec![0; labels_of_all.len()] } else { &labels_of_all };
     let ranking = distinct_of(compared.view(), told_apart, order.view());
@@ -164,7 +197,8 @@ pub(crate) fn pool(
     Ok(Reconstruction {
         candidates: Candidates::new(candidates),
         merged: Candidates::new(merged),
-        exact: exact.len(),
+        exact: 0,
+        agreed: 0,
         multipliers,
         labels: labels_of_all,
         agreement: scores,
@@ -222,11 +256,9 @@ fn bias_shares(
     let mut of_run = |run: &Run| {
         let projected = (!lift).then(|| problem.subspace.project(run.coordinates.view(), parallelism));
         let x = projected.as_ref().unwrap_or(&run.coordinates);
-        let lambda = run.multipliers.view();
-        residual.evaluate(network, Activation::Relu, &weighting, x.view(), lambda, parallelism);
-        let shares = shares_at(network, &residual, &weighting, parallelism);
+        let at = (x.view(), run.multipliers.view());
         // Candidates that give the biases nothing are not found in them.
-        shares.map_or_else(|| Array1::zeros(labels.len()), |shares| shares.mapv(|share| share as f32))
+        shares_of_run(network, &mut residual, &weighting, at, None, parallelism)
     };
     Some(runs.iter().map(|(_, run)| of_run(run)).collect())
 }

@@ -120,6 +120,9 @@ pub struct Reconstruction {
     pub merged: Candidates,
     /// How many of the candidates, the last ones, were found exactly from their gate patterns.
     pub exact: usize,
+    /// How many of the candidates, the last ones after those found exactly, are means of what a round of restarts agreed on, see
+    /// [`crate::deflation`].
+    pub agreed: usize,
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
     /// What the weights said beforehand.

@@ -11,10 +11,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::alternating::{AlternatingParams, alternate};
+use crate::deflation::{Deflation, DeflationParams};
 use crate::descent::{DescentParams, anneal};
 use crate::gradient::{GradientParams, descend};
 use crate::patterns::{PatternInput, PatternParams, PatternStep, find_inputs};
-use crate::pool::pool;
+use crate::pool::{Solved, pool};
 use crate::problem::{AttackProblem, PriorKnowledge};
 use crate::reconstruction::{Reconstruction, Run, TerminationReason};
 use crate::separation::SeparationParams;
@@ -72,6 +73,9 @@ pub struct AttackParams {
     /// The separation of the weights' row space, whose sources every other restart of [`Method::Annealed`] begins with where inputs
     /// are images (see [`crate::separation`]); none if not given.
     pub separation: Option<SeparationParams>,
+    /// The rounds in which [`Method::Annealed`] makes its restarts where inputs are images of which no sources are found and the
+    /// weights tell what each gives the neurons (see [`crate::deflation`]); independent restarts if not given.
+    pub deflation: Option<DeflationParams>,
 }
 
 impl AttackParams {
@@ -91,6 +95,9 @@ impl AttackParams {
         }
         if let Some(separation) = &self.separation {
             separation.check()?;
+        }
+        if let Some(deflation) = &self.deflation {
+            deflation.check()?;
         }
         let bad =
             |name, allowed, got: usize| Err(KktError::BadOption { name, allowed, got: got.to_string() });
@@ -188,7 +195,13 @@ pub fn reconstruct_from(
     };
     let raw = sources.as_ref().and_then(Sources::raw);
     let begins_with_sources = |restart: u64| sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY);
-    let attempt = |index: usize| {
+    let mut deflation = match (&params.method, params.deflation) {
+        (Method::Annealed(descent), Some(options)) if sources.is_none() && !problem.is_exact() => {
+            Deflation::of(&problem, &labels, options, *descent, threads)?
+        }
+        _ => None,
+    };
+    let attempt = |index: usize, deflation: Option<&Deflation<'_>>| {
         let restart = index as u64;
         if let Some(run) = from.finished.get(&restart) {
             return Some(run.clone());
@@ -207,8 +220,11 @@ pub fn reconstruct_from(
             Some(state) => Start::State(state.clone()),
             None => Start::Random(random(restart)),
         };
-        let mut run = match &params.method {
-            Method::Annealed(options) => {
+        let mut run = match (&params.method, deflation) {
+            (Method::Annealed(_), Some(deflation)) => {
+                deflation.anneal(&weighting, start, inside, &mut observe)
+            }
+            (Method::Annealed(options), None) => {
                 let sources = sources.as_ref().filter(|_| begins_with_sources(restart));
                 let options = if sources.is_some() { refinement(options) } else { *options };
                 let start = match (sources, start) {
@@ -219,10 +235,12 @@ pub fn reconstruct_from(
                 };
                 anneal(&problem, &weighting, &options, start, inside, &mut observe)
             }
-            Method::Alternating(options) => {
+            (Method::Alternating(options), _) => {
                 alternate(&problem, &weighting, options, start, inside, &mut observe)
             }
-            Method::Gradient(options) => descend(network, &weighting, options, start, inside, &mut observe),
+            (Method::Gradient(options), _) => {
+                descend(network, &weighting, options, start, inside, &mut observe)
+            }
         };
         if let Some(raw) = &raw {
             let refined = raw.refine(run.coordinates.view());
@@ -233,13 +251,22 @@ pub fn reconstruct_from(
         }
         Some(run)
     };
-    let attempts = |restarts: Range<usize>| -> Vec<Option<Run>> {
-        restarts.into_par_iter().with_max_len(1).map(attempt).collect()
+    let attempts = |restarts: Range<usize>, deflation: Option<&Deflation<'_>>| -> Vec<Option<Run>> {
+        restarts.into_par_iter().with_max_len(1).map(|restart| attempt(restart, deflation)).collect()
     };
     let stopped = || stopped.load(Ordering::Relaxed);
+    let mut runs = Vec::new();
+    if let Some(deflation) = &mut deflation {
+        while runs.len() < params.restarts && !stopped() {
+            let end = params.restarts.min(runs.len() + deflation.restarts());
+            let round = attempts(runs.len()..end, Some(deflation));
+            deflation.learn(&round, threads);
+            runs.extend(round);
+        }
+    }
     let before =
         params.patterns.map_or(params.restarts, |patterns| patterns.after_restarts.min(params.restarts));
-    let mut runs = attempts(0..before);
+    runs.extend(attempts(runs.len()..before, None));
     let mut exact = Vec::new();
     if let Some(options) = params.patterns.filter(|_| lift && !stopped()) {
         let observe = |step: &PatternStep| observe(&AttackStep::Patterns(*step));
@@ -247,10 +274,17 @@ pub fn reconstruct_from(
     }
     // Once most inputs were found exactly, more restarts would say little that is new.
     if (exact.len() as f64) < MOST * problem.rank() as f64 {
-        runs.extend(attempts(before..params.restarts));
+        runs.extend(attempts(runs.len()..params.restarts, None));
     }
     let attackability = Attackability::of(network, &problem);
-    let mut found = pool(&problem, attackability, runs, exact, &labels, lift, raw, threads)?;
+    let mut solved: Vec<Solved> = exact.iter().map(Solved::exactly).collect();
+    if let Some(deflation) = &deflation {
+        let unexplained = deflation.first_residual();
+        solved.extend(deflation.images().iter().map(|image| Solved::by_agreement(image, unexplained)));
+    }
+    let agreed = solved.len() - exact.len();
+    let mut found = pool(&problem, attackability, runs, solved, &labels, lift, raw, threads)?;
+    (found.exact, found.agreed) = (exact.len(), agreed);
     for record in &mut found.runs {
         record.separated = begins_with_sources(record.restart);
     }

@@ -19,8 +19,8 @@ use ndarray_rand::rand_distr::StandardNormal;
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::factor::{FactorError, svd};
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
-use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
+use palimpsest_numerics::{Real, reduce};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -202,13 +202,13 @@ impl WhitenedEdges {
 }
 
 /// Differences of vertical and horizontal neighbours of each of the images (m, d), (m, edges).
-pub(crate) fn edges(images: ArrayView2<'_, f32>, [channels, height, width]: [usize; 3]) -> Array2<f32> {
+pub(crate) fn edges<T: Real>(images: ArrayView2<'_, T>, [channels, height, width]: [usize; 3]) -> Array2<T> {
     let planes = images
         .to_shape((images.nrows(), channels, height, width))
         .expect("separate: the shape is not that of the rows");
     let vertical = &planes.slice(s![.., .., 1.., ..]) - &planes.slice(s![.., .., ..-1, ..]);
     let horizontal = &planes.slice(s![.., .., .., 1..]) - &planes.slice(s![.., .., .., ..-1]);
-    let flat = |edges: Array4<f32>| {
+    let flat = |edges: Array4<T>| {
         let columns = edges.len() / images.nrows().max(1);
         edges.into_shape_with_order((images.nrows(), columns)).expect("sums of arrays are contiguous")
     };

@@ -63,6 +63,7 @@ fn attacked(
         },
         patterns: Some(PatternParams { after_restarts: 3, runs: 4, ..PatternParams::default() }),
         separation: None,
+        deflation: None,
     };
     reconstruct(network, &params, Seed::new(5), observe).expect("the network can be attacked")
 }

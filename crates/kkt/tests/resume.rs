@@ -29,6 +29,7 @@ mod tests {
             prior,
             patterns: None,
             separation: None,
+            deflation: None,
         }
     }
 

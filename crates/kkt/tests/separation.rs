@@ -66,6 +66,7 @@ mod tests {
             prior: PriorKnowledge { image_shape, ..PriorKnowledge::default() },
             patterns: None,
             separation: Some(SeparationParams::default()),
+            deflation: None,
         }
     }
 

@@ -170,6 +170,7 @@ pub(super) fn restarted(restarts: usize, threads: usize) -> Work {
         prior: PriorKnowledge::default(),
         patterns: None,
         separation: None,
+        deflation: None,
     };
     let network = net.network();
     Work {

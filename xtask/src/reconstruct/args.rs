@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use palimpsest_kkt::alternating::AlternatingParams;
+use palimpsest_kkt::deflation::DeflationParams;
 use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::gradient::GradientParams;
 use palimpsest_kkt::separation::SeparationParams;
@@ -101,6 +102,9 @@ pub(crate) struct ReconstructArgs {
     /// Annealed: begin no restart with images separated from the row space of the weights.
     #[arg(long, help_heading = "Research options")]
     pub(crate) no_separation: bool,
+    /// Annealed: make restarts independently of each other, never in rounds between which what was found is taken out of the equation.
+    #[arg(long, help_heading = "Research options")]
+    pub(crate) no_deflation: bool,
     /// Coordinates to work in [default: told from the spectrum].
     #[arg(long, value_name = "RANK", help_heading = "Research options")]
     pub(crate) rank: Option<usize>,
@@ -138,6 +142,7 @@ impl ReconstructArgs {
             initial_multiplier: None,
             pattern_rounds: None,
             no_separation: false,
+            no_deflation: false,
             rank: None,
             resume: ResumeArgs::when_possible(&out),
             out,
@@ -261,6 +266,8 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         (args.method == MethodName::Annealed && rounds > 0).then_some(PatternParams { rounds, ..defaults });
     let separation =
         (args.method == MethodName::Annealed && !args.no_separation).then(SeparationParams::default);
+    let deflation =
+        (args.method == MethodName::Annealed && !args.no_deflation).then(DeflationParams::default);
     let params = AttackParams {
         method,
         candidates: args.candidates,
@@ -269,6 +276,7 @@ pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         prior,
         patterns,
         separation,
+        deflation,
     };
     params.check().map_err(|e| Misuse(e.to_string()))?;
     if params.restarts > MAX_RESTARTS {

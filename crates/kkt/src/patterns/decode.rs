@@ -5,9 +5,10 @@
 //! the same maximum, over the vectors of the column space of `[W b]` only, is often exactly the true signal: gates that are
 //! wrong in z are overruled by those that are right.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
+use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
 use crate::patterns::GatedLayer;
@@ -59,31 +60,48 @@ const BATCH: usize = 32;
 pub fn decode(layer: &GatedLayer, inputs: ArrayView2<'_, f64>, label: i8, pull: Pull) -> Vec<Draft> {
     assert_eq!(inputs.ncols(), layer.coordinates(), "decode: coordinates of inputs and layer");
     let (own, other) = layer.drives(label);
-    let drives = (own.mapv(|v| v as f32), other.mapv(|v| v as f32));
-    let typical = layer.typical_drive(label) as f32;
-    let signals = layer.signals.mapv(|v| v as f32);
-    let batches: Vec<_> = inputs.axis_chunks_iter(Axis(0), BATCH).collect();
-    let drafts: Vec<Vec<Draft>> = batches
-        .into_par_iter()
-        .map(|batch| {
-            let z = matmul(batch, layer.weight.t(), Parallelism::Sequential).mapv(|v| v as f32);
-            let program = Program { own: &drives.0, other: &drives.1, typical, signals: signals.view() };
-            let (found, shares) = program.solve(z, pull);
-            let rows = found.rows().into_iter().zip(shares);
-            rows.map(|(row, share)| Draft { label, signal: row.mapv(f64::from), share: f64::from(share) })
-                .collect()
-        })
-        .collect();
-    drafts.into_iter().flatten().collect()
+    let (own, other) = (own.mapv(|v| v as f32), other.mapv(|v| v as f32));
+    let own = own.broadcast((inputs.nrows(), own.len())).expect("a row repeats");
+    let (signals, shares) =
+        decode_driven((layer.weight.view(), layer.signals.view()), inputs, own, &other, pull);
+    let rows = signals.rows().into_iter().zip(shares);
+    rows.map(|(row, share)| Draft { label, signal: row.mapv(f64::from), share: f64::from(share) }).collect()
 }
 
-/// What the programs of one label have in common.
+/// Signals (m, h) of `inputs` (m, k), coordinates with a 1 appended, and the shares (m) of `other` (h) in what drives their neurons
+/// besides the rows of `own` (m, h). The layer is `weight` (h, k), and `basis` (h, k) an orthonormal one of all signals.
+///
+/// Batches run on the current rayon pool; the result is the same bits for any number of threads.
+pub(crate) fn decode_driven(
+    (weight, basis): (ArrayView2<'_, f64>, ArrayView2<'_, f64>),
+    inputs: ArrayView2<'_, f64>,
+    own: ArrayView2<'_, f32>,
+    other: &Array1<f32>,
+    pull: Pull,
+) -> (Array2<f32>, Vec<f32>) {
+    let basis = basis.mapv(|v| v as f32);
+    let mut found = Array2::zeros(own.raw_dim());
+    let batches = inputs.axis_chunks_iter(Axis(0), BATCH).into_par_iter();
+    let batches = batches.zip(own.axis_chunks_iter(Axis(0), BATCH));
+    let shares: Vec<Vec<f32>> = batches
+        .zip(found.axis_chunks_iter_mut(Axis(0), BATCH))
+        .map(|((inputs, own), mut found)| {
+            let z = matmul(inputs, weight.t(), Parallelism::Sequential).mapv(|v| v as f32);
+            let (signals, shares) = Program { own, other, basis: basis.view() }.solve(z, pull);
+            found.assign(&signals);
+            shares
+        })
+        .collect();
+    (found, shares.concat())
+}
+
+/// The programs of some inputs.
 struct Program<'a> {
-    own: &'a Array1<f32>,
+    /// (m, h).
+    own: ArrayView2<'a, f32>,
     other: &'a Array1<f32>,
-    typical: f32,
     /// Orthonormal basis (h, k).
-    signals: ArrayView2<'a, f32>,
+    basis: ArrayView2<'a, f32>,
 }
 
 impl Program<'_> {
@@ -91,24 +109,26 @@ impl Program<'_> {
     fn solve(&self, mut z: Array2<f32>, pull: Pull) -> (Array2<f32>, Vec<f32>) {
         let (m, h) = z.dim();
         let mut point = Array2::<f32>::zeros((m, h));
+        let drives: Vec<Drives<'_>> =
+            self.own.rows().into_iter().map(|own| Drives::of(own, self.other)).collect();
         let mut shares = Vec::with_capacity(m);
-        for (mut z, mut point) in z.rows_mut().into_iter().zip(point.rows_mut()) {
-            let share = self.share_at(z.as_slice().expect("rows are contiguous"));
+        for ((mut z, mut point), drives) in z.rows_mut().into_iter().zip(point.rows_mut()).zip(&drives) {
+            let share = drives.share_at(z.as_slice().expect("rows are contiguous"));
             for (j, p) in point.iter_mut().enumerate() {
-                *p = if z[j] > 0.0 { self.own[j] - share * self.other[j] } else { 0.0 };
+                *p = if z[j] > 0.0 { drives.own[j] - share * drives.other[j] } else { 0.0 };
             }
             shares.push(share);
             let mean_square = z.iter().map(|v| v * v).sum::<f32>() / h as f32;
             let unit = 1.0 / mean_square.sqrt().max(f32::MIN_POSITIVE);
-            z.mapv_inplace(|v| self.typical * pull.of(unit * v));
+            z.mapv_inplace(|v| drives.typical * pull.of(unit * v));
         }
         let mut boxed = Array2::<f32>::zeros((m, h));
         let mut reflected = Array2::<f32>::zeros((m, h));
-        let mut inside = Array2::<f32>::zeros((m, self.signals.ncols()));
+        let mut inside = Array2::<f32>::zeros((m, self.basis.ncols()));
         let sequential = Parallelism::Sequential;
         for iteration in 1..=ITERATIONS {
-            for i in 0..m {
-                self.pull_into_box(
+            for (i, drives) in drives.iter().enumerate() {
+                drives.pull_into_box(
                     shares[i],
                     z.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
                     point.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
@@ -117,17 +137,33 @@ impl Program<'_> {
                 );
             }
             // point <- point + P reflected - boxed
-            gemm(1.0, reflected.view(), self.signals, 0.0, inside.view_mut(), sequential);
+            gemm(1.0, reflected.view(), self.basis, 0.0, inside.view_mut(), sequential);
             point -= &boxed;
-            gemm(1.0, inside.view(), self.signals.t(), 1.0, point.view_mut(), sequential);
+            gemm(1.0, inside.view(), self.basis.t(), 1.0, point.view_mut(), sequential);
             if iteration % SHARE_EVERY == 0 {
-                for (share, boxed) in shares.iter_mut().zip(boxed.rows()) {
-                    *share = self.fit_share(*share, boxed.to_slice().expect("rows are contiguous"));
+                for ((share, drives), boxed) in shares.iter_mut().zip(&drives).zip(boxed.rows()) {
+                    *share = drives.fit_share(*share, boxed.to_slice().expect("rows are contiguous"));
                 }
             }
         }
-        gemm(1.0, boxed.view(), self.signals, 0.0, inside.view_mut(), sequential);
-        (matmul(inside.view(), self.signals.t(), sequential), shares)
+        gemm(1.0, boxed.view(), self.basis, 0.0, inside.view_mut(), sequential);
+        (matmul(inside.view(), self.basis.t(), sequential), shares)
+    }
+}
+
+/// What drives the neurons of one input, each (h).
+struct Drives<'a> {
+    own: &'a [f32],
+    other: &'a [f32],
+    /// Root mean square of the own drives.
+    typical: f32,
+}
+
+impl<'a> Drives<'a> {
+    fn of(own: ArrayView1<'a, f32>, other: &'a Array1<f32>) -> Self {
+        let own = own.to_slice().expect("rows are contiguous");
+        let typical = (reduce::sum_squares(own) / own.len() as f64).sqrt() as f32;
+        Self { own, other: other.as_slice().expect("owned arrays are contiguous"), typical }
     }
 
     /// `boxed`, the nearest vector between 0 and the drives to `point` pulled along, and `reflected = 2 boxed - point`.
@@ -139,10 +175,8 @@ impl Program<'_> {
         boxed: &mut [f32],
         reflected: &mut [f32],
     ) {
-        let own = self.own.as_slice().expect("owned arrays are contiguous");
-        let other = self.other.as_slice().expect("owned arrays are contiguous");
         vectorised(|| {
-            let drives = own.iter().zip(other);
+            let drives = self.own.iter().zip(self.other);
             let to = boxed.iter_mut().zip(reflected);
             for (((&own, &other), (boxed, reflected)), (&pull, &point)) in
                 drives.zip(to).zip(pull.iter().zip(point))
@@ -157,7 +191,7 @@ impl Program<'_> {
 
     /// How active the other label's neuron looks at pre-activations `z` (h): sure one way only when far from its kink.
     fn share_at(&self, z: &[f32]) -> f32 {
-        let drive = |t: &Array1<f32>| z.iter().zip(t).map(|(&z, &t)| z.max(0.0) * t).sum::<f32>();
+        let drive = |t: &[f32]| z.iter().zip(t).map(|(&z, &t)| z.max(0.0) * t).sum::<f32>();
         let own = drive(self.own).abs().max(f32::MIN_POSITIVE);
         (0.5 + 3.0 * drive(self.other) / own).clamp(0.0, 1.0)
     }

@@ -69,20 +69,15 @@ impl RemainingProblem {
 
         // On the left-hand side, neurons not yet at their stationary point hold their gain times the sum.
         let signals = rows(&|pattern| &pattern.signal / &layer.gains(), layer.neurons());
-        let known_signals = orthonormal_rows(signals.view(), SEQUENTIAL)?;
         let mut left = layer.weight.clone();
         for (mut row, &gain) in left.rows_mut().into_iter().zip(layer.gains()) {
             row /= gain;
         }
-        let along = matmul(known_signals.view(), left.view(), SEQUENTIAL);
-        gemm(-1.0, known_signals.t(), along.view(), 1.0, left.view_mut(), SEQUENTIAL);
+        let weight = matmul(left.view(), flat.view(), SEQUENTIAL);
+        let bias = matvec(left.view(), point.view()) / reduce::squared_norm(point.view());
+        let equation = RemainingEquation::without(weight, bias, signals, None, SEQUENTIAL)?;
         let narrow = |values: &Array2<f64>| values.mapv(|v| v as f32);
         let narrow1 = |values: Array1<f64>| values.mapv(|v| v as f32);
-        let equation = RemainingEquation {
-            weight: narrow(&matmul(left.view(), flat.view(), SEQUENTIAL)),
-            bias: narrow1(matvec(left.view(), point.view()) / reduce::squared_norm(point.view())),
-            known: narrow(&known_signals.t().to_owned()),
-        };
         let mut layers = network.layers().to_vec();
         layers[0] = Dense {
             weight: narrow(&matmul(layer.weight.view(), flat.view(), SEQUENTIAL)),

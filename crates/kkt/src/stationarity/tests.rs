@@ -246,48 +246,47 @@ fn classes_need_several_outputs() {
 fn what_is_left_out_of_an_equation_does_not_count_and_its_gradient_agrees_with_differences() {
     let seed = Seed::new(11);
     let net = Mlp::<f64>::initialise(&[4, 9, 3, 1], BiasPlacement::FirstLayer, 0.7, seed);
-    let known =
-        palimpsest_numerics::factor::orthonormal_rows(draw(2, 9, seed.named("known")).view(), SEQUENTIAL)
-            .unwrap()
-            .reversed_axes()
-            .as_standard_layout()
-            .to_owned();
-    let free = |part: Array2<f64>| {
-        let mut free = part.clone();
-        for signal in known.columns() {
-            for (mut to, from) in free.columns_mut().into_iter().zip(part.columns()) {
-                to.scaled_add(-(&signal * &from).sum(), &signal);
-            }
-        }
-        free
-    };
-    let left = free(draw(9, 5, seed.named("left")));
-    let equation = RemainingEquation {
-        weight: left.slice(s![.., ..4]).to_owned(),
-        bias: left.column(4).to_owned(),
-        known: known.clone(),
-    };
-    let (labels, activation) = (OutputWeighting::Binary(vec![1, -1, 1]), Activation::Softplus { beta: 2.0 });
-    let lambda = Array1::from(vec![0.3, 0.5, 0.2]);
-    let terms = TermWeights::uniform(3);
-    let mut residual = StationarityResidual::new(&net, 3, Scope::FirstLayer);
-    let mut at = |x: &Array2<f64>, gradient: &mut Array2<f64>| {
-        residual.evaluate(&net, activation, &labels, x.view(), lambda.view(), SEQUENTIAL);
-        let first = &net.layers()[0];
-        let sum = &first.weight - &residual.residual().layers()[0].weight;
-        residual.leave_out(&net, &equation, SEQUENTIAL);
-        let slow = &equation.weight - &free(sum);
-        let fast = residual.residual().layers()[0].weight.clone();
-        assert!((&slow - &fast).iter().all(|e| e.abs() < 1e-12));
-        let value = residual.squared().total(&terms);
-        let mut dlambda = Array1::zeros(3);
-        residual.gradient(&net, activation, &terms, x.view(), gradient, &mut dlambda, SEQUENTIAL);
-        value
-    };
-    let (x, step) = (draw(3, 4, seed.named("x")), 1e-5 * draw(3, 4, seed.named("direction")));
-    let (mut gradient, mut unused) = (Array2::zeros((3, 4)), Array2::zeros((3, 4)));
-    at(&x, &mut gradient);
-    let difference = at(&(&x + &step), &mut unused) - at(&(&x - &step), &mut unused);
-    let expected = 2.0 * (&gradient * &step).sum();
-    assert!((difference - expected).abs() < 1e-5 * expected.abs().max(1e-9), "{difference} {expected}");
+    let alike = [1.0_f32; 9];
+    let unlike = [0.5, 2.0, 1.0, 0.1, 3.0, 1.5, 0.7, 1.0, 4.0];
+    for (given, neurons) in [(None, alike), (Some(unlike.as_slice()), unlike)] {
+        let signals = draw(2, 9, seed.named("known"));
+        let left = draw(9, 5, seed.named("left"));
+        let (weight, bias) = (left.slice(s![.., ..4]).to_owned(), left.column(4).to_owned());
+        let equation = RemainingEquation::without(weight, bias, signals.clone(), given, SEQUENTIAL).unwrap();
+        let (labels, activation) =
+            (OutputWeighting::Binary(vec![1, -1, 1]), Activation::Softplus { beta: 2.0 });
+        let lambda = Array1::from(vec![0.3, 0.5, 0.2]);
+        let terms = TermWeights::uniform(3);
+        let mut residual = StationarityResidual::new(&net, 3, Scope::FirstLayer);
+        let mut at = |x: &Array2<f64>, gradient: &mut Array2<f64>| {
+            residual.evaluate(&net, activation, &labels, x.view(), lambda.view(), SEQUENTIAL);
+            let first = &net.layers()[0];
+            let sum = &first.weight - &residual.residual().layers()[0].weight;
+            residual.leave_out(&net, &equation, SEQUENTIAL);
+            let is_left = residual.residual().layers()[0].weight.clone();
+            // Least squares: what is left is orthogonal to the signals, and what was taken is made of them.
+            let weighted = &is_left * &Array1::from(neurons.map(f64::from).to_vec()).insert_axis(Axis(1));
+            assert!(matmul(signals.view(), weighted.view(), SEQUENTIAL).iter().all(|e| e.abs() < 1e-6));
+            let taken = &left.slice(s![.., ..4]) - &sum - &is_left;
+            let basis = orthonormal_rows(signals.view(), SEQUENTIAL).unwrap();
+            let outside = &taken
+                - &matmul(basis.t(), matmul(basis.view(), taken.view(), SEQUENTIAL).view(), SEQUENTIAL);
+            assert!(outside.iter().all(|e| e.abs() < 1e-6));
+            let bias = residual.residual().layers()[0].bias.clone().unwrap();
+            let squares = is_left.rows().into_iter().zip(&bias).zip(neurons);
+            let value: f64 = squares
+                .map(|((row, b), neuron)| f64::from(neuron) * (reduce::squared_norm(row) + b * b))
+                .sum();
+            residual.weigh_first_layer(&neurons.map(f64::from), &[1.0; 4]);
+            let mut dlambda = Array1::zeros(3);
+            residual.gradient(&net, activation, &terms, x.view(), gradient, &mut dlambda, SEQUENTIAL);
+            value
+        };
+        let (x, step) = (draw(3, 4, seed.named("x")), 1e-5 * draw(3, 4, seed.named("direction")));
+        let (mut gradient, mut unused) = (Array2::zeros((3, 4)), Array2::zeros((3, 4)));
+        at(&x, &mut gradient);
+        let difference = at(&(&x + &step), &mut unused) - at(&(&x - &step), &mut unused);
+        let expected = 2.0 * (&gradient * &step).sum();
+        assert!((difference - expected).abs() < 1e-5 * expected.abs().max(1e-9), "{difference} {expected}");
+    }
 }

@@ -1,0 +1,329 @@
+//! Rounds of annealed descent between which what was found is taken out of the equation.
+//!
+//! Where there are many more inputs than descent can tell apart, the few that count most drown the others: whatever is wrong
+//! with them is more than all that the others give. So restarts come in rounds. Images on which the restarts of a round
+//! agree are taken for known; what each gives the first layer's neurons, its signal, is decoded from the weights
+//! ([`crate::patterns::decode`]) and projected out of both sides of the equation; the next round descends on what is left,
+//! from random starts. A signal that is projected out need not be known with its multiplier or its input, and a false one
+//! costs one direction of many.
+//!
+//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and drives that are known from
+//! the weights. `docs/decisions/0022-what-five-hundred-would-need.md` has the measurement.
+//!
+//! # Source
+//! Deflation, as of sources in blind separation and of eigenvectors, with gate patterns for what is taken out.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use palimpsest_mlp::Activation;
+use palimpsest_mlp::passes::Scope;
+use palimpsest_numerics::factor::svd;
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use serde::{Deserialize, Serialize};
+
+use crate::consensus::{consensus, ranking, unit_rows};
+use crate::descent::{DescentParams, Landscape, anneal_on};
+use crate::edge_energy::EdgeEnergy;
+use crate::equation_weights::EquationWeights;
+use crate::later_layers::LaterLayer;
+use crate::mirror::shares_of_run;
+use crate::patterns::decode::{Pull, decode_driven};
+use crate::reconstruction::{Run, TerminationReason};
+use crate::state::Start;
+use crate::stationarity::{OutputWeighting, RemainingEquation, StationarityResidual};
+use crate::{AttackProblem, KktError, Step};
+
+/// Options of a deflation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeflationParams {
+    /// Restarts of a round, >= 4: fewer agree too easily.
+    pub restarts: usize,
+    /// Cosine of edges with the nearest candidate of the other restarts of a round, on average, in [0, 1], from which a candidate is taken
+    /// for an image: as long as none is known, and afterwards.
+    pub agreement: (f32, f32),
+    /// Mean bias share (see [`crate::confidence::Evidence`]) below which it is not: its mirror image may be one.
+    pub bias_share: f32,
+    /// Weight of the edge energies of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
+    /// have elsewhere.
+    pub edge_penalty: f64,
+}
+
+impl Default for DeflationParams {
+    fn default() -> Self {
+        Self { restarts: 4, agreement: (0.7, 0.5), bias_share: 0.35, edge_penalty: 2.5 }
+    }
+}
+
+impl DeflationParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`KktError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), KktError> {
+        let bad = |name, allowed, got: String| Err(KktError::BadOption { name, allowed, got });
+        if self.restarts < LEAST_RESTARTS {
+            return bad("restarts of a deflation round", "at least 4", self.restarts.to_string());
+        }
+        for agreement in [self.agreement.0, self.agreement.1] {
+            if !(0.0..=1.0).contains(&agreement) {
+                return bad("agreement of a deflation", "between 0 and 1", agreement.to_string());
+            }
+        }
+        if self.bias_share.is_nan() {
+            return bad("bias share of a deflation", "a number", self.bias_share.to_string());
+        }
+        if !(self.edge_penalty.is_finite() && self.edge_penalty >= 0.0) {
+            return bad("edge penalty", "a finite number of at least 0", self.edge_penalty.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// An image on which the restarts of a round agreed.
+#[derive(Clone, Debug)]
+pub(crate) struct AgreedImage {
+    /// Mean over the restarts, (r).
+    pub(crate) coordinates: Array1<f32>,
+    /// Mean of what the candidates of a restart that stand for it sum to.
+    pub(crate) multiplier: f32,
+    pub(crate) label: i8,
+    /// Mean cosine of edges with the nearest candidates of the other restarts.
+    pub(crate) agreement: f32,
+    /// Mean bias share of the candidates that stand for it, see [`crate::confidence::Evidence`].
+    pub(crate) bias_share: f32,
+}
+
+/// Restarts of a round whose agreement is told from chance.
+const LEAST_RESTARTS: usize = 4;
+/// Cosine of edges above which candidates stand for the same image.
+const SAME: f32 = 0.6;
+/// Directions for each neuron above which signals fill too much of their space to be told apart.
+const MOST_DIRECTIONS: f64 = 0.5;
+/// Edge energy of the rows of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
+/// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
+const MOST_ENERGY: f64 = 1.1;
+/// Share of the directions that may be taken out: beyond, what is left is no equation.
+const MOST_KNOWN: f64 = 0.75;
+
+/// The rounds so far.
+pub(crate) struct Deflation<'a> {
+    problem: &'a AttackProblem,
+    labels: &'a [i8],
+    params: DeflationParams,
+    descent: DescentParams,
+    /// First layer with its bias as last column, (h, k).
+    weight: Array2<f64>,
+    /// Orthonormal basis of the column space of `weight`, (h, k).
+    basis: Array2<f64>,
+    energy: EdgeEnergy,
+    neurons: Vec<f32>,
+    images: Vec<AgreedImage>,
+    /// What each of them gives the neurons, of length one, (images, h).
+    signals: Array2<f32>,
+    remaining: Option<RemainingEquation>,
+    first_residual: Option<f64>,
+}
+
+impl<'a> Deflation<'a> {
+    /// Of `problem`, whose candidates have `labels` (m): nothing where inputs are not declared to be images or do not look smooth, the
+    /// weights do not say that drives were the same for long, or there are too many directions for the neurons.
+    ///
+    /// # Errors
+    /// [`KktError::Factor`].
+    pub(crate) fn of(
+        problem: &'a AttackProblem,
+        labels: &'a [i8],
+        params: DeflationParams,
+        descent: DescentParams,
+        parallelism: Parallelism,
+    ) -> Result<Option<Self>, KktError> {
+        let Some(shape) = problem.prior.image_shape else { return Ok(None) };
+        let later = &problem.later_layers;
+        let steady = !later.is_empty() && later.iter().all(LaterLayer::is_forgotten);
+        let weight = problem.first_layer_target().mapv(f64::from);
+        let few = weight.ncols() as f64 <= MOST_DIRECTIONS * weight.nrows() as f64;
+        if !(steady && few && problem.network.layers()[0].bias.is_some()) {
+            return Ok(None);
+        }
+        let energy = EdgeEnergy::of(problem.subspace.basis(), shape, parallelism)?;
+        if energy.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
+            return Ok(None);
+        }
+        let basis = svd(weight.view(), parallelism)?.u;
+        let spectrum = &problem.spectrum[..problem.rank()];
+        let powers = (descent.coordinate_error_power, descent.neuron_error_power);
+        let weights = EquationWeights::of(&problem.network, spectrum, problem.input_norm, powers);
+        Ok(Some(Self {
+            problem,
+            labels,
+            params,
+            descent,
+            weight,
+            basis,
+            energy,
+            neurons: weights.neurons,
+            images: Vec::new(),
+            signals: Array2::zeros((0, problem.network.layers()[0].weight.nrows())),
+            remaining: None,
+            first_residual: None,
+        }))
+    }
+
+    /// Restarts of a round.
+    pub(crate) fn restarts(&self) -> usize {
+        self.params.restarts
+    }
+
+    /// Images found so far.
+    pub(crate) fn images(&self) -> &[AgreedImage] {
+        &self.images
+    }
+
+    /// Median relative residual of the restarts of the first round, 1 before its end.
+    pub(crate) fn first_residual(&self) -> f64 {
+        self.first_residual.unwrap_or(1.0)
+    }
+
+    /// A restart of the round that has begun.
+    pub(crate) fn anneal(
+        &self,
+        weighting: &OutputWeighting,
+        start: Start,
+        parallelism: Parallelism,
+        observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Run {
+        let landscape = Landscape::of(self.problem);
+        let landscape = Landscape {
+            expected_error: self.params.edge_penalty * landscape.expected_error,
+            remaining: self.remaining.as_ref(),
+            edge_energy: Some(&self.energy.matrix),
+            ..landscape
+        };
+        anneal_on(&landscape, weighting, &self.descent, start, parallelism, observe)
+    }
+
+    /// Ends a round: takes what its `runs` agree on out of the equation. What cannot be decomposed stays in.
+    pub(crate) fn learn(&mut self, runs: &[Option<Run>], parallelism: Parallelism) {
+        let finished: Option<Vec<&Run>> = runs.iter().map(Option::as_ref).collect();
+        let finished = finished.filter(|runs| {
+            let all = runs.len() == self.params.restarts;
+            all && runs.iter().all(|run| run.termination == TerminationReason::MaxSteps)
+        });
+        let Some(runs) = finished else { return };
+        self.first_residual.get_or_insert_with(|| {
+            let mut residuals: Vec<f64> = runs.iter().map(|run| run.relative_residual).collect();
+            residuals.sort_by(f64::total_cmp);
+            residuals[residuals.len() / 2]
+        });
+        let most = (MOST_KNOWN * self.weight.ncols() as f64) as usize;
+        let mut images = self.agreed(&runs, parallelism);
+        images.truncate(most.saturating_sub(self.images.len()));
+        if images.is_empty() {
+            return;
+        }
+        let signals = unit_rows(self.signals_of(&images, parallelism).view());
+        self.signals.append(Axis(0), signals.view()).expect("signals have an entry for each neuron");
+        self.images.extend(images);
+        let (weight, bias) = self.weight.view().split_at(Axis(1), self.problem.rank());
+        let (weight, bias) = (weight.to_owned(), bias.column(0).to_owned());
+        let (signals, neurons) = (self.signals.mapv(f64::from), Some(self.neurons.as_slice()));
+        if let Ok(left) = RemainingEquation::without(weight, bias, signals, neurons, parallelism) {
+            self.remaining = Some(left);
+        }
+    }
+
+    /// What `runs` agree on, surest first.
+    fn agreed(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<AgreedImage> {
+        let m = self.labels.len();
+        let compared: Vec<Array2<f32>> = runs
+            .iter()
+            .map(|run| unit_rows(matmul(run.coordinates.view(), self.energy.root.view(), parallelism).view()))
+            .collect();
+        let views: Vec<ArrayView2<'_, f32>> = compared.iter().map(|run| run.view()).collect();
+        let consensus = consensus(&views, self.labels, &self.bias_shares(runs, parallelism));
+        let joined = |parts: &[Array1<f32>]| {
+            let parts: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            concatenate(Axis(0), &parts).expect("vectors always join")
+        };
+        let (scores, shares) = (joined(&consensus.scores), joined(&consensus.told));
+        let all = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+        let ranked = ranking(all.view(), &vec![0; all.nrows()], scores.view()).into_iter();
+        let (first, later) = self.params.agreement;
+        let least = if self.images.is_empty() { first } else { later };
+        let ranked = ranked.take_while(|&i| scores[i] >= least);
+        let ranked: Vec<usize> = ranked.filter(|&i| shares[i] >= self.params.bias_share).collect();
+        let directions = all.select(Axis(0), &ranked);
+        let mut images: Vec<AgreedImage> = ranked
+            .iter()
+            .map(|&i| AgreedImage {
+                coordinates: Array1::zeros(self.problem.rank()),
+                multiplier: 0.0,
+                label: self.labels[i % m],
+                agreement: scores[i],
+                bias_share: shares[i],
+            })
+            .collect();
+        let mut support = vec![0.0_f32; images.len()];
+        for (run, compared) in runs.iter().zip(&compared) {
+            let cosines = matmul(directions.view(), compared.t(), parallelism);
+            for ((image, cosines), support) in images.iter_mut().zip(cosines.rows()).zip(&mut support) {
+                let (mut sum, mut total) = (Array1::<f32>::zeros(image.coordinates.len()), 0.0);
+                for (i, _) in cosines.iter().enumerate().filter(|(_, cosine)| **cosine > SAME) {
+                    if self.labels[i] == image.label {
+                        sum.scaled_add(run.multipliers[i], &run.coordinates.row(i));
+                        total += run.multipliers[i];
+                    }
+                }
+                if total > 0.0 {
+                    image.coordinates.scaled_add(1.0 / total, &sum);
+                    image.multiplier += total;
+                    *support += 1.0;
+                }
+            }
+        }
+        for (image, &support) in images.iter_mut().zip(&support) {
+            image.coordinates /= support.max(1.0);
+            image.multiplier /= support.max(1.0);
+        }
+        images
+    }
+
+    /// Bias shares of the candidates of each of `runs` in what is left of the biases.
+    fn bias_shares(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<Array1<f32>> {
+        let network = &self.problem.network;
+        let weighting = OutputWeighting::Binary(self.labels.to_vec());
+        let mut residual = StationarityResidual::new(network, self.labels.len(), Scope::FirstLayer);
+        let known = self.remaining.as_ref().map(|equation| equation.known.view());
+        let at = |run: &&Run| {
+            let at = (run.coordinates.view(), run.multipliers.view());
+            shares_of_run(network, &mut residual, &weighting, at, known, parallelism)
+        };
+        runs.iter().map(at).collect()
+    }
+
+    /// What each of `images` gives the neurons, (images, h), up to its multiplier.
+    fn signals_of(&self, images: &[AgreedImage], parallelism: Parallelism) -> Array2<f32> {
+        let network = &self.problem.network;
+        let mut inputs = Array2::ones((images.len(), self.weight.ncols()));
+        let mut coordinates = inputs.slice_mut(s![.., ..-1]);
+        for (mut row, image) in coordinates.rows_mut().into_iter().zip(images) {
+            row.assign(&image.coordinates);
+        }
+        let weighting = OutputWeighting::Binary(images.iter().map(|image| image.label).collect());
+        let mut residual = StationarityResidual::new(network, images.len(), Scope::FirstLayer);
+        let ones = Array1::ones(images.len());
+        residual.evaluate(
+            network,
+            Activation::Relu,
+            &weighting,
+            coordinates.view(),
+            ones.view(),
+            parallelism,
+        );
+        let inputs = inputs.mapv(f64::from);
+        let nothing = Array1::zeros(self.weight.nrows());
+        let space = (self.weight.view(), self.basis.view());
+        decode_driven(space, inputs.view(), residual.drives(), &nothing, Pull::Saturated).0
+    }
+}
