@@ -27,6 +27,8 @@ pub(crate) struct Measured {
     pub(crate) certified: Option<usize>,
     /// Images that the separation under way has found so far.
     pub(crate) separated: Option<usize>,
+    /// Images on which rounds of restarts have agreed so far.
+    pub(crate) agreed: Option<usize>,
 }
 
 /// Progress of one stage over a known number of steps.
@@ -59,6 +61,8 @@ struct Line {
     certified: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     separated: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreed: Option<usize>,
 }
 
 impl Progress {
@@ -138,6 +142,7 @@ impl Progress {
             best_agreement: measured.best_agreement,
             certified: measured.certified,
             separated: measured.separated,
+            agreed: measured.agreed,
         }
     }
 
@@ -158,6 +163,7 @@ fn words(measured: &Measured) -> String {
         measured.best_agreement.map(|best| format!("best agreement {best:.2}")),
         measured.certified.map(|patterns| format!("{patterns} patterns certified")),
         measured.separated.map(|images| format!("{images} images separated")),
+        measured.agreed.map(|images| format!("{images} images agreed on")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use ndarray::{Array1, Array2, Axis};
@@ -186,14 +186,16 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         .fold(finished.saturating_mul(steps), |done, run| done.saturating_add(run.steps_taken()));
     let progress = Progress::resume("attack", steps.saturating_mul(params.restarts) as u64, done as u64);
     let stopped = AtomicBool::new(false);
-    let searching = OnceLock::new();
+    let (searching, agreed) = (OnceLock::new(), AtomicUsize::new(0));
     let observe = |at: &AttackStep<'_>| {
         match at {
             AttackStep::Restart(at) => progress.step(|| Measured {
                 residual: Some(at.step.relative_residual),
                 best_agreement: kept.best_agreement(),
+                agreed: Some(agreed.load(Ordering::Relaxed)).filter(|&images| images > 0),
                 ..Measured::default()
             }),
+            AttackStep::Agreed(images) => agreed.store(*images, Ordering::Relaxed),
             AttackStep::Separation(found) => {
                 progress.tell(Measured { separated: Some(*found), ..Measured::default() });
             }
@@ -220,7 +222,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         match at {
             AttackStep::Restart(at) if over => kept.leave(at),
             AttackStep::Restart(at) => kept.pass(at),
-            AttackStep::Separation(_) | AttackStep::Patterns(_) => {}
+            AttackStep::Separation(_) | AttackStep::Agreed(_) | AttackStep::Patterns(_) => {}
         }
         if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };

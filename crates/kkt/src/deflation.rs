@@ -15,7 +15,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::factor::svd;
@@ -104,7 +104,7 @@ const MOST_DIRECTIONS: f64 = 0.5;
 /// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
 const MOST_ENERGY: f64 = 1.1;
 /// Share of the directions that may be taken out: beyond, what is left is no equation.
-const MOST_KNOWN: f64 = 0.75;
+const MOST_KNOWN: f64 = 0.9;
 
 /// The rounds so far.
 pub(crate) struct Deflation<'a> {
@@ -218,19 +218,32 @@ impl<'a> Deflation<'a> {
         });
         let most = (MOST_KNOWN * self.weight.ncols() as f64) as usize;
         let mut images = self.agreed(&runs, parallelism);
-        images.truncate(most.saturating_sub(self.images.len()));
+        images.truncate(most.saturating_sub(self.signals.nrows()));
         if images.is_empty() {
             return;
         }
         let signals = unit_rows(self.signals_of(&images, parallelism).view());
         self.signals.append(Axis(0), signals.view()).expect("signals have an entry for each neuron");
-        self.images.extend(images);
+        self.add_new(images, parallelism);
         let (weight, bias) = self.weight.view().split_at(Axis(1), self.problem.rank());
         let (weight, bias) = (weight.to_owned(), bias.column(0).to_owned());
         let (signals, neurons) = (self.signals.mapv(f64::from), Some(self.neurons.as_slice()));
         if let Ok(left) = RemainingEquation::without(weight, bias, signals, neurons, parallelism) {
             self.remaining = Some(left);
         }
+    }
+
+    /// Adds those of `images` that are not known: what was wrong with the signal of an image can bring it back.
+    fn add_new(&mut self, images: Vec<AgreedImage>, parallelism: Parallelism) {
+        let edges = |images: &[AgreedImage]| {
+            let coordinates = coordinates(images, self.problem.rank());
+            unit_rows(matmul(coordinates.view(), self.energy.root.view(), parallelism).view())
+        };
+        let cosines = matmul(edges(&images).view(), edges(&self.images).t(), parallelism);
+        let is_new = cosines.rows().into_iter().map(|row| row.iter().all(|&cosine| cosine <= SAME));
+        let new: Vec<AgreedImage> =
+            images.into_iter().zip(is_new).filter_map(|(image, is_new)| is_new.then_some(image)).collect();
+        self.images.extend(new);
     }
 
     /// What `runs` agree on, surest first.
@@ -305,11 +318,8 @@ impl<'a> Deflation<'a> {
     /// What each of `images` gives the neurons, (images, h), up to its multiplier.
     fn signals_of(&self, images: &[AgreedImage], parallelism: Parallelism) -> Array2<f32> {
         let network = &self.problem.network;
-        let mut inputs = Array2::ones((images.len(), self.weight.ncols()));
-        let mut coordinates = inputs.slice_mut(s![.., ..-1]);
-        for (mut row, image) in coordinates.rows_mut().into_iter().zip(images) {
-            row.assign(&image.coordinates);
-        }
+        let coordinates = coordinates(images, self.problem.rank());
+        let inputs = concatenate![Axis(1), coordinates, Array2::ones((images.len(), 1))].mapv(f64::from);
         let weighting = OutputWeighting::Binary(images.iter().map(|image| image.label).collect());
         let mut residual = StationarityResidual::new(network, images.len(), Scope::FirstLayer);
         let ones = Array1::ones(images.len());
@@ -321,9 +331,17 @@ impl<'a> Deflation<'a> {
             ones.view(),
             parallelism,
         );
-        let inputs = inputs.mapv(f64::from);
         let nothing = Array1::zeros(self.weight.nrows());
         let space = (self.weight.view(), self.basis.view());
         decode_driven(space, inputs.view(), residual.drives(), &nothing, Pull::Saturated).0
     }
+}
+
+/// Those of `images`, (images, rank).
+fn coordinates(images: &[AgreedImage], rank: usize) -> Array2<f32> {
+    let mut rows = Array2::zeros((images.len(), rank));
+    for (mut row, image) in rows.rows_mut().into_iter().zip(images) {
+        row.assign(&image.coordinates);
+    }
+    rows
 }

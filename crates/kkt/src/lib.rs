@@ -5,7 +5,8 @@
 //! ([`stationarity`]), says how well it can be satisfied ([`certificate`]), and solves it for the inputs
 //! ([`descent`], [`alternating`], [`gradient`]) from many starts ([`restarts`]), random or images unmixed from the weights
 //! ([`separation`], [`offset`]), whose agreement ([`consensus`]) becomes a probability without the truth ([`confidence`]). Where weight
-//! decay made the equation exact, inputs are then solved for exactly, one by one ([`patterns`]).
+//! decay made the equation exact, inputs are then solved for exactly, one by one ([`patterns`]); where there are too many for that, what
+//! is found is taken out of the equation, round by round ([`deflation`]).
 //!
 //! The crate sees a network and declared [`PriorKnowledge`], nothing else: it has no access to data sets or to the
 //! metrics that judge it.

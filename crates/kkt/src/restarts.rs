@@ -120,6 +120,8 @@ pub enum AttackStep<'a> {
     Restart(RestartStep<'a>),
     /// A separation is about to begin a round; so many sources were found.
     Separation(usize),
+    /// A round of restarts has ended; on so many images rounds have agreed so far.
+    Agreed(usize),
     /// The search for gate patterns begins a round, or a run in it is about to take a step.
     Patterns(PatternStep),
 }
@@ -254,21 +256,24 @@ pub fn reconstruct_from(
     let attempts = |restarts: Range<usize>, deflation: Option<&Deflation<'_>>| -> Vec<Option<Run>> {
         restarts.into_par_iter().with_max_len(1).map(|restart| attempt(restart, deflation)).collect()
     };
-    let stopped = || stopped.load(Ordering::Relaxed);
+    let is_stopped = || stopped.load(Ordering::Relaxed);
     let mut runs = Vec::new();
     if let Some(deflation) = &mut deflation {
-        while runs.len() < params.restarts && !stopped() {
+        while runs.len() < params.restarts && !is_stopped() {
             let end = params.restarts.min(runs.len() + deflation.restarts());
             let round = attempts(runs.len()..end, Some(deflation));
             deflation.learn(&round, threads);
             runs.extend(round);
+            if observe(&AttackStep::Agreed(deflation.images().len())).is_break() {
+                stopped.store(true, Ordering::Relaxed);
+            }
         }
     }
     let before =
         params.patterns.map_or(params.restarts, |patterns| patterns.after_restarts.min(params.restarts));
     runs.extend(attempts(runs.len()..before, None));
     let mut exact = Vec::new();
-    if let Some(options) = params.patterns.filter(|_| lift && !stopped()) {
+    if let Some(options) = params.patterns.filter(|_| lift && !is_stopped()) {
         let observe = |step: &PatternStep| observe(&AttackStep::Patterns(*step));
         exact = inputs_near(&problem, &runs, &labels, &options, seed.named("patterns"), &observe);
     }
