@@ -7,15 +7,15 @@
 //! from random starts. A signal that is projected out need not be known with its multiplier or its input, and a false one
 //! costs one direction of many.
 //!
-//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and drives that are known from
-//! the weights. `docs/decisions/0022-what-five-hundred-would-need.md` has the measurement.
+//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and drives that were the same for
+//! long, as under weight decay. `docs/decisions/0023-deflation.md` has the measurement.
 //!
 //! # Source
 //! Deflation, as of sources in blind separation and of eigenvectors, with gate patterns for what is taken out.
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::factor::svd;
@@ -103,8 +103,8 @@ const MOST_DIRECTIONS: f64 = 0.5;
 /// Edge energy of the rows of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
 /// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
 const MOST_ENERGY: f64 = 1.1;
-/// Share of the directions that may be taken out: beyond, what is left is no equation.
-const MOST_KNOWN: f64 = 0.9;
+/// Share of the directions at which no more are taken out: what rounds still agree on is real less and less often.
+const MOST_KNOWN: f64 = 0.75;
 
 /// The rounds so far.
 pub(crate) struct Deflation<'a> {
@@ -117,10 +117,12 @@ pub(crate) struct Deflation<'a> {
     /// Orthonormal basis of the column space of `weight`, (h, k).
     basis: Array2<f64>,
     energy: EdgeEnergy,
+    /// Weight of each neuron's equation, (h).
     neurons: Vec<f32>,
     images: Vec<AgreedImage>,
-    /// What each of them gives the neurons, of length one, (images, h).
+    /// What is taken out, the signals of these and of what came back, rows of length one, (signals, h).
     signals: Array2<f32>,
+    /// The equation without them, once there are some.
     remaining: Option<RemainingEquation>,
     first_residual: Option<f64>,
 }
@@ -175,6 +177,15 @@ impl<'a> Deflation<'a> {
         self.params.restarts
     }
 
+    /// Whether another round would take nothing out.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.signals.nrows() >= self.most_known()
+    }
+
+    fn most_known(&self) -> usize {
+        (MOST_KNOWN * self.weight.ncols() as f64) as usize
+    }
+
     /// Images found so far.
     pub(crate) fn images(&self) -> &[AgreedImage] {
         &self.images
@@ -216,9 +227,8 @@ impl<'a> Deflation<'a> {
             residuals.sort_by(f64::total_cmp);
             residuals[residuals.len() / 2]
         });
-        let most = (MOST_KNOWN * self.weight.ncols() as f64) as usize;
         let mut images = self.agreed(&runs, parallelism);
-        images.truncate(most.saturating_sub(self.signals.nrows()));
+        images.truncate(self.most_known().saturating_sub(self.signals.nrows()));
         if images.is_empty() {
             return;
         }
@@ -266,7 +276,6 @@ impl<'a> Deflation<'a> {
         let least = if self.images.is_empty() { first } else { later };
         let ranked = ranked.take_while(|&i| scores[i] >= least);
         let ranked: Vec<usize> = ranked.filter(|&i| shares[i] >= self.params.bias_share).collect();
-        let directions = all.select(Axis(0), &ranked);
         let mut images: Vec<AgreedImage> = ranked
             .iter()
             .map(|&i| AgreedImage {
@@ -277,29 +286,34 @@ impl<'a> Deflation<'a> {
                 bias_share: shares[i],
             })
             .collect();
-        let mut support = vec![0.0_f32; images.len()];
+        let directions = all.select(Axis(0), &ranked);
+        let mut supporters = vec![0.0_f32; images.len()];
         for (run, compared) in runs.iter().zip(&compared) {
             let cosines = matmul(directions.view(), compared.t(), parallelism);
-            for ((image, cosines), support) in images.iter_mut().zip(cosines.rows()).zip(&mut support) {
-                let (mut sum, mut total) = (Array1::<f32>::zeros(image.coordinates.len()), 0.0);
-                for (i, _) in cosines.iter().enumerate().filter(|(_, cosine)| **cosine > SAME) {
-                    if self.labels[i] == image.label {
-                        sum.scaled_add(run.multipliers[i], &run.coordinates.row(i));
-                        total += run.multipliers[i];
-                    }
-                }
-                if total > 0.0 {
-                    image.coordinates.scaled_add(1.0 / total, &sum);
-                    image.multiplier += total;
-                    *support += 1.0;
-                }
+            for ((image, cosines), supporters) in images.iter_mut().zip(cosines.rows()).zip(&mut supporters) {
+                *supporters += f32::from(u8::from(self.add_support(image, run, cosines)));
             }
         }
-        for (image, &support) in images.iter_mut().zip(&support) {
-            image.coordinates /= support.max(1.0);
-            image.multiplier /= support.max(1.0);
+        for (image, supporters) in images.iter_mut().zip(supporters) {
+            image.coordinates /= supporters.max(1.0);
+            image.multiplier /= supporters.max(1.0);
         }
         images
+    }
+
+    /// Adds to `image` what the candidates of `run` that stand for it are together, if there are some; `cosines` (m) are those of edges.
+    fn add_support(&self, image: &mut AgreedImage, run: &Run, cosines: ArrayView1<'_, f32>) -> bool {
+        let (mut sum, mut total) = (Array1::<f32>::zeros(image.coordinates.len()), 0.0);
+        let of_image = (0..cosines.len()).filter(|&i| cosines[i] > SAME && self.labels[i] == image.label);
+        for i in of_image {
+            sum.scaled_add(run.multipliers[i], &run.coordinates.row(i));
+            total += run.multipliers[i];
+        }
+        if total > 0.0 {
+            image.coordinates.scaled_add(1.0 / total, &sum);
+            image.multiplier += total;
+        }
+        total > 0.0
     }
 
     /// Bias shares of the candidates of each of `runs` in what is left of the biases.

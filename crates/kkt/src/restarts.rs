@@ -257,10 +257,10 @@ pub fn reconstruct_from(
         restarts.into_par_iter().with_max_len(1).map(|restart| attempt(restart, deflation)).collect()
     };
     let is_stopped = || stopped.load(Ordering::Relaxed);
-    let mut runs = Vec::new();
+    let (mut runs, mut planned) = (Vec::new(), params.restarts);
     if let Some(deflation) = &mut deflation {
-        while runs.len() < params.restarts && !is_stopped() {
-            let end = params.restarts.min(runs.len() + deflation.restarts());
+        while runs.len() < planned && !is_stopped() && !deflation.is_complete() {
+            let end = planned.min(runs.len() + deflation.restarts());
             let round = attempts(runs.len()..end, Some(deflation));
             deflation.learn(&round, threads);
             runs.extend(round);
@@ -268,9 +268,9 @@ pub fn reconstruct_from(
                 stopped.store(true, Ordering::Relaxed);
             }
         }
+        planned = runs.len();
     }
-    let before =
-        params.patterns.map_or(params.restarts, |patterns| patterns.after_restarts.min(params.restarts));
+    let before = params.patterns.map_or(planned, |patterns| patterns.after_restarts.min(planned));
     runs.extend(attempts(runs.len()..before, None));
     let mut exact = Vec::new();
     if let Some(options) = params.patterns.filter(|_| lift && !is_stopped()) {
@@ -279,7 +279,7 @@ pub fn reconstruct_from(
     }
     // Once most inputs were found exactly, more restarts would say little that is new.
     if (exact.len() as f64) < MOST * problem.rank() as f64 {
-        runs.extend(attempts(runs.len()..params.restarts, None));
+        runs.extend(attempts(runs.len()..planned, None));
     }
     let attackability = Attackability::of(network, &problem);
     let mut solved: Vec<Solved> = exact.iter().map(Solved::exactly).collect();
