@@ -231,6 +231,13 @@ fn limits(found: &Found, shape: Option<ImageShape>, mean: &Mean) -> Vec<String> 
                 .into(),
         );
     }
+    // Rounds end by themselves when enough was taken out.
+    if found.run.agreed > 0 && found.run.runs.len() == found.run.params.restarts {
+        limits.push(
+            "Rounds of restarts may still have found new images when the last one ended; more --restarts, or a --time-limit, would tell."
+                .into(),
+        );
+    }
     limits
 }
 

@@ -37,8 +37,8 @@ pub(crate) struct ReconstructArgs {
     /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
     #[arg(long, value_name = "M")]
     pub(crate) candidates: Option<usize>,
-    /// Independent restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless
-    /// most inputs are solved for exactly after the first 8].
+    /// Restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless most inputs are
+    /// solved for exactly after the first 8, or rounds of restarts have taken enough out of the equation].
     #[arg(long, value_name = "R")]
     pub(crate) restarts: Option<usize>,
     /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].
