@@ -120,6 +120,7 @@ fn attack_on_all_threads(network: &Mlp<f32>, method: Method, restarts: usize) ->
         prior,
         patterns: None,
         separation: None,
+        deflation: None,
     };
     let attack = |threads: usize, seed: u64| {
         let run = || reconstruct(network, &params, Seed::new(seed), &|_| ControlFlow::Continue(())).unwrap();

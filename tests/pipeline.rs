@@ -115,6 +115,7 @@ fn attacked_and_judged(
         prior: PriorKnowledge::default(),
         patterns: None,
         separation: None,
+        deflation: None,
     };
     let found = reconstruct(network, &params, seed.named("attack"), &|_| ControlFlow::Continue(())).unwrap();
     let shown = world.mean.restore(found.candidates.view());
