@@ -195,4 +195,22 @@ mod tests {
             assert!((0.0..=1.0).contains(&p(low, 1e-9, 2.0)));
         }
     }
+
+    #[test]
+    fn what_a_round_agrees_on_is_likelier_the_more_it_agrees_and_nothing_where_nothing_is_explained() {
+        let p = |agreement, bias_share, residual| {
+            let image = AgreedImage {
+                coordinates: ndarray::Array1::zeros(1),
+                multiplier: 1.0,
+                label: 1,
+                agreement,
+                bias_share,
+            };
+            probability_of_agreed(&image, residual)
+        };
+        assert!(p(0.95, 1.0, 0.16) > 0.95 && p(0.5, 0.35, 0.16) < 0.9);
+        assert!(p(0.7, 0.35, 0.16) < p(0.8, 0.35, 0.16) && p(0.7, 0.35, 0.16) < p(0.7, 1.0, 0.16));
+        assert!(p(1.0, 1.0, 0.999) < 0.05);
+        assert_eq!(p(0.7, f32::INFINITY, 0.16), p(0.7, 1.5, 0.16));
+    }
 }
