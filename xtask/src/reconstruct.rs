@@ -44,7 +44,7 @@ pub(crate) struct RunFile {
     pub(crate) rank: usize,
     pub(crate) candidates_per_run: usize,
     pub(crate) candidates: usize,
-    /// How many of the candidates, the last ones, were found exactly from their gate patterns.
+    /// How many of the candidates, after those of the restarts, were found exactly from their gate patterns.
     pub(crate) exact: usize,
     /// How many of the candidates, the last ones after those, are means of what a round of restarts agreed on.
     #[serde(default)]
@@ -338,7 +338,8 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
             let check = memory::numbers(at_once, &[m, given], size_of::<f64>());
             // Two edges a pixel, in double precision and whitened, without and with an offset, and those of the starts that are
             // iterated together.
-            let images = params.separation.filter(|_| params.prior.image_shape.is_some());
+            let edges = params.separation.is_some() || params.deflation.is_some();
+            let images = params.prior.image_shape.filter(|_| edges);
             let separation = images.map_or(Some(0), |_| {
                 let edges = memory::numbers(6, &[rank, d], size_of::<f64>())?;
                 let together = memory::numbers(threads, &[2, SEPARATED_TOGETHER, d], single)?;

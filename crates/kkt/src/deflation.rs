@@ -129,7 +129,8 @@ pub(crate) struct Deflation<'a> {
 
 impl<'a> Deflation<'a> {
     /// Of `problem`, whose candidates have `labels` (m): nothing where inputs are not declared to be images or do not look smooth, the
-    /// weights do not say that drives were the same for long, or there are too many directions for the neurons.
+    /// weights do not say that drives were the same for long, there are too many directions for the neurons, or the equation is exact, so that
+    /// gate patterns find more.
     ///
     /// # Errors
     /// [`KktError::Factor`].
@@ -140,7 +141,7 @@ impl<'a> Deflation<'a> {
         descent: DescentParams,
         parallelism: Parallelism,
     ) -> Result<Option<Self>, KktError> {
-        let Some(shape) = problem.prior.image_shape else { return Ok(None) };
+        let Some(shape) = problem.prior.image_shape.filter(|_| !problem.is_exact()) else { return Ok(None) };
         let later = &problem.later_layers;
         let steady = !later.is_empty() && later.iter().all(LaterLayer::is_forgotten);
         let weight = problem.first_layer_target().mapv(f64::from);

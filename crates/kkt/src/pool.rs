@@ -29,7 +29,7 @@ pub(crate) struct Solved {
     label: i8,
     /// That of being a real training input.
     probability: f32,
-    /// Its agreement and bias share, if they are not those with the candidates of all runs.
+    /// Its agreement and bias share if a round agreed on it; of one found exactly they are those with the candidates of all runs.
     support: Option<(f32, f32)>,
 }
 
@@ -149,6 +149,7 @@ pub(crate) fn pool(
         of_solved = refined;
     }
     let of_solved = of_solved.view();
+    let exact = solved.iter().filter(|input| input.support.is_none()).count();
     stacked.append(Axis(0), of_solved).expect("inputs have the coordinates of the runs");
     let compared_solved = comparison.apply(of_solved, parallelism);
     let votes = compared_solved.axis_chunks_iter(Axis(0), 1).zip(&solved).map(|(compared, input)| {
@@ -197,8 +198,8 @@ pub(crate) fn pool(
     Ok(Reconstruction {
         candidates: Candidates::new(candidates),
         merged: Candidates::new(merged),
-        exact: 0,
-        agreed: 0,
+        exact,
+        agreed: solved.len() - exact,
         multipliers,
         labels: labels_of_all,
         agreement: scores,

@@ -94,7 +94,7 @@ pub struct RunRecord {
 /// All candidates of all finished runs, with what can be said of them without the truth.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
-    /// Candidates, (M, d), ordered by run, then by index in the run; after them those found exactly.
+    /// Candidates, (M, d), ordered by run, then by index in the run; after them those found exactly or agreed on by a round.
     pub candidates: Candidates,
     /// Multipliers (M), in the convention without 1/m.
     pub multipliers: Array1<f32>,
@@ -118,7 +118,7 @@ pub struct Reconstruction {
     /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly, else what the restarts agree on,
     /// of the prior norm, or, where raw images are known, as long as these are.
     pub merged: Candidates,
-    /// How many of the candidates, the last ones, were found exactly from their gate patterns.
+    /// How many of the candidates, after those of the runs, were found exactly from their gate patterns.
     pub exact: usize,
     /// How many of the candidates, the last ones after those found exactly, are means of what a round of restarts agreed on, see
     /// [`crate::deflation`].

@@ -73,8 +73,8 @@ pub struct AttackParams {
     /// The separation of the weights' row space, whose sources every other restart of [`Method::Annealed`] begins with where inputs
     /// are images (see [`crate::separation`]); none if not given.
     pub separation: Option<SeparationParams>,
-    /// The rounds in which [`Method::Annealed`] makes its restarts where inputs are images of which no sources are found and the
-    /// weights tell what each gives the neurons (see [`crate::deflation`]); independent restarts if not given.
+    /// The rounds in which [`Method::Annealed`] makes its restarts where inputs are smooth images of which no sources are found
+    /// and the weights say that they were decayed (see [`crate::deflation`]); independent restarts if not given.
     pub deflation: Option<DeflationParams>,
 }
 
@@ -198,7 +198,7 @@ pub fn reconstruct_from(
     let raw = sources.as_ref().and_then(Sources::raw);
     let begins_with_sources = |restart: u64| sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY);
     let mut deflation = match (&params.method, params.deflation) {
-        (Method::Annealed(descent), Some(options)) if sources.is_none() && !problem.is_exact() => {
+        (Method::Annealed(descent), Some(options)) if sources.is_none() => {
             Deflation::of(&problem, &labels, options, *descent, threads)?
         }
         _ => None,
@@ -287,9 +287,7 @@ pub fn reconstruct_from(
         let unexplained = deflation.first_residual();
         solved.extend(deflation.images().iter().map(|image| Solved::by_agreement(image, unexplained)));
     }
-    let agreed = solved.len() - exact.len();
     let mut found = pool(&problem, attackability, runs, solved, &labels, lift, raw, threads)?;
-    (found.exact, found.agreed) = (exact.len(), agreed);
     for record in &mut found.runs {
         record.separated = begins_with_sources(record.restart);
     }
