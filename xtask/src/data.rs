@@ -111,6 +111,14 @@ impl VictimData {
         }
     }
 
+    /// Channels, height and width, if an input is an image.
+    pub(crate) fn image_shape(&self) -> Option<[usize; 3]> {
+        match self.shape {
+            InputShape::Image { channels, height, width } => Some([channels, height, width]),
+            InputShape::Vector { .. } => None,
+        }
+    }
+
     /// Checksum of the training inputs as the network sees them and their labels.
     pub(crate) fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     output::note("2/4 attacking its weights from random starts");
     let attack_args = ReconstructArgs {
         restarts: Some(RESTARTS),
-        ..ReconstructArgs::defaults(victim.join("model.palimpsest"), attack.clone())
+        ..ReconstructArgs::defaults(victim.join(train::MODEL_FILE), attack.clone())
     };
     let _attack_lock = lock_folder(&attack)?;
     let attacked = timed(&mut stages, "attack", || reconstruct::attack(&attack_args))?;

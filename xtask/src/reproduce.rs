@@ -1,25 +1,31 @@
 //! `cargo xtask reproduce`: the numbers of the README, from training to table.
 
+mod calibrate;
+mod nulls;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use ndarray::{Array1, Array2};
+use ndarray::Array1;
 use palimpsest_datasets::DataName;
-use palimpsest_kkt::confidence::{Appearance, Evidence, features_of_agreed};
-use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
+use palimpsest_mlp::train::StopReason;
+use palimpsest_mlp::{Checkpoint, Mlp, Provenance};
+use palimpsest_numerics::seed::Seed;
 use palimpsest_report::render_text_table;
 use serde::{Deserialize, Serialize};
 
+use self::calibrate::calibrate;
+use self::nulls::Null;
 use crate::data::{DataArgs, VictimData};
 use crate::evaluate::{self, EvaluateArgs, ScoreFile, training_row};
 use crate::lock::lock_folder;
-use crate::reconstruct::{self, APPEARANCE_FILE, Range, ReconstructArgs, RunFile};
+use crate::reconstruct::{self, Range, ReconstructArgs, RunFile};
 use crate::snapshot::ResumeArgs;
-use crate::train::{self, RegimeArgs, TrainArgs};
+use crate::train::{self, MODEL_FILE, RegimeArgs, TrainArgs};
 use crate::{Misuse, interrupt, output};
 
 /// Make the benchmark's victims, attack them, and print one table.
@@ -28,6 +34,7 @@ use crate::{Misuse, interrupt, output};
   cargo xtask reproduce victims --only mnist-100 --seeds 1
   cargo xtask reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
   cargo xtask reproduce attack --only minus --seeds 1
+  cargo xtask reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
   cargo xtask reproduce calibrate --seeds 0,2,4
 
 Options were tuned on even seeds; report odd ones. Victims and attacks that are there already are not made again. The
@@ -59,6 +66,8 @@ enum What {
     Victims,
     /// Train what is missing, attack, judge, and print the table.
     Attack,
+    /// Attack networks that hold none of the images they are judged by; what is called sure should be what they do hold.
+    Nulls,
     /// Fit the confidence model to attacks that were judged, and print its coefficients.
     Calibrate,
 }
@@ -81,6 +90,8 @@ struct Victim {
     /// What is taken from every pixel instead of the training mean.
     subtract: Option<f32>,
     seed: u64,
+    /// What it is instead of trained on these images.
+    null: Option<Null>,
 }
 
 impl fmt::Display for Victim {
@@ -92,7 +103,8 @@ impl fmt::Display for Victim {
         };
         let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
         let inputs = self.subtract.map_or_else(String::new, |value| format!("-minus{value}"));
-        write!(f, "{}-{}-{regime}-{}{inputs}-seed{}", self.data, self.n, hidden.join("x"), self.seed)
+        let null = self.null.map_or_else(String::new, |null| format!("-{null}"));
+        write!(f, "{}-{}-{regime}-{}{inputs}{null}-seed{}", self.data, self.n, hidden.join("x"), self.seed)
     }
 }
 
@@ -115,6 +127,9 @@ struct Line {
     precision: Vec<(usize, usize)>,
     sure: usize,
     sure_and_real: usize,
+    /// Of a network that was trained on noise, those called sure that are among that noise.
+    #[serde(default)]
+    sure_and_noise: usize,
     calibration_error: f64,
     restarts: usize,
     seconds: f64,
@@ -127,17 +142,18 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         Misuse("no victim is left; check --only, and give --cifar10-dir for CIFAR-10".into())
     );
     let _lock = lock_folder(&args.out)?;
+    let table = if matches!(args.what, What::Nulls) { "nulls.json" } else { "table.json" };
     let mut lines = Vec::new();
     for victim in &victims {
         if interrupt::requested() {
-            bail!("interrupted; what was finished is in {}", args.out.display());
+            bail!(broken_off(args));
         }
         match args.what {
-            What::Victims => train_victim(args, victim)?,
-            What::Attack => {
-                train_victim(args, victim)?;
+            What::Victims => make(args, victim)?,
+            What::Attack | What::Nulls => {
+                make(args, victim)?;
                 lines.push(attack(args, victim)?);
-                output::write_json(&args.out.join("table.json"), &lines)?;
+                output::write_json(&args.out.join(table), &lines)?;
             }
             What::Calibrate => {}
         }
@@ -145,6 +161,16 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     match args.what {
         What::Victims => output::line(&format!("{} victims in {}", victims.len(), args.out.display())),
         What::Attack => print(&lines),
+        What::Nulls => {
+            print(&lines);
+            let sum = |count: fn(&Line) -> usize| lines.iter().map(count).sum::<usize>();
+            output::line(&format!(
+                "called 95 % sure: {}; of these {} are among the noise that their network was trained on, {} among real images",
+                sum(|line| line.sure),
+                sum(|line| line.sure_and_noise),
+                sum(|line| line.sure_and_real),
+            ));
+        }
         What::Calibrate => calibrate(args, &victims)?,
     }
     Ok(())
@@ -160,7 +186,15 @@ fn victims(args: &ReproduceArgs) -> Vec<Victim> {
             for regime in [Regime::Published, Regime::Deep, Regime::WeightDecay] {
                 for hidden in [vec![1000, 1000], vec![1000], vec![500, 500, 500]] {
                     for &seed in &args.seeds {
-                        all.push(Victim { data, n, regime, hidden: hidden.clone(), subtract: None, seed });
+                        all.push(Victim {
+                            data,
+                            n,
+                            regime,
+                            hidden: hidden.clone(),
+                            subtract: None,
+                            seed,
+                            null: None,
+                        });
                     }
                 }
             }
@@ -169,9 +203,13 @@ fn victims(args: &ReproduceArgs) -> Vec<Victim> {
         for subtract in [0.0, 0.5].into_iter().filter(|_| data != DataName::Cifar10) {
             for &seed in &args.seeds {
                 let (regime, hidden) = (Regime::WeightDecay, vec![1000, 1000]);
-                all.push(Victim { data, n: 100, regime, hidden, subtract: Some(subtract), seed });
+                all.push(Victim { data, n: 100, regime, hidden, subtract: Some(subtract), seed, null: None });
             }
         }
+    }
+    if matches!(args.what, What::Nulls) {
+        let nulls = |victim: &Victim| Null::ALL.map(|null| Victim { null: Some(null), ..victim.clone() });
+        all = all.iter().flat_map(nulls).collect();
     }
     all.retain(|victim| args.only.as_deref().is_none_or(|text| victim.to_string().contains(text)));
     all
@@ -189,9 +227,51 @@ impl Victim {
     }
 }
 
-fn train_victim(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
+/// Makes the network of `victim`, if it is not there.
+fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
     let out = victim.folder(args, "victim");
-    if out.join("train.json").exists() {
+    let untrained = |network: Mlp<f32>, image_shape| -> Result<()> {
+        let _lock = lock_folder(&out)?;
+        let provenance = Provenance { made_by: train::MADE_BY.into(), image_shape, ..Provenance::default() };
+        Ok(Checkpoint { network, provenance }.save(&out.join(MODEL_FILE))?)
+    };
+    let seed = Seed::new(victim.seed);
+    match victim.null {
+        None => train_victim(args, victim, victim.data(args)?),
+        Some(Null::Random) => {
+            let data = VictimData::load(&victim.data(args)?)?;
+            let dims = train::widths(data.centered.ncols(), &victim.hidden)?;
+            let decayed = victim.regime == Regime::WeightDecay;
+            untrained(train::initial(&dims, decayed, victim.seed), data.image_shape())
+        }
+        Some(Null::Shuffled) => {
+            let trained = Victim { null: None, ..victim.clone() };
+            train_victim(args, &trained, trained.data(args)?)?;
+            let model = trained.folder(args, "victim").join(MODEL_FILE);
+            let Checkpoint { mut network, provenance } = Checkpoint::load(&model)?;
+            nulls::shuffle(&mut network, &seed.named("shuffled"));
+            untrained(network, provenance.image_shape)
+        }
+        Some(Null::Noise) => {
+            let real = victim.data(args)?;
+            let shape = VictimData::load(&real)?.shape;
+            {
+                let _lock = lock_folder(&out)?;
+                nulls::write_noise(victim.n, shape, &out, &seed.named("noise"))?;
+            }
+            train_victim(args, victim, nulls::noise_data(&real, &out)?)
+        }
+    }
+}
+
+/// Whether a run in `folder`, whose last file is `file`, came to its end; one that was interrupted leaves a snapshot, too.
+fn finished(folder: &Path, file: &str) -> bool {
+    folder.join(file).exists() && !ResumeArgs::when_possible(folder).resume
+}
+
+fn train_victim(args: &ReproduceArgs, victim: &Victim, data_args: DataArgs) -> Result<()> {
+    let out = victim.folder(args, "victim");
+    if finished(&out, "train.json") {
         return Ok(());
     }
     output::note(&format!("training {victim}"));
@@ -203,7 +283,6 @@ fn train_victim(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
             RegimeArgs { weight_decay: Some(decay), ..RegimeArgs::default() }
         }
     };
-    let data_args = victim.data(args)?;
     let data = VictimData::load(&data_args)?;
     let _lock = lock_folder(&out)?;
     let train_args = TrainArgs {
@@ -215,45 +294,67 @@ fn train_victim(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
         resume: ResumeArgs::when_possible(&out),
         out,
     };
-    train::victim(&train_args, &data)?;
+    let (_, record) = train::victim(&train_args, &data)?;
+    ensure!(record.stop != StopReason::Observer, broken_off(args));
     Ok(())
 }
 
+/// What is said when an interrupt ends a run inside the benchmark.
+fn broken_off(args: &ReproduceArgs) -> String {
+    format!("interrupted; what was done is in {}: the same command goes on from there", args.out.display())
+}
+
 fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
-    let (attacked, judged) = (victim.folder(args, "attack"), victim.folder(args, "judged"));
-    if !attacked.join("run.json").exists() {
+    let attacked = victim.folder(args, "attack");
+    if !finished(&attacked, "run.json") {
         output::note(&format!("attacking {victim}"));
         let limit = args.time_limit.unwrap_or(if victim.n > 100 { 600.0 } else { 120.0 });
         let _lock = lock_folder(&attacked)?;
-        let model = victim.folder(args, "victim").join("model.palimpsest");
+        let model = victim.folder(args, "victim").join(MODEL_FILE);
         let defaults = ReconstructArgs::defaults(model, attacked.clone());
         // Whoever takes a constant from all pixels knows it.
         let shift = f64::from(victim.subtract.unwrap_or(0.0));
-        reconstruct::attack(&ReconstructArgs {
+        let done = reconstruct::attack(&ReconstructArgs {
             time_limit: Some(limit),
             seed: victim.seed,
             input_range: Range(defaults.input_range.0 - shift, defaults.input_range.1 - shift),
             ..defaults
-        })?
-        .done();
+        })?;
+        ensure!(!done.broken_off, broken_off(args));
+        done.done();
     }
-    let data_args = victim.data(args)?;
-    let data = VictimData::load(&data_args)?;
-    let _lock = lock_folder(&judged)?;
-    let evaluate_args = EvaluateArgs { reconstruction: attacked.clone(), data: data_args, out: judged };
-    let score = evaluate::evaluate(&evaluate_args, &data)?;
-    line(victim, &score, &attacked)
+    let judge = |data_args: DataArgs, out: PathBuf| {
+        let data = VictimData::load(&data_args)?;
+        let _lock = lock_folder(&out)?;
+        evaluate::evaluate(&EvaluateArgs { reconstruction: attacked.clone(), data: data_args, out }, &data)
+    };
+    let real = victim.data(args)?;
+    let score = judge(real.clone(), victim.folder(args, "judged"))?;
+    let mut line = line(victim, &score, &attacked)?;
+    if victim.null == Some(Null::Noise) {
+        let noise = nulls::noise_data(&real, &victim.folder(args, "victim"))?;
+        let score = judge(noise, victim.folder(args, "judged-by-noise"))?;
+        line.sure_and_noise = sure_and_real(&score, &attacked)?.1;
+    }
+    Ok(line)
+}
+
+/// How many candidates an attack calls 95 % sure, and how many of these are real.
+fn sure_and_real(score: &ScoreFile, attacked: &Path) -> Result<(usize, usize)> {
+    let run: RunFile = output::read_json(&attacked.join("run.json"))?;
+    let confidence: Array1<f32> = output::read_npy(&attacked.join("confidence.npy"))?;
+    let real = run.ranking.iter().zip(&score.ranking.real);
+    let sure: Vec<bool> = real.filter(|(j, _)| confidence[**j] >= 0.95).map(|(_, real)| *real).collect();
+    Ok((sure.len(), sure.iter().filter(|real| **real).count()))
 }
 
 fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
     let run: RunFile = output::read_json(&attacked.join("run.json"))?;
-    let confidence: Array1<f32> = output::read_npy(&attacked.join("confidence.npy"))?;
+    let (sure, sure_and_real) = sure_and_real(score, attacked)?;
     let row = training_row(score)?;
     let held_out = score.table.row(RowKind::HeldOut).context("score.json has no row for held-out images")?;
     let ssim = row.ssim.as_ref().context("the judge has no SSIM for these inputs")?;
     let counted = |t: &Tally| format!("{} ({:.0} to {:.0})", t.above_threshold, t.interval[0], t.interval[1]);
-    let sure: Vec<bool> = run.ranking.iter().map(|&j| confidence[j] >= 0.95).collect();
-    let both = sure.iter().zip(&score.ranking.real).filter(|(sure, real)| **sure && **real).count();
     Ok(Line {
         victim: victim.to_string(),
         ssim_at_threshold: counted(ssim),
@@ -277,8 +378,9 @@ fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
         one_to_one: ssim.unique_above_cut,
         ten_best: ssim.mean_of_ten_best,
         precision: score.ranking.precision_at.iter().map(|p| (p.k, p.real)).collect(),
-        sure: sure.iter().filter(|s| **s).count(),
-        sure_and_real: both,
+        sure,
+        sure_and_real,
+        sure_and_noise: 0,
         calibration_error: score.ranking.calibration.expected_error,
         restarts: run.runs.len(),
         seconds: run.elapsed_s,
@@ -330,85 +432,4 @@ fn print(lines: &[Line]) {
         })
         .collect();
     output::line(&render_text_table(&header, &rows));
-}
-
-/// Fits the confidence model; every victim counts alike, however many candidates it left.
-fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
-    // Others, candidates whose raw images are known, and images on which rounds of restarts agreed.
-    let mut fits: [Fit; 3] = Default::default();
-    for victim in victims {
-        let (attacked, judged) = (victim.folder(args, "attack"), victim.folder(args, "judged"));
-        if !judged.join("score.json").exists() {
-            continue;
-        }
-        let score: ScoreFile = output::read_json(&judged.join("score.json"))?;
-        let run: RunFile = output::read_json(&attacked.join("run.json"))?;
-        let agreement: Array1<f32> = output::read_npy(&attacked.join("agreement.npy"))?;
-        let path = attacked.join("bias_shares.npy");
-        let bias_shares: Option<Array1<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
-        let path = attacked.join(APPEARANCE_FILE);
-        let looks: Option<Array2<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
-        // Inputs that were solved for exactly or agreed on by a round, the last ones, have probabilities of their own.
-        let solved = agreement.len().saturating_sub(run.agreed);
-        let of_runs = solved.saturating_sub(run.exact);
-        let ranked = run.ranking.iter().zip(&score.ranking.real);
-        let agreed = ranked.clone().filter(|(candidate, _)| **candidate >= solved);
-        let count = agreed.clone().count();
-        if let (Some(shares), true) = (&bias_shares, count > 0) {
-            fits[2].victims += 1;
-            for (&candidate, &is_real) in agreed {
-                let features = features_of_agreed(agreement[candidate], shares[candidate]);
-                fits[2].push(&features, is_real, count);
-            }
-        }
-        let fit = &mut fits[usize::from(looks.is_some())];
-        let ranked = ranked.filter(|(candidate, _)| **candidate < of_runs);
-        let count = ranked.clone().count();
-        fit.victims += 1;
-        for (&candidate, &is_real) in ranked {
-            let evidence = Evidence {
-                agreement: agreement[candidate],
-                distinct_share: run.distinct_share,
-                bias_share: bias_shares.as_ref().map(|shares| shares[candidate]),
-                appearance: looks.as_ref().map(|looks| Appearance {
-                    contrast: looks[[candidate, 0]],
-                    brightness: looks[[candidate, 1]],
-                    unchanged: looks[[candidate, 2]],
-                }),
-            };
-            fit.push(&evidence.features(), is_real, count);
-        }
-    }
-    ensure!(
-        fits.iter().any(|fit| fit.victims > 0),
-        Misuse("no judged attack is there; run `reproduce attack` for these seeds first".into())
-    );
-    for (fit, what) in fits.into_iter().zip(["centred", "raw", "agreed"]).filter(|(fit, _)| fit.victims > 0) {
-        let Fit { victims, features, real, weights } = fit;
-        let features = Array2::from_shape_vec((real.len(), features.len() / real.len()), features)?;
-        let coefficients = fit_logistic(features.view(), &real, &weights)?;
-        output::line(&format!(
-            "{what} images: {victims} victims, {} candidates, coefficients {coefficients:.2}",
-            real.len()
-        ));
-    }
-    Ok(())
-}
-
-/// What a confidence model is fitted on.
-#[derive(Default)]
-struct Fit {
-    victims: usize,
-    features: Vec<f64>,
-    real: Vec<bool>,
-    weights: Vec<f64>,
-}
-
-impl Fit {
-    /// Adds one of `count` candidates of a victim.
-    fn push(&mut self, features: &[f64], is_real: bool, count: usize) {
-        self.features.extend(features);
-        self.real.push(is_real);
-        self.weights.push(1.0 / count as f64);
-    }
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use palimpsest_datasets::InputShape;
 use palimpsest_kkt::{StationarityCertificate, certify};
 use palimpsest_mlp::import::save_safetensors;
 use palimpsest_mlp::passes::{Scope, outputs};
@@ -110,7 +109,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             certificate.scope, certificate.relative_residual, certificate.support
         ));
     }
-    output::line(&format!("wrote {}", output::absolute(&args.out.join("model.palimpsest")).display()));
+    output::line(&format!("wrote {}", output::absolute(&args.out.join(MODEL_FILE)).display()));
     output::event(
         "result",
         &serde_json::json!({
@@ -129,8 +128,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
 /// Trains the victim that `args` describe and writes its three files into the folder, which the caller has locked.
 pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainRecord)> {
     let (schedule, until_log_loss, epochs) = regime(args)?;
-    let d = data.centered.ncols();
-    let dims = widths(d, &args.hidden)?;
+    let dims = widths(data.centered.ncols(), &args.hidden)?;
     memory::require(
         "training",
         training_bytes(data.centered.dim(), &dims),
@@ -142,13 +140,8 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         parallelism: Parallelism::of_threads(rayon::current_num_threads()),
         ..TrainParams::new(schedule)
     };
-    // Weight decay forgets its start, so it may be an ordinary one.
-    let first_layer_std =
-        if args.regime.weight_decay.is_some() { (3.0 * d as f64).sqrt().recip() } else { 1e-4 };
-    let seed = Seed::new(args.seed).named("initialisation");
-    let made_by = format!("palimpsest {}", env!("CARGO_PKG_VERSION"));
     let options = Options {
-        made_by: &made_by,
+        made_by: MADE_BY,
         data: args.data.data.to_string(),
         task: args.data.task.to_string(),
         n: args.data.n,
@@ -160,8 +153,7 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         seed: args.seed,
     };
     let descend = if args.regime.published { descend::<f64> } else { descend::<f32> };
-    let Descended { outcome, training_s, snapshots } =
-        descend(&dims, first_layer_std, seed, data, &params, args, &options)?;
+    let Descended { outcome, training_s, snapshots } = descend(&dims, data, &params, args, &options)?;
     if outcome.training_errors > 0 {
         output::note(&format!(
             "warning: {} training examples are still misclassified; the attack expects none (train longer)",
@@ -169,7 +161,7 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         ));
     }
     let provenance = Provenance {
-        made_by: made_by.clone(),
+        made_by: MADE_BY.into(),
         data: Some(args.data.data.to_string()),
         task: Some(args.data.task.to_string()),
         examples: Some(args.data.n),
@@ -177,10 +169,7 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         schedule: Some(schedule),
         epochs: Some(outcome.epochs),
         log_loss: Some(outcome.log_loss),
-        image_shape: match data.shape {
-            InputShape::Image { channels, height, width } => Some([channels, height, width]),
-            InputShape::Vector { .. } => None,
-        },
+        image_shape: data.image_shape(),
     };
     let checkpoint = Checkpoint { network: outcome.network, provenance };
     let record = TrainRecord {
@@ -220,11 +209,16 @@ struct Options<'a> {
     seed: u64,
 }
 
+/// The file of a victim's weights.
+pub(crate) const MODEL_FILE: &str = "model.palimpsest";
+/// What writes it.
+pub(crate) const MADE_BY: &str = concat!("palimpsest ", env!("CARGO_PKG_VERSION"));
+
 /// Most weights of a victim: 1 GiB in `f64`, and as many as can be read back.
 const MAX_WEIGHTS: usize = 1 << 27;
 
 /// Widths of all layers, from the inputs to the output.
-fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
+pub(crate) fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
     if hidden.is_empty() || hidden.contains(&0) {
         bail!(Misuse("--hidden needs at least one width, each at least 1, as in 1000,1000".into()));
     }
@@ -271,6 +265,14 @@ fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
     })
 }
 
+/// The network that training begins with.
+pub(crate) fn initial<T: Real>(dims: &[usize], weight_decay: bool, seed: u64) -> Mlp<T> {
+    // Weight decay forgets its start, so it may be an ordinary one.
+    let first_layer_std = if weight_decay { (3.0 * dims[0] as f64).sqrt().recip() } else { 1e-4 };
+    let seed = Seed::new(seed).named("initialisation");
+    Mlp::initialise(dims, BiasPlacement::FirstLayer, first_layer_std, seed)
+}
+
 /// A run of [`descend`].
 struct Descended {
     outcome: TrainOutcome<f32>,
@@ -282,15 +284,13 @@ struct Descended {
 /// Trains in the precision T, or goes on training; the network comes back in the precision of checkpoints.
 fn descend<T: Real + Serialize + DeserializeOwned>(
     dims: &[usize],
-    first_layer_std: f64,
-    seed: Seed,
     data: &VictimData,
     params: &TrainParams,
     args: &TrainArgs,
     options: &Options<'_>,
 ) -> Result<Descended> {
     let (mut snapshots, from) = Snapshots::open::<(f64, TrainState<T>)>(&args.out, &args.resume, options)?;
-    let network = Mlp::<T>::initialise(dims, BiasPlacement::FirstLayer, first_layer_std, seed);
+    let network = initial::<T>(dims, args.regime.weight_decay.is_some(), args.seed);
     let inputs = data.centered.mapv(|v| T::of(f64::from(v)));
     let labels = data.train.signs.mapv(|v| T::of(f64::from(v)));
     let (before_s, from) = from.map_or((0.0, None), |(seconds, state)| (seconds, Some(state)));
@@ -354,7 +354,7 @@ fn certificates(
 }
 
 fn write(folder: &Path, checkpoint: &Checkpoint, record: &TrainRecord) -> Result<()> {
-    checkpoint.save(&folder.join("model.palimpsest"))?;
+    checkpoint.save(&folder.join(MODEL_FILE))?;
     save_safetensors(&checkpoint.network, &folder.join("model.safetensors"))?;
     output::write_json(&folder.join("train.json"), record)
 }

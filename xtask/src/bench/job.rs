@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::limit;
 use super::work::{Amount, Sample, Work};
 use crate::memory;
+use crate::train::MODEL_FILE;
 
 /// How often the memory of a command is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -19,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) fn works(threads: usize) -> Vec<Work> {
     let folder = std::env::temp_dir().join(format!("palimpsest-bench-{}", std::process::id()));
     let (victim, attack) = (folder.join("victim"), folder.join("attack"));
-    let model = victim.join("model.palimpsest");
+    let model = victim.join(MODEL_FILE);
     let train = "train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out";
     let reconstruct = "reconstruct --model";
     let with = |line: &str, paths: &[&PathBuf]| -> Vec<String> {

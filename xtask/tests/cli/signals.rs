@@ -87,6 +87,27 @@ fn interrupted_training_keeps_the_network() {
     desk.ok(ATTACK);
 }
 
+#[test]
+fn an_interrupted_benchmark_goes_on_inside_the_victim() {
+    let desk = Desk::new();
+    let line = "reproduce victims --only mnist-100-deep-500x500x500 --seeds 1 --out benchmark";
+    let victim = "benchmark/mnist-100-deep-500x500x500-seed1/victim";
+    let interrupted = || {
+        let child = desk.start(desk.command(line));
+        wait_for(&desk, &format!("{victim}/.palimpsest-lock"));
+        signal(&child, "INT");
+        let ran = finish(child, line);
+        assert_eq!(ran.code, Some(1), "{}", ran.err);
+        assert!(ran.err.contains("error: interrupted; what was done is in benchmark"), "{}", ran.err);
+        (desk.json(&format!("{victim}/train.json"))["provenance"]["epochs"].as_u64().unwrap(), ran.err)
+    };
+    let (before, _) = interrupted();
+    // A victim that is trained in part is not taken for a whole one.
+    let (after, said) = interrupted();
+    assert!(said.contains(&format!("going on at epoch {before}")), "{said}");
+    assert!(after > before, "{after} after {before}");
+}
+
 /// Every file under a final name can be read to its end.
 pub(crate) fn assert_whole(desk: &Desk, folder: &str) {
     for name in desk.names(folder) {
