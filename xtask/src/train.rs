@@ -94,6 +94,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     let data = VictimData::load(&args.data)?;
     let record = victim(args, &data)?.1;
+    if record.stop == StopReason::Observer {
+        output::note("stopped early; --resume goes on from here");
+    }
     output::line(&format!(
         "{} epochs in {:.1} s: log loss {:.2}, {} training errors, test accuracy {:.1} % of {}",
         record.provenance.epochs.unwrap_or(0),
@@ -186,9 +189,8 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         threads: rayon::current_num_threads(),
     };
     write(&args.out, &checkpoint, &record)?;
-    match record.stop {
-        StopReason::Observer => output::note("stopped early; --resume goes on from here"),
-        StopReason::MaxEpochs | StopReason::LogLoss => snapshots.remove(),
+    if record.stop != StopReason::Observer {
+        snapshots.remove();
     }
     Ok((checkpoint, record))
 }

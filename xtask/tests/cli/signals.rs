@@ -99,6 +99,7 @@ fn an_interrupted_benchmark_goes_on_inside_the_victim() {
         let ran = finish(child, line);
         assert_eq!(ran.code, Some(1), "{}", ran.err);
         assert!(ran.err.contains("error: interrupted; what was done is in benchmark"), "{}", ran.err);
+        assert!(!ran.err.contains("--resume"), "it has no such option: {}", ran.err);
         (desk.json(&format!("{victim}/train.json"))["provenance"]["epochs"].as_u64().unwrap(), ran.err)
     };
     let (before, _) = interrupted();
