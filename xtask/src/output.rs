@@ -13,6 +13,9 @@ use palimpsest_mlp::checkpoint::write_atomically;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// What our files say they were made by.
+pub(crate) const MADE_BY: &str = concat!("palimpsest ", env!("CARGO_PKG_VERSION"));
+
 /// Who reads what is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {

@@ -167,12 +167,8 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         attack_bytes(&network.dims(), &params, threads),
         "take fewer --candidates or --threads, or a smaller --rank",
     )?;
-    let options = Options {
-        made_by: concat!("palimpsest ", env!("CARGO_PKG_VERSION")),
-        network: digest(&network),
-        params: &params,
-        seed: args.seed,
-    };
+    let options =
+        Options { made_by: output::MADE_BY, network: digest(&network), params: &params, seed: args.seed };
     let (kept, from) = Kept::open(&args.out, &args.resume, &options)?;
     let steps = params.method.steps();
     let (finished, under_way) = (from.finished.len(), from.under_way.len());
@@ -251,7 +247,7 @@ pub(crate) fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         error => error.into(),
     })?;
     let record = RunFile {
-        made_by: format!("palimpsest {}", env!("CARGO_PKG_VERSION")),
+        made_by: output::MADE_BY.into(),
         model: output::absolute(&args.model),
         dims: network.dims(),
         input_shape,

@@ -128,8 +128,8 @@ struct Line {
     sure: usize,
     sure_and_real: usize,
     /// Of a network that was trained on noise, those called sure that are among that noise.
-    #[serde(default)]
-    sure_and_noise: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sure_and_noise: Option<usize>,
     calibration_error: f64,
     restarts: usize,
     seconds: f64,
@@ -167,7 +167,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             output::line(&format!(
                 "called 95 % sure: {}; of these {} are among the noise that their network was trained on, {} among real images",
                 sum(|line| line.sure),
-                sum(|line| line.sure_and_noise),
+                sum(|line| line.sure_and_noise.unwrap_or(0)),
                 sum(|line| line.sure_and_real),
             ));
         }
@@ -232,7 +232,7 @@ fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
     let out = victim.folder(args, "victim");
     let untrained = |network: Mlp<f32>, image_shape| -> Result<()> {
         let _lock = lock_folder(&out)?;
-        let provenance = Provenance { made_by: train::MADE_BY.into(), image_shape, ..Provenance::default() };
+        let provenance = Provenance { made_by: output::MADE_BY.into(), image_shape, ..Provenance::default() };
         Ok(Checkpoint { network, provenance }.save(&out.join(MODEL_FILE))?)
     };
     let seed = Seed::new(victim.seed);
@@ -334,7 +334,7 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
     if victim.null == Some(Null::Noise) {
         let noise = nulls::noise_data(&real, &victim.folder(args, "victim"))?;
         let score = judge(noise, victim.folder(args, "judged-by-noise"))?;
-        line.sure_and_noise = sure_and_real(&score, &attacked)?.1;
+        line.sure_and_noise = Some(sure_and_real(&score, &attacked)?.1);
     }
     Ok(line)
 }
@@ -380,7 +380,7 @@ fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
         precision: score.ranking.precision_at.iter().map(|p| (p.k, p.real)).collect(),
         sure,
         sure_and_real,
-        sure_and_noise: 0,
+        sure_and_noise: None,
         calibration_error: score.ranking.calibration.expected_error,
         restarts: run.runs.len(),
         seconds: run.elapsed_s,

@@ -144,7 +144,7 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         ..TrainParams::new(schedule)
     };
     let options = Options {
-        made_by: MADE_BY,
+        made_by: output::MADE_BY,
         data: args.data.data.to_string(),
         task: args.data.task.to_string(),
         n: args.data.n,
@@ -164,7 +164,7 @@ pub(crate) fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint,
         ));
     }
     let provenance = Provenance {
-        made_by: MADE_BY.into(),
+        made_by: output::MADE_BY.into(),
         data: Some(args.data.data.to_string()),
         task: Some(args.data.task.to_string()),
         examples: Some(args.data.n),
@@ -213,8 +213,6 @@ struct Options<'a> {
 
 /// The file of a victim's weights.
 pub(crate) const MODEL_FILE: &str = "model.palimpsest";
-/// What writes it.
-pub(crate) const MADE_BY: &str = concat!("palimpsest ", env!("CARGO_PKG_VERSION"));
 
 /// Most weights of a victim: 1 GiB in `f64`, and as many as can be read back.
 const MAX_WEIGHTS: usize = 1 << 27;

@@ -1,4 +1,5 @@
-//! Networks that hold none of the images they are judged by: what an attack calls sure of them is wrong.
+//! Networks that hold none of the images they are judged by: all that may be called sure of them is the noise that one was
+//! trained on.
 
 use std::fmt;
 use std::io::Cursor;
