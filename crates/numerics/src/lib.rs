@@ -7,6 +7,7 @@
 //! * [`reduce`]: sums in fixed chunks and a fixed order, so that no thread count changes a bit;
 //! * [`factor`]: SVD, orthonormal bases and Cholesky, each with its residual checked;
 //! * [`nnls`](mod@nnls): non-negative least squares by an active set, checked against its KKT conditions;
+//! * [`mod@quantile`]: quantiles and the median of a list;
 //! * [`seed`]: named streams of random numbers that split from one seed.
 //!
 //! ```
@@ -25,6 +26,7 @@ pub mod elementwise;
 pub mod factor;
 pub mod gemm;
 pub mod nnls;
+pub mod quantile;
 mod real;
 pub mod reduce;
 pub mod seed;
