@@ -9,7 +9,8 @@
 
 use std::borrow::Cow;
 
-use crate::catalogue::{DataFile, DataName, Origin, Split};
+use crate::catalogue::{DataName, Origin};
+use crate::loading::{DataFile, Split};
 use crate::source::{unpack, verify_sha256};
 use crate::{DatasetError, idx, npy};
 

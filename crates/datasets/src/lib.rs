@@ -39,13 +39,15 @@ mod catalogue;
 mod centering;
 mod dataset;
 mod error;
+mod loading;
 mod npz;
 mod tabular;
 mod task;
 
-pub use catalogue::{DataFile, DataName, KnownFile, Origin, Split, load};
+pub use catalogue::{DataName, KnownFile, Origin};
 pub use centering::{CenteredInputs, PixelMean};
 pub use dataset::{Dataset, InputShape};
 pub use error::DatasetError;
+pub use loading::{DataFile, Split, load};
 pub use tabular::ZScore;
 pub use task::{BinarySet, Task};
