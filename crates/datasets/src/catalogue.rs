@@ -53,6 +53,8 @@ const NAMES: [DataName; 6] = [
 ];
 pub(crate) const NPZ_FILES: [&str; 2] = ["train.npz", "test.npz"];
 pub(crate) const CIFAR_FOLDER: &str = "cifar-10-batches-bin";
+/// Files of the sample's `report` block.
+pub(crate) const REPORT_FILES: [&str; 2] = ["report-images-idx3-ubyte", "report-labels-idx1-ubyte"];
 pub(crate) const IDX_FILES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -81,6 +83,15 @@ impl DataName {
         match self {
             DataName::BreastCancer => &BREAST_CANCER_COLUMNS,
             _ => &[],
+        }
+    }
+
+    /// The embedded sample's files of its `report` block: images and labels; empty where there is none.
+    pub(crate) fn report_files(self) -> &'static [KnownFile] {
+        match self {
+            DataName::FashionMnist => &FASHION_MNIST_REPORT,
+            DataName::Mnist => &MNIST_REPORT,
+            DataName::Cifar10 | DataName::Digits | DataName::BreastCancer | DataName::Npz => &[],
         }
     }
 
@@ -122,7 +133,8 @@ impl FromStr for DataName {
 pub(crate) fn recognise(sum: &str) -> Option<(DataName, &'static str, Origin)> {
     let known = NAMES.into_iter().flat_map(|name| {
         let official = name.official_files().iter().map(move |file| (name, file, Origin::Official));
-        official.chain(name.embedded_files().iter().map(move |file| (name, file, Origin::Embedded)))
+        let embedded = name.embedded_files().iter().chain(name.report_files());
+        official.chain(embedded.map(move |file| (name, file, Origin::Embedded)))
     });
     known
         .filter(|(_, file, _)| file.sha256 == sum)
@@ -164,6 +176,26 @@ static MNIST_EMBEDDED: [KnownFile; 4] = pinned([
     "de7c252b04f05e1f8309634180ccdf286dc6dbac8c579b74e76e02ae0331ca52",
     "832c0d20f0dc42e575488c75a83a970787d4c8d4d05831b2ef03701b4a478a90",
 ]);
+static FASHION_MNIST_REPORT: [KnownFile; 2] = [
+    KnownFile {
+        name: REPORT_FILES[0],
+        sha256: "b4f43296ebef2eed1f1182c3c09504b64ef54d39e3c677e2c75b9fdd8f374399",
+    },
+    KnownFile {
+        name: REPORT_FILES[1],
+        sha256: "01787aea887027b3b9b31fd82a2a0cb49924c65cc5049ca94f8be05668f6ea46",
+    },
+];
+static MNIST_REPORT: [KnownFile; 2] = [
+    KnownFile {
+        name: REPORT_FILES[0],
+        sha256: "4c169738343b45e8829434aea75b30d4fa9da652cee081f455fa0f7d9f6df59a",
+    },
+    KnownFile {
+        name: REPORT_FILES[1],
+        sha256: "eea0089512a1dd25bf7025d636574ffb6b3418f9a957ba871f6ada9f6112a1e3",
+    },
+];
 
 static DIGITS_EMBEDDED: [KnownFile; 2] = [
     KnownFile {

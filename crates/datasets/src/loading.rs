@@ -2,9 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::catalogue::{CIFAR_FOLDER, DataName, IDX_FILES, NPZ_FILES, Origin, recognise};
+use crate::catalogue::{CIFAR_FOLDER, DataName, IDX_FILES, NPZ_FILES, Origin, REPORT_FILES, recognise};
 use crate::source::{read, sha256};
-use crate::{Dataset, DatasetError, cifar, embedded, idx, npy};
+use crate::{Block, Dataset, DatasetError, InputShape, Reading, cifar, embedded, idx, npy};
+
+/// Which part of a data set to load, and from where; the default is all of the embedded sample's `dev` images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadParams<'a> {
+    /// Folder with the files; without it the embedded sample.
+    pub data_dir: Option<&'a Path>,
+    /// Training images of one block only; without it those of the whole files (of the embedded sample, its `dev` block).
+    pub block: Option<Block>,
+    /// What a row of `npz` data of one's own is, for archives that do not say it by their dimensions.
+    pub shape: Option<InputShape>,
+}
 
 /// Training and held-out examples that do not overlap.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +26,8 @@ pub struct Split {
     pub test: Dataset,
     /// The files they came from, in the order they were read.
     pub files: Vec<DataFile>,
+    /// What was read otherwise than it is written, to be said aloud; each once.
+    pub readings: Vec<Reading>,
 }
 
 /// A file that was loaded.
@@ -48,29 +61,65 @@ pub struct DataFile {
 /// # Ok::<(), palimpsest_datasets::DatasetError>(())
 /// ```
 pub fn load(name: DataName, data_dir: Option<&Path>) -> Result<Split, DatasetError> {
-    match (data_dir, name) {
-        (None, _) => embedded::split(name),
-        (Some(dir), DataName::Cifar10) => load_cifar(dir),
-        (Some(dir), DataName::FashionMnist | DataName::Mnist) => load_idx(name, dir),
-        (Some(dir), DataName::Digits | DataName::BreastCancer | DataName::Npz) => load_npz(name, dir),
+    load_with(name, &LoadParams { data_dir, ..LoadParams::default() })
+}
+
+/// What [`load`] loads, or a block of it, or rows of one's own as images of a declared shape.
+///
+/// # Errors
+/// Those of [`load`], and [`DatasetError::Block`] when no blocks are defined for the data set or the block is not in the
+/// files.
+///
+/// ```
+/// use palimpsest_datasets::{Block, DataName, LoadParams, load_with};
+///
+/// let block = |block| load_with(DataName::Mnist, &LoadParams { block, ..LoadParams::default() });
+/// assert_eq!(block(Some(Block::Dev))?.train.inputs(), block(None)?.train.inputs());
+/// assert_eq!(block(Some(Block::Report))?.train.count(), 500);
+/// assert!(block(Some(Block::Calibrate)).is_err()); // needs a folder
+/// # Ok::<(), palimpsest_datasets::DatasetError>(())
+/// ```
+pub fn load_with(name: DataName, params: &LoadParams<'_>) -> Result<Split, DatasetError> {
+    let block = params.block;
+    if let Some(block) = block
+        && block.positions(name).is_none()
+    {
+        return Err(block.undefined(name));
+    }
+    match (params.data_dir, name) {
+        (None, _) => embedded::block(name, block),
+        (Some(dir), DataName::Cifar10) => load_cifar(dir, block),
+        (Some(dir), DataName::FashionMnist | DataName::Mnist) => load_idx(name, dir, block),
+        (Some(dir), DataName::Digits | DataName::BreastCancer | DataName::Npz) => {
+            load_npz(name, dir, params.shape)
+        }
     }
 }
 
-fn load_idx(name: DataName, dir: &Path) -> Result<Split, DatasetError> {
+fn load_idx(name: DataName, dir: &Path, block: Option<Block>) -> Result<Split, DatasetError> {
     let mut files = Vec::new();
     let mut part = |[images, labels]: [&str; 2], which: &str| {
         let (image_path, images) = fetch(name, &[dir.to_owned()], images, &mut files)?;
         let (label_path, labels) = fetch(name, &[dir.to_owned()], labels, &mut files)?;
         let images = idx::parse_images(&images).map_err(|e| e.in_file(&image_path))?;
         let labels = idx::parse_labels(&labels).map_err(|e| e.in_file(&label_path))?;
-        idx::from_parts(images, labels, &format!("{name} {which}"))
+        let origin = files[files.len() - 2].origin;
+        idx::from_parts(images, labels, &format!("{name} {which}")).map(|examples| (examples, origin))
     };
-    let train = part([IDX_FILES[0], IDX_FILES[1]], "train")?;
-    let test = part([IDX_FILES[2], IDX_FILES[3]], "test")?;
-    Ok(Split { train, test, files })
+    let (train, origin) = part([IDX_FILES[0], IDX_FILES[1]], "train")?;
+    let train = match (block, origin) {
+        (None, _) => train,
+        // A sample is not where positions are counted in; its blocks have files of their own.
+        (Some(Block::Dev), Origin::Embedded) => Block::Dev.named(train),
+        (Some(Block::Report), Origin::Embedded) => Block::Report.named(part(REPORT_FILES, "train")?.0),
+        (Some(block), Origin::Embedded) => return Err(block.not_embedded(name)),
+        (Some(block), _) => block.cut(&train, name)?,
+    };
+    let (test, _) = part([IDX_FILES[2], IDX_FILES[3]], "test")?;
+    Ok(Split { train, test, files, readings: Vec::new() })
 }
 
-fn load_cifar(dir: &Path) -> Result<Split, DatasetError> {
+fn load_cifar(dir: &Path, block: Option<Block>) -> Result<Split, DatasetError> {
     let name = DataName::Cifar10;
     let dirs = [dir.to_owned(), dir.join(CIFAR_FOLDER)];
     let mut files = Vec::new();
@@ -90,14 +139,27 @@ fn load_cifar(dir: &Path) -> Result<Split, DatasetError> {
         return Err(not_found(dir, "data_batch_1.bin .. data_batch_5.bin"));
     }
     let test = part("test_batch.bin", "test")?;
-    Ok(Split { train: Dataset::concat(&batches, format!("{name} train"))?, test, files })
+    let train = Dataset::concat(&batches, format!("{name} train"))?;
+    let train = match block {
+        None => train,
+        Some(block) => {
+            block.check_first_file(name, &files[0].name)?;
+            block.cut(&train, name)?
+        }
+    };
+    Ok(Split { train, test, files, readings: Vec::new() })
 }
 
-fn load_npz(name: DataName, dir: &Path) -> Result<Split, DatasetError> {
+fn load_npz(name: DataName, dir: &Path, shape: Option<InputShape>) -> Result<Split, DatasetError> {
     let mut files = Vec::new();
+    let mut readings = Vec::new();
     let mut part = |file: &str, which: &str| {
         let (path, bytes) = fetch(name, &[dir.to_owned()], file, &mut files)?;
-        npy::parse_npz(&bytes, &format!("{name} {which}")).map_err(|e| e.in_file(&path))
+        let read = npy::parse_npz_as(&bytes, &format!("{name} {which}"), shape);
+        let (examples, found) = read.map_err(|e| e.in_file(&path))?;
+        let new: Vec<Reading> = found.into_iter().filter(|reading| !readings.contains(reading)).collect();
+        readings.extend(new);
+        Ok::<_, DatasetError>(examples)
     };
     let (train, test) = (part(NPZ_FILES[0], "train")?, part(NPZ_FILES[1], "test")?);
     if train.shape() != test.shape() {
@@ -105,7 +167,7 @@ fn load_npz(name: DataName, dir: &Path) -> Result<Split, DatasetError> {
             format!("train.npz has inputs of {} values and test.npz of {}", train.shape(), test.shape());
         return Err(DatasetError::Invalid { name: name.to_string(), problem });
     }
-    Ok(Split { train, test, files })
+    Ok(Split { train, test, files, readings })
 }
 
 /// Reads the first of the possible places of a file, unpacked, and notes it with its checksum.
@@ -247,5 +309,76 @@ mod tests {
         let vehicles = |data: &Dataset| data.labels().iter().filter(|&&c| task.sign(c) == Some(-1.0)).count();
         assert_eq!((split.train.count(), vehicles(&split.train)), (2000, 799));
         assert_eq!((split.test.count(), vehicles(&split.test)), (1000, 407));
+    }
+
+    #[test]
+    fn blocks_of_a_sample_are_the_same_embedded_and_in_a_folder() {
+        for name in [DataName::FashionMnist, DataName::Mnist] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name.to_string());
+            let of = |data_dir, block| load_with(name, &LoadParams { data_dir, block, shape: None });
+            for block in [Block::Dev, Block::Report] {
+                let embedded = of(None, Some(block)).unwrap();
+                let folder = of(Some(&*folder), Some(block)).unwrap();
+                assert_eq!((&embedded.train, &embedded.test), (&folder.train, &folder.test));
+                assert!(folder.files.iter().all(|file| file.origin == Origin::Embedded));
+                assert_eq!(embedded.train.name(), format!("{name} train, block {block}"));
+            }
+            for data_dir in [None, Some(&*folder)] {
+                let message = of(data_dir, Some(Block::Calibrate)).unwrap_err().to_string();
+                assert!(message.contains("holds dev and report"), "{message}");
+            }
+        }
+        let message =
+            load_with(DataName::Digits, &LoadParams { block: Some(Block::Dev), ..Default::default() });
+        assert!(message.unwrap_err().to_string().contains("blocks are defined for cifar10"));
+    }
+
+    #[test]
+    fn the_lossless_subsets_hold_every_block_and_the_samples_are_cut_from_it() {
+        let cut = |name, dir: &Path, block| {
+            load_with(name, &LoadParams { data_dir: Some(dir), block: Some(block), shape: None }).unwrap()
+        };
+        if let Some(dir) = shared("mnist") {
+            let task: Task = "odd-even".parse().unwrap();
+            for block in [Block::Dev, Block::Report] {
+                let (full, sample) = (
+                    cut(DataName::Mnist, &dir, block),
+                    LoadParams { block: Some(block), ..Default::default() },
+                );
+                let sample = load_with(DataName::Mnist, &sample).unwrap();
+                for n in [2, 100, 500] {
+                    let [full, small] =
+                        [&full, &sample].map(|split| task.balanced(&split.train, n).unwrap().dataset);
+                    assert_eq!(full, small, "block {block}, n = {n}");
+                }
+            }
+        }
+        if let Some(dir) = shared("cifar10") {
+            let task: Task = "animals-vehicles".parse().unwrap();
+            for block in Block::ALL {
+                let train = cut(DataName::Cifar10, &dir, block).train;
+                assert!(task.balanced(&train, 500).is_ok());
+                assert!(
+                    (0..10).all(|class| train.labels().iter().filter(|&&c| c == class).count() >= 50),
+                    "{block}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn cifar_blocks_are_counted_from_the_first_batch() {
+        let dir = tempfile::tempdir().unwrap();
+        let records =
+            |n: usize| (0..n).flat_map(|i| [&[(i % 10) as u8][..], &[7; 3072]].concat()).collect::<Vec<u8>>();
+        fs::write(dir.path().join("test_batch.bin"), records(1)).unwrap();
+        fs::write(dir.path().join("data_batch_2.bin"), records(700)).unwrap();
+        let dev = || {
+            let params = LoadParams { data_dir: Some(dir.path()), block: Some(Block::Dev), shape: None };
+            load_with(DataName::Cifar10, &params)
+        };
+        assert!(dev().unwrap_err().to_string().contains("data_batch_1.bin, which is not there"));
+        fs::write(dir.path().join("data_batch_1.bin"), records(1)).unwrap();
+        assert_eq!(dev().unwrap().train.count(), 660);
     }
 }
