@@ -249,8 +249,8 @@ pub(crate) mod tests {
             if row == allowed.nrows() {
                 return 0;
             }
-            let free = (0..allowed.ncols()).filter(|&j| allowed[[row, j]] && taken >> j & 1 == 0);
-            let with = free.map(|j| 1 + best(allowed, row + 1, taken | 1 << j)).max();
+            let free = (0..allowed.ncols()).filter(|&j| allowed[[row, j]] && (taken >> j) & 1 == 0);
+            let with = free.map(|j| 1 + best(allowed, row + 1, taken | (1 << j))).max();
             with.unwrap_or(0).max(best(allowed, row + 1, taken))
         }
         best(allowed, 0, 0)

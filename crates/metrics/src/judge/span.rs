@@ -106,8 +106,9 @@ pub enum TruthFit {
 }
 
 /// Training images must keep more than held-out ones this often. Of a foreign truth of 20 images it is 0.5 with a standard
-/// deviation of 0.065, of more images less.
-const KEEPS_MORE: f64 = 0.75;
+/// deviation of 0.065, of more images less; of the right one of 100 CIFAR-10 images it was 0.82 in 45 directions and 0.95 in
+/// 95, while other images of the same file had 0.42 to 0.44 and shuffled pixels 0.50.
+const KEEPS_MORE: f64 = 0.65;
 /// Share of the square from which directions are said to keep everything.
 const EVERYTHING: f64 = 0.999;
 
