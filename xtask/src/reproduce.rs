@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use ndarray::Array1;
+use palimpsest::attacking::reconstruct::{self, Range, ReconstructArgs};
+use palimpsest::judging::data::{DataArgs, VictimData};
+use palimpsest::judging::evaluate::{self, EvaluateArgs, ScoreFile, training_row};
+use palimpsest::judging::train::{self, RegimeArgs, TrainArgs};
+use palimpsest::terminal::{Misuse, ResumeArgs, interrupt, lock_folder, output};
 use palimpsest_datasets::DataName;
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
@@ -16,26 +21,21 @@ use palimpsest_mlp::train::StopReason;
 use palimpsest_mlp::{Checkpoint, Mlp, Provenance};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::render_text_table;
+use palimpsest_runs::record::MODEL_FILE;
+use palimpsest_runs::{MADE_BY, RunFile, files};
 use serde::{Deserialize, Serialize};
 
 use self::calibrate::calibrate;
 use self::nulls::Null;
-use crate::data::{DataArgs, VictimData};
-use crate::evaluate::{self, EvaluateArgs, ScoreFile, training_row};
-use crate::lock::lock_folder;
-use crate::reconstruct::{self, Range, ReconstructArgs, RunFile};
-use crate::snapshot::ResumeArgs;
-use crate::train::{self, MODEL_FILE, RegimeArgs, TrainArgs};
-use crate::{Misuse, interrupt, output};
 
 /// Make the benchmark's victims, attack them, and print one table.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  cargo xtask reproduce victims --only mnist-100 --seeds 1
-  cargo xtask reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
-  cargo xtask reproduce attack --only minus --seeds 1
-  cargo xtask reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
-  cargo xtask reproduce calibrate --seeds 0,2,4
+  palimpsest reproduce victims --only mnist-100 --seeds 1
+  palimpsest reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
+  palimpsest reproduce attack --only minus --seeds 1
+  palimpsest reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
+  palimpsest reproduce calibrate --seeds 0,2,4
 
 Options were tuned on even seeds; report odd ones. Victims and attacks that are there already are not made again. The
 whole benchmark takes hours; --only picks the victims whose name contains a text: `minus` those whose inputs lost a constant, or
@@ -153,7 +153,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             What::Attack | What::Nulls => {
                 make(args, victim)?;
                 lines.push(attack(args, victim)?);
-                output::write_json(&args.out.join(table), &lines)?;
+                files::write_json(&args.out.join(table), &lines)?;
             }
             What::Calibrate => {}
         }
@@ -232,7 +232,7 @@ fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
     let out = victim.folder(args, "victim");
     let untrained = |network: Mlp<f32>, image_shape| -> Result<()> {
         let _lock = lock_folder(&out)?;
-        let provenance = Provenance { made_by: output::MADE_BY.into(), image_shape, ..Provenance::default() };
+        let provenance = Provenance { made_by: MADE_BY.into(), image_shape, ..Provenance::default() };
         Ok(Checkpoint { network, provenance }.save(&out.join(MODEL_FILE))?)
     };
     let seed = Seed::new(victim.seed);
@@ -341,15 +341,15 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
 
 /// How many candidates an attack calls 95 % sure, and how many of these are real.
 fn sure_and_real(score: &ScoreFile, attacked: &Path) -> Result<(usize, usize)> {
-    let run: RunFile = output::read_json(&attacked.join("run.json"))?;
-    let confidence: Array1<f32> = output::read_npy(&attacked.join("confidence.npy"))?;
+    let run: RunFile = files::read_json(&attacked.join("run.json"))?;
+    let confidence: Array1<f32> = files::read_npy(&attacked.join("confidence.npy"))?;
     let real = run.ranking.iter().zip(&score.ranking.real);
     let sure: Vec<bool> = real.filter(|(j, _)| confidence[**j] >= 0.95).map(|(_, real)| *real).collect();
     Ok((sure.len(), sure.iter().filter(|real| **real).count()))
 }
 
 fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
-    let run: RunFile = output::read_json(&attacked.join("run.json"))?;
+    let run: RunFile = files::read_json(&attacked.join("run.json"))?;
     let (sure, sure_and_real) = sure_and_real(score, attacked)?;
     let row = training_row(score)?;
     let held_out = score.table.row(RowKind::HeldOut).context("score.json has no row for held-out images")?;

@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+
+pub mod attacking;
+pub mod cli;
+pub mod judging;
+pub mod terminal;
