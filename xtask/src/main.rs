@@ -10,6 +10,7 @@ use clap::Subcommand;
 use palimpsest::cli;
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once, of a command line")]
 enum Command {
     #[command(flatten)]
     Product(cli::Command),

@@ -2,14 +2,14 @@
 
 use anyhow::{Result, ensure};
 use ndarray::{Array1, Array2};
-use palimpsest::judging::evaluate::ScoreFile;
+use palimpsest::judging::score::ScoreFile;
 use palimpsest::terminal::{Misuse, output};
 use palimpsest_kkt::confidence::{Appearance, Evidence, features_of_agreed};
 use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_runs::record::APPEARANCE_FILE;
 use palimpsest_runs::{RunFile, files};
 
-use super::{ReproduceArgs, Victim};
+use super::victims::{ReproduceArgs, Victim};
 
 /// Fits the confidence model; every victim counts alike, however many candidates it left.
 pub(super) fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use palimpsest_datasets::{InputShape, Task};
+use palimpsest_datasets::InputShape;
 use palimpsest_metrics::calibration::{
-    Calibration, CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
+    CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
 };
-use palimpsest_metrics::distance::{DistanceTable, Neighbour, distance_table, judge_rows};
+use palimpsest_metrics::distance::{distance_table, judge_rows};
 use palimpsest_metrics::null_model::NullModel;
 use palimpsest_metrics::null_model::{class_means, random_noise};
 use palimpsest_metrics::score::Protocol;
-use palimpsest_metrics::table::{RowKind, ScoreTable, judge, score_table, thresholds};
+use palimpsest_metrics::table::{RowKind, judge, score_table, thresholds};
 use palimpsest_metrics::{CandidateImages, ImageShape, TargetImages};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
@@ -21,10 +21,10 @@ use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::{render_score_table, render_text_table};
 use palimpsest_runs::files;
-use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
-use super::report;
+use super::score::{DataRecord, DistanceScore, Limit, Match, RankingScore, ScoreFile};
+use super::section::judge_section;
 use crate::attacking::found::Found;
 use crate::terminal::{lock_folder, output};
 
@@ -44,90 +44,6 @@ pub struct EvaluateArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-}
-
-/// The judge's record, `score.json`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ScoreFile {
-    pub reconstruction: PathBuf,
-    pub data: DataRecord,
-    /// Where the attack tells the mean image, pictures are its candidates with that; else with the training mean.
-    pub table: ScoreTable,
-    /// The same with the training mean, as published, where the attack tells one of its own.
-    #[serde(default)]
-    pub with_training_mean: Option<ScoreTable>,
-    /// The best candidate of each training image, in file order.
-    pub matches: Vec<Match>,
-    #[serde(default)]
-    pub distances: Option<DistanceScore>,
-    /// What finding every training image as far as the attack's directions hold it would count, judged alike.
-    #[serde(default)]
-    pub limit: Option<Limit>,
-    /// The attack's own ranking, judged: real means above the held-out threshold and not seen before.
-    pub ranking: RankingScore,
-    pub seed: u64,
-}
-
-/// Which data a reconstruction was judged against.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DataRecord {
-    pub data: String,
-    pub data_dir: Option<PathBuf>,
-    pub task: String,
-    pub n: usize,
-    pub held_out: usize,
-    /// What was taken from every input instead of the training mean.
-    #[serde(default)]
-    pub subtract: Option<f32>,
-}
-
-impl DataRecord {
-    /// The options that say the same.
-    pub fn args(&self) -> Result<DataArgs> {
-        Ok(DataArgs {
-            data: self.data.parse()?,
-            data_dir: self.data_dir.clone(),
-            task: self.task.parse::<Task>()?,
-            n: self.n,
-            subtract: self.subtract,
-        })
-    }
-}
-
-/// A training image with its best candidate.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Match {
-    pub candidate: usize,
-    pub ncc: f64,
-    pub ssim: Option<f64>,
-}
-
-/// How near the candidates of plain rows come; pictures have none.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DistanceScore {
-    pub table: DistanceTable,
-    /// The nearest candidate of each training row, in file order.
-    pub nearest: Vec<Neighbour>,
-}
-
-/// An upper limit, told with the truth: the training inputs themselves, projected on the span of the candidates.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Limit {
-    /// Directions of the span.
-    pub directions: usize,
-    /// Training and held-out images against the projected ones.
-    pub table: ScoreTable,
-}
-
-/// How well the truth-free ranking knows what is real.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct RankingScore {
-    pub ranked: usize,
-    /// Whether each ranked candidate is real, surest first.
-    #[serde(default)]
-    pub real: Vec<bool>,
-    pub precision_at: Vec<PrecisionAt>,
-    pub calibration: Calibration,
 }
 
 /// Seed of the judge's noise and bootstrap.
@@ -275,7 +191,7 @@ fn limit(
 
 /// Prints the table and the ranking.
 pub fn print(score: &ScoreFile) {
-    output::line(&render_score_table(&report::judge_section(score)));
+    output::line(&render_score_table(&judge_section(score)));
     let cells =
         |of: &dyn Fn(&PrecisionAt) -> String| score.ranking.precision_at.iter().map(of).collect::<Vec<_>>();
     let header: Vec<String> = cells(&|p| format!("best {}", p.k));
@@ -363,12 +279,4 @@ fn typical_norm(candidates: &Array2<f32>) -> f32 {
     let mut norms: Vec<f32> = candidates.axis_iter(Axis(0)).map(|row| reduce::norm(row) as f32).collect();
     norms.sort_by(f32::total_cmp);
     norms[norms.len() / 2]
-}
-
-/// The row of the attack itself.
-pub fn training_row(score: &ScoreFile) -> Result<&palimpsest_metrics::table::ScoreRow> {
-    score
-        .table
-        .row(RowKind::Training)
-        .ok_or_else(|| anyhow::anyhow!("score.json has no row for the training images"))
 }

@@ -5,4 +5,6 @@ pub mod data;
 pub mod demo;
 pub mod evaluate;
 pub mod report;
+pub mod score;
+mod section;
 pub mod train;

@@ -7,17 +7,18 @@ use clap::Args;
 use ndarray::{ArrayView1, Axis};
 use palimpsest_kkt::StationarityCertificate;
 use palimpsest_metrics::ImageShape;
-use palimpsest_metrics::score::{Search, min_max};
+use palimpsest_metrics::score::min_max;
 use palimpsest_metrics::table::RowKind as Row;
-use palimpsest_metrics::tally::{HELD_OUT_RATE, INTERVAL_LEVEL, SSIM_CUT, Tally};
+use palimpsest_metrics::tally::INTERVAL_LEVEL;
 use palimpsest_report::{
-    Answer, CalibrationBin, CandidateView, ConfidenceKind, Count, GridCell, InputKind, Judge, PictureShape,
-    PrecisionAt, Ranking, ReportData, RowKind, ScoreRow, TruthMatch,
+    Answer, CandidateView, ConfidenceKind, GridCell, InputKind, PictureShape, ReportData, TruthMatch,
 };
 use palimpsest_runs::{RunFile, files};
 
 use super::data::VictimData;
-use super::evaluate::{DistanceScore, Match, ScoreFile, check_width, image_shape, shown, training_row};
+use super::evaluate::{check_width, image_shape, shown};
+use super::score::{DistanceScore, Match, ScoreFile, training_row};
+use super::section::judge_section;
 use super::train::TrainRecord;
 use crate::attacking::found::Found;
 use crate::attacking::pages::{SHOWN, columns, convergence, count, method, picture, values, write};
@@ -189,86 +190,6 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<Cand
 
 fn picture_shape(ImageShape { channels, height, width }: ImageShape) -> PictureShape {
     PictureShape { channels, height, width }
-}
-
-/// The judge's counts as the report words them.
-pub fn judge_section(score: &ScoreFile) -> Judge {
-    let of_rows = score.distances.as_ref().map(|distances| &distances.table);
-    let name = |kind| match kind {
-        Row::HeldOut if of_rows.is_some() => "held-out rows",
-        Row::Training => "candidates of the attack",
-        Row::HeldOut => "held-out images",
-        Row::ClassMeans => "class means",
-        Row::WeightRows => "rows of W1",
-        Row::RandomNoise => "random noise",
-    };
-    let rows = score.table.rows.iter().map(|row| {
-        let by_ssim = |of: fn(&Tally) -> Count, n| row.ssim.as_ref().map(|t| Count { of: n, ..of(t) });
-        ScoreRow {
-            name: name(row.kind).into(),
-            kind: if row.kind == Row::Training { RowKind::Candidates } else { RowKind::Null },
-            above_cut: by_ssim(|t| count(t.above_cut, 0, None), row.n),
-            ssim_at_rate: by_ssim(|t| count(t.above_threshold, 0, Some(t.interval)), row.n),
-            ncc_at_rate: Some(count(row.ncc.above_threshold, row.n, Some(row.ncc.interval))),
-            unique: by_ssim(|t| count(t.unique_above_cut, 0, None), row.n),
-            distance_at_rate: of_rows
-                .and_then(|table| table.row(row.kind))
-                .map(|found| count(found.within, found.n, Some(found.interval))),
-            mean_of_ten_best: match of_rows {
-                Some(table) => table.row(row.kind).map(|found| found.mean_of_ten_nearest),
-                None => row.ssim.as_ref().map(|t| t.mean_of_ten_best),
-            },
-        }
-    });
-    Judge {
-        protocol: protocol_words(score),
-        ssim_cut: SSIM_CUT,
-        held_out_rate: HELD_OUT_RATE,
-        ssim_at_rate: score.table.thresholds.ssim.unwrap_or(f64::NAN),
-        ncc_at_rate: score.table.thresholds.ncc,
-        distance_at_rate: of_rows.map(|table| table.threshold),
-        interval_level: INTERVAL_LEVEL,
-        rows: rows.collect(),
-        ranking: Some(Ranking {
-            by: "how sure it is of each".into(),
-            precision_at: score
-                .ranking
-                .precision_at
-                .iter()
-                .map(|p| PrecisionAt { k: p.k, real: p.real })
-                .collect(),
-            calibration: score
-                .ranking
-                .calibration
-                .bins
-                .iter()
-                .map(|b| CalibrationBin { claimed: b.claimed, real: b.real, of: b.of })
-                .collect(),
-        }),
-    }
-}
-
-fn protocol_words(score: &ScoreFile) -> String {
-    match &score.table.protocol.ssim {
-        Some(ssim) => format!(
-            "Nearest candidate by NCC at {} size, {} added, min-max to [0, 1], SSIM of window {}, sigma {}, range {}.",
-            match score.table.protocol.search {
-                Search::FullSize => "full",
-                Search::HalfSize => "half",
-            },
-            match (&score.with_training_mean, score.data.subtract) {
-                (Some(_), _) => "the mean image that the attack tells",
-                (None, Some(_)) => "the constant that was taken",
-                (None, None) => "training mean",
-            },
-            ssim.window,
-            ssim.sigma,
-            ssim.data_range
-        ),
-        None => "Nearest candidate by scaled distance: root mean square difference, each column in standard deviations of \
-                 the training rows. NCC is counted beside it."
-            .into(),
-    }
 }
 
 /// What the trainer's certificate, if it lies beside the model, says of the training data: truth, for judges alone.

@@ -15,7 +15,6 @@ use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::seed::Seed;
 
-use super::lists::PUBLISHED;
 use super::work::{Amount, Laps, Moment, Net, Work, binary, draw, repeated};
 
 /// A product (m, k) (k, n); `transposed` says for each factor whether it is a transposed view, `t`, or not, `n`.
@@ -159,7 +158,7 @@ pub(super) fn alternating(group: &'static str, name: &str, m: usize, net: Net, t
 
 /// Steps of all restarts together, from a network of 100 coordinates: the time of one.
 pub(super) fn restarted(restarts: usize, threads: usize) -> Work {
-    let net = Net { d: 100, ..PUBLISHED };
+    let net = Net { d: 100, ..Net::PUBLISHED };
     let (first, hidden) = net.passes();
     let (m, steps) = (200, 10);
     let params = AttackParams {

@@ -9,8 +9,7 @@ use super::job;
 use super::passes;
 use super::work::{Net, Work};
 
-/// The published network for CIFAR-10.
-pub(super) const PUBLISHED: Net = Net { d: 3072, width: 1000, depth: 3 };
+const PUBLISHED: Net = Net::PUBLISHED;
 /// The published network on the coordinates of 500 training inputs.
 const SUBSPACE: Net = Net { d: 500, ..PUBLISHED };
 

@@ -4,16 +4,17 @@
 //! work in PyTorch. Medians over rounds are printed as Markdown. Machines are shared: ratios within a round mean more than
 //! milliseconds, and work done in a second of CPU time more than work done in a second.
 
+mod counted;
 mod engine;
 mod job;
 mod limit;
 mod lists;
 mod passes;
 mod peer;
+mod record;
 mod table;
 mod work;
 
-use std::alloc::System;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,22 +23,11 @@ use clap::Parser;
 use palimpsest::terminal::output::{self, Mode};
 use palimpsest::terminal::progress::{self, Progress};
 use palimpsest::terminal::{Misuse, interrupt, memory};
-use serde::Serialize;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-use self::limit::{Limits, Peak};
+use self::limit::Limits;
 use self::peer::Peer;
+use self::record::{BenchRecord, Measured};
 use self::work::{Amount, Sample, Work};
-
-/// Counts allocations, in this program alone.
-#[global_allocator]
-static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Allocations of this process so far.
-fn allocations() -> usize {
-    let stats = COUNTED.stats();
-    stats.allocations + stats.reallocations
-}
 
 /// Measure products, passes, training epochs and attack steps against the limit of this machine.
 #[derive(Clone, Debug, Parser)]
@@ -79,41 +69,6 @@ struct BenchArgs {
     /// The program whose commands are measured whole.
     #[arg(long, value_name = "FILE", hide = true, default_value = "target/release/xtask")]
     program: PathBuf,
-}
-
-/// A piece of work with everything measured about it.
-#[derive(Debug, Serialize)]
-struct Measured {
-    group: &'static str,
-    name: String,
-    threads: usize,
-    amount: Amount,
-    seconds: Vec<f64>,
-    /// Seconds that threads ran for it, which others on the machine do not add to.
-    cpu_seconds: Vec<f64>,
-    /// Peak of an FMA loop on as many threads, measured right before each sample.
-    peaks: Vec<Peak>,
-    /// Seconds of the same work in PyTorch.
-    peer_seconds: Vec<f64>,
-    peer_cpu_seconds: Vec<f64>,
-    /// Allocations of one step after the first.
-    allocations: f64,
-    /// Most memory of a command.
-    peak_bytes: Option<u64>,
-}
-
-/// What is written to `--record`.
-#[derive(Debug, Serialize)]
-struct BenchRecord {
-    cores: usize,
-    processor: String,
-    instructions: String,
-    rounds: usize,
-    load_average_before: String,
-    load_average_after: String,
-    peer: Option<String>,
-    works: Vec<Measured>,
-    peak_memory_bytes: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -223,10 +178,4 @@ fn measure(work: &mut Work, measured: &mut Measured, limits: &Limits, peer: Opti
     measured.cpu_seconds.push(cpu_seconds);
     (measured.allocations, measured.peak_bytes) = (allocations, peak_bytes);
     Ok(())
-}
-
-/// Middle value; NaN for none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -5,8 +5,8 @@ use palimpsest::terminal::output::line;
 
 use super::limit::Peak;
 use super::passes::COPY;
+use super::record::{BenchRecord, Measured, median};
 use super::work::Amount;
-use super::{BenchRecord, Measured, median};
 
 pub(super) fn print(record: &BenchRecord) {
     line(&format!(

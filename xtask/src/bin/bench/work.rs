@@ -9,7 +9,7 @@ use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::seed::Seed;
 use serde::Serialize;
 
-use super::limit;
+use super::{counted, limit};
 
 /// A piece of work; `run` does a few steps and tells the mean of one.
 pub(super) struct Work {
@@ -57,6 +57,9 @@ pub(super) struct Net {
 }
 
 impl Net {
+    /// The published network for CIFAR-10.
+    pub(super) const PUBLISHED: Self = Self { d: 3072, width: 1000, depth: 3 };
+
     pub(super) fn network(self) -> Mlp<f32> {
         let mut dims = vec![self.width; self.depth + 1];
         (dims[0], dims[self.depth]) = (self.d, 1);
@@ -91,7 +94,7 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn now() -> Self {
-        let allocations = crate::allocations();
+        let allocations = counted::allocations();
         Self { time: Instant::now(), cpu_seconds: limit::cpu_seconds(), allocations }
     }
 
@@ -111,9 +114,9 @@ impl Moment {
 pub(super) fn repeated(steps: usize, mut step: impl FnMut()) -> Sample {
     step();
     let start = Moment::now();
-    let before = crate::allocations();
+    let before = counted::allocations();
     (0..steps).for_each(|_| step());
-    let made = crate::allocations() - before;
+    let made = counted::allocations() - before;
     Sample { allocations: made as f64 / steps as f64, ..start.until(Moment::now(), steps) }
 }
 
@@ -134,9 +137,9 @@ impl Laps {
     pub(super) fn see(&mut self, index: usize) {
         if index == 1 {
             self.start = Some(Moment::now());
-            self.allocations[0] = crate::allocations();
+            self.allocations[0] = counted::allocations();
         } else if index == self.last {
-            self.allocations[1] = crate::allocations();
+            self.allocations[1] = counted::allocations();
             self.end = Some(Moment::now());
         }
     }
