@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use ndarray::Array1;
-use palimpsest::attacking::reconstruct::{self, Range, ReconstructArgs};
+use palimpsest::attacking::reconstruct::{self, ReconstructArgs};
 use palimpsest::judging::data::{DataArgs, VictimData};
 use palimpsest::judging::evaluate::{self, EvaluateArgs};
 use palimpsest::judging::score::{ScoreFile, training_row};
@@ -181,14 +181,10 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
         let limit = args.time_limit.unwrap_or(if victim.n > 100 { 600.0 } else { 120.0 });
         let _lock = lock_folder(&attacked)?;
         let model = victim.folder(args, "victim").join(MODEL_FILE);
-        let defaults = ReconstructArgs::defaults(model, attacked.clone());
-        // Whoever takes a constant from all pixels knows it.
-        let shift = f64::from(victim.subtract.unwrap_or(0.0));
         let done = reconstruct::attack(&ReconstructArgs {
             time_limit: Some(limit),
             seed: victim.seed,
-            input_range: Range(defaults.input_range.0 - shift, defaults.input_range.1 - shift),
-            ..defaults
+            ..ReconstructArgs::defaults(model, attacked.clone())
         })?;
         ensure!(!done.broken_off, broken_off(args));
         done.done();
