@@ -231,13 +231,13 @@ const RULES: [Rule; 6] = [
         why: "the project must not lean on what is outside it",
     },
     Rule {
-        words: &["Instant::now", "SystemTime::now", "env::var", "env::args"],
+        words: &["Instant::now", "SystemTime::now", "env::var", "env::args", "ThreadPoolBuilder"],
         within: |path| {
             path.starts_with("crates/")
                 && path.contains("/src/")
                 && !path.starts_with("crates/palimpsest/src/terminal/")
         },
-        why: "libraries read neither clock nor environment; commands do by palimpsest's terminal",
+        why: "libraries read neither clock nor environment and start no threads; commands do by palimpsest's terminal",
     },
 ];
 

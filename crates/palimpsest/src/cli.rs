@@ -9,6 +9,7 @@ use clap::{FromArgMatches, Parser, Subcommand};
 use palimpsest_runs::RunsError;
 
 use crate::attacking::reconstruct;
+use crate::installed::{self, Installed};
 use crate::judging::{audit, demo, evaluate, report, train};
 use crate::terminal::output::{self, Mode};
 use crate::terminal::{Misuse, interrupt};
@@ -67,9 +68,22 @@ pub fn run(command: Command) -> Result<()> {
     }
 }
 
-/// The whole program, as it is called `name`.
+/// The commands, and what an installed program offers besides.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once, of a command line")]
+enum Everything {
+    #[command(flatten)]
+    Command(Command),
+    #[command(flatten)]
+    Installed(Installed),
+}
+
+/// The whole program, installed as `name`.
 pub fn main_as(name: &'static str) -> ExitCode {
-    main_with(name, run)
+    main_with(name, |asked| match asked {
+        Everything::Command(command) => run(command),
+        Everything::Installed(asked) => installed::run(&asked, command::<Everything>(name)),
+    })
 }
 
 /// A program called `name` with the commands `C`, each carried out by `run`.

@@ -18,7 +18,7 @@ const MIXTURES: usize = 1000;
 /// A mixture is a Gaussian combination of all candidates, so mixtures spread as the candidates do and know nothing
 /// else. Each is voted on as a candidate of one restart is: its best cosine among the candidates of one label of every
 /// other restart, averaged.
-pub fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
+pub(super) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
     let m = found.run.candidates_per_run;
     // Inputs that were found exactly come after those of the restarts.
     let of_restarts = m * found.run.runs.len();

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
-use ndarray::{Array1, Array2, ArrayView1};
-use palimpsest_kkt::{AttackParams, AttackProblem, KktError, Method};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
+use palimpsest_kkt::{AttackParams, AttackProblem, KktError, Method, Reconstruction};
 use palimpsest_mlp::{Mlp, Provenance};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::{ConfidenceKind, InputKind};
@@ -15,6 +15,7 @@ use super::model_file::{Model, load_model};
 
 /// A reconstruction and the network it came from; indices, lengths and widths fit each other.
 pub struct Found {
+    /// The record of the attack.
     pub run: RunFile,
     /// Candidates, (M, d), M >= 1, finite.
     pub candidates: Array2<f32>,
@@ -26,7 +27,9 @@ pub struct Found {
     pub appearance: Option<Array2<f32>>,
     /// What was taken from all inputs, as the attack tells it, (1, d).
     pub mean_image: Option<Array2<f32>>,
+    /// The network that was attacked.
     pub network: Mlp<f32>,
+    /// Where the network comes from, if its file says.
     pub provenance: Option<Provenance>,
 }
 
@@ -34,6 +37,25 @@ pub struct Found {
 const LARGEST: f32 = 1e15;
 
 impl Found {
+    /// What an attack on `model` has just found, by its `record`.
+    pub(crate) fn of(record: RunFile, found: &Reconstruction, model: Model) -> Self {
+        let looks = found.appearance.as_ref().map(|looks| {
+            let rows: Vec<_> =
+                looks.iter().map(|look| [look.contrast, look.brightness, look.unchanged]).collect();
+            Array2::from(rows)
+        });
+        Self {
+            run: record,
+            candidates: found.candidates.view().to_owned(),
+            confidence: found.confidence.clone(),
+            agreement: Some(found.agreement.clone()),
+            appearance: looks,
+            mean_image: found.mean_image.clone().map(|mean| mean.insert_axis(Axis(0))),
+            network: model.network,
+            provenance: model.provenance,
+        }
+    }
+
     /// Reads the folder that `reconstruct` wrote.
     pub fn read(folder: &Path) -> Result<Self> {
         let run: RunFile = files::read_json(&folder.join("run.json"))?;

@@ -11,6 +11,7 @@ use palimpsest_report::{ModelFile, Setting};
 
 /// A network and what its file says besides.
 pub struct Model {
+    /// The network.
     pub network: Mlp<f32>,
     /// Where it comes from; a foreign format does not say.
     pub provenance: Option<Provenance>,

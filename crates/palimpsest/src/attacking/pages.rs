@@ -46,6 +46,10 @@ pub fn values(row: ArrayView1<'_, f32>) -> Vec<f64> {
     row.iter().take(MAX_COLUMNS).map(|&v| f64::from(v)).collect()
 }
 
+/// A row of pixels as a picture.
+///
+/// # Errors
+/// When the row has another number of values than the shape, or the shape is no picture's.
 pub fn picture(row: ArrayView1<'_, f32>, shape: PictureShape) -> Result<Picture> {
     Ok(Picture::new(shape, row.iter().copied())?)
 }
@@ -144,6 +148,7 @@ fn certificate(run: &RunFile, at_truth: &[StationarityCertificate]) -> Vec<Layer
         .collect()
 }
 
+/// How the residual of each restart fell.
 pub fn convergence(run: &RunFile) -> Convergence {
     let curves = run.runs.iter().map(|r| Curve {
         name: format!("restart {}", r.restart),
@@ -158,6 +163,7 @@ pub fn count(count: usize, of: usize, interval: Option<[f64; 2]>) -> Count {
     Count { count, of, interval: interval.map(|[low, high]| [low.floor(), high.ceil()]) }
 }
 
+/// Widths of layers, as in 784-1000-1.
 pub fn chain(dims: &[usize]) -> String {
     dims.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
 }

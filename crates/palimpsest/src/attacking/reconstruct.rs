@@ -1,11 +1,11 @@
 //! `palimpsest reconstruct`: attack the weights of a network.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_kkt::{AttackParams, AttackStep, KktError, Method, Reconstruction, Run, reconstruct_from};
 use palimpsest_mlp::Mlp;
@@ -16,14 +16,19 @@ use serde::Serialize;
 
 use super::model_file::{Model, load_model};
 use crate::terminal::progress::{Measured, Progress};
-use crate::terminal::{Misuse, host, interrupt, lock_folder, memory, output};
+use crate::terminal::{Misuse, host, interrupt, lock_folder, memory, output, threads as workers};
 
 mod args;
 
-use args::{params, threads, time_limit};
+pub(crate) use args::params;
+use args::{threads, time_limit};
 
 pub use args::{InputShape, Range, ReconstructArgs};
 
+/// Carries out `palimpsest reconstruct`.
+///
+/// # Errors
+/// Whatever keeps the attack from its end; [`Misuse`] for options that cannot work.
 pub fn run(args: &ReconstructArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     for note in load_model(&args.model)?.notes {
@@ -89,6 +94,7 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
 /// with the files, and is killed, need not attack again.
 #[must_use]
 pub struct Attacked {
+    /// What was done and found.
     pub record: RunFile,
     /// Whether an interrupt ended it, so that there is something to go on with.
     pub broken_off: bool,
@@ -184,8 +190,7 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let keep = |restart: u64, run: &Run| kept.finish(restart, run);
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
+    let pool = workers::pool(threads)?;
     let found =
         pool.install(|| reconstruct_from(&network, &params, Seed::new(args.seed), &from, &observe, &keep));
     if let Some(searching) = searching.get() {
@@ -207,31 +212,58 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
             .context("the first layer cannot be decomposed; check that its weights are of ordinary size"),
         error => error.into(),
     })?;
-    let record = RunFile {
-        made_by: MADE_BY.into(),
+    let asked = Asked {
         model: output::absolute(&args.model),
         dims: network.dims(),
-        input_shape,
         params,
         seed: args.seed,
         threads,
         time_limit_s: args.time_limit,
-        attackability: found.attackability.clone(),
-        rank: found.rank,
-        candidates_per_run: found.candidates_per_run,
-        candidates: found.candidates.len(),
-        exact: found.exact,
-        agreed: found.agreed,
-        distinct_share: found.distinct_share,
-        ranking: found.ranking.clone(),
-        input_norm: found.input_norm,
-        spectrum: found.spectrum.clone(),
-        stopped_early: stopped.into_inner(),
-        runs: found.runs.clone(),
-        elapsed_s: kept.elapsed_s(),
     };
+    let record =
+        RunFile { elapsed_s: kept.elapsed_s(), stopped_early: stopped.into_inner(), ..asked.record(&found) };
     write(&args.out, &found, &record)?;
     Ok(Attacked { record, broken_off, kept })
+}
+
+/// What an attack was asked to do, and on what.
+pub(crate) struct Asked {
+    pub(crate) model: PathBuf,
+    pub(crate) dims: Vec<usize>,
+    pub(crate) params: AttackParams,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    pub(crate) time_limit_s: Option<f64>,
+}
+
+impl Asked {
+    /// The record of what was found, by an attack that took no time and came to its end.
+    pub(crate) fn record(self, found: &Reconstruction) -> RunFile {
+        let Self { model, dims, params, seed, threads, time_limit_s } = self;
+        RunFile {
+            made_by: MADE_BY.into(),
+            model,
+            dims,
+            input_shape: params.prior.image_shape,
+            params,
+            seed,
+            threads,
+            time_limit_s,
+            attackability: found.attackability.clone(),
+            rank: found.rank,
+            candidates_per_run: found.candidates_per_run,
+            candidates: found.candidates.len(),
+            exact: found.exact,
+            agreed: found.agreed,
+            distinct_share: found.distinct_share,
+            ranking: found.ranking.clone(),
+            input_norm: found.input_norm,
+            spectrum: found.spectrum.clone(),
+            stopped_early: false,
+            runs: found.runs.clone(),
+            elapsed_s: 0.0,
+        }
+    }
 }
 
 /// Bound on the starts that a separation iterates together.
@@ -308,7 +340,8 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
     memory::total(weights.chain([decomposition, run, inside, found]))
 }
 
-fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> {
+/// Writes the files of the contract.
+pub(crate) fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> {
     files::write_npy(&folder.join("candidates.npy"), &found.candidates.view())?;
     files::write_npy(&folder.join("multipliers.npy"), &found.multipliers)?;
     files::write_npy(&folder.join("labels.npy"), &Array1::from(found.labels.clone()))?;

@@ -29,12 +29,26 @@ pub const JUDGE_PAGE: &str = "judge/report.html";
 /// Writes the report of the reconstruction in `folder` into it.
 pub fn unjudged(folder: &Path) -> Result<ReportData> {
     let found = Found::read(folder)?;
-    let shape =
-        found.run.input_shape.map(|[channels, height, width]| PictureShape { channels, height, width });
     let mean = Mean::of(folder, &found)?;
     let merged = merged(folder, &found)?;
+    let mut report = page(&found, merged.as_ref(), &mean)?;
+    report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
+    write_page(folder, &report)?;
+    Ok(report)
+}
+
+/// Writes a report in its three forms and as a grid of pictures.
+pub(crate) fn write_page(folder: &Path, report: &ReportData) -> Result<()> {
+    let grid: Vec<GridCell> = report.candidates.iter().filter_map(cell).collect();
+    write(folder, report, &grid)
+}
+
+/// The report of `found`, whose best estimates are `merged`, (ranking, d), if there are any.
+pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> Result<ReportData> {
+    let shape =
+        found.run.input_shape.map(|[channels, height, width]| PictureShape { channels, height, width });
     let inputs = if shape.is_some() { InputKind::Image } else { InputKind::Row };
-    let (answer, means) = answer(&found, inputs);
+    let (answer, means) = answer(found, inputs);
     let (_, claimed) = found.claimed(inputs);
     let name = found.run.model.file_name().unwrap_or_default().to_string_lossy();
     let subject = format!("{name}: a network of dense layers, {}", chain(&found.run.dims));
@@ -42,9 +56,8 @@ pub fn unjudged(folder: &Path) -> Result<ReportData> {
     report.confidence_means = means;
     report.file = Some(describe(&found.run.model, &found.network, found.provenance.as_ref())?);
     report.attackability = Some(exposure(&found.run.attackability, &found.run.spectrum));
-    report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
     for (rank, &candidate) in found.run.ranking.iter().take(SHOWN).enumerate() {
-        let best = merged.as_ref().map_or(found.candidates.row(candidate), |merged| merged.row(rank));
+        let best = merged.map_or(found.candidates.row(candidate), |merged| merged.row(rank));
         let row = mean.restore(&best.insert_axis(Axis(0)).to_owned());
         let shown: Option<Picture> =
             shape.map(|shape| picture(min_max(row.view()).row(0), shape)).transpose()?;
@@ -59,14 +72,12 @@ pub fn unjudged(folder: &Path) -> Result<ReportData> {
         });
     }
     // Nobody has judged: what the trainer's certificate says of the truth has no place here.
-    report.method = Some(method(&found, &[("attack".into(), found.run.elapsed_s)], &[]));
+    report.method = Some(method(found, &[("attack".into(), found.run.elapsed_s)], &[]));
     report.convergence = Some(convergence(&found.run));
-    report.limits = limits(&found, shape, &mean);
+    report.limits = limits(found, shape, mean);
     if shape.is_none() {
         report.columns = columns(&[], found.candidates.ncols());
     }
-    let grid: Vec<GridCell> = report.candidates.iter().filter_map(cell).collect();
-    write(folder, &report, &grid)?;
     Ok(report)
 }
 
@@ -253,7 +264,7 @@ fn uniform(image: &Array2<f32>) -> Option<f32> {
 }
 
 /// The training mean.
-enum Mean {
+pub(crate) enum Mean {
     Unknown,
     /// By the user, with the deviation of each column below it, if that was given, too.
     Given(Array2<f32>),

@@ -65,6 +65,10 @@ impl TruthArgs {
     }
 }
 
+/// Carries out `palimpsest audit`.
+///
+/// # Errors
+/// Whatever keeps the audit from its end; [`Misuse`](crate::terminal::Misuse) for options that cannot work.
 pub fn run(args: &JudgedAuditArgs) -> Result<()> {
     let _lock = lock_folder(&args.audit.out)?;
     let attacked = attacked(&args.audit)?;

@@ -38,7 +38,9 @@ pub struct DataArgs {
 /// How raw inputs become those of the network: pictures lose their mean, columns of a table get one unit, if no constant is
 /// taken instead.
 pub enum Scaling {
+    /// The mean of each pixel, or a constant, is taken.
     Mean(PixelMean),
+    /// Each column is brought to mean 0 and deviation 1.
     Columns(ZScore),
 }
 
@@ -56,6 +58,7 @@ impl Scaling {
         })
     }
 
+    /// Raw inputs (n, d) as the network sees them.
     pub fn apply(&self, inputs: ArrayView2<'_, f32>) -> Array2<f32> {
         match self {
             Self::Mean(mean) => mean.center(inputs).view().to_owned(),
@@ -74,14 +77,19 @@ impl Scaling {
 
 /// A victim's training set, its held-out images and what is taken from them.
 pub struct VictimData {
+    /// The training examples.
     pub train: BinarySet,
+    /// Examples the network never saw.
     pub held_out: BinarySet,
+    /// What is taken from raw inputs.
     pub scaling: Scaling,
+    /// The data set.
     pub name: DataName,
     /// Training inputs as the network sees them, (n, d).
     pub centered: Array2<f32>,
     /// Held-out inputs by the same scaling, (k, d).
     pub held_out_centered: Array2<f32>,
+    /// What an input is.
     pub shape: InputShape,
 }
 

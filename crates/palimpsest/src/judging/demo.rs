@@ -32,6 +32,10 @@ const EXAMPLES: usize = 100;
 /// Restarts of the demo's attack: small images leave time for more than usual.
 const RESTARTS: usize = 6;
 
+/// Carries out `palimpsest demo`.
+///
+/// # Errors
+/// Whatever keeps one of its four commands from its end.
 pub fn run(args: &DemoArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     let data_args = DataArgs {

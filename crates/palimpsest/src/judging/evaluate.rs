@@ -39,6 +39,7 @@ pub struct EvaluateArgs {
     /// Folder that `reconstruct` wrote.
     #[arg(long, value_name = "DIR")]
     pub reconstruction: PathBuf,
+    /// The data the victim was trained on.
     #[command(flatten)]
     pub data: DataArgs,
     /// Folder for the results.
@@ -49,6 +50,10 @@ pub struct EvaluateArgs {
 /// Seed of the judge's noise and bootstrap.
 const JUDGE_SEED: u64 = 0;
 
+/// Carries out `palimpsest evaluate`.
+///
+/// # Errors
+/// Files that cannot be read or do not fit together; [`Misuse`](crate::terminal::Misuse) for data that cannot be had.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     let data = VictimData::load(&args.data)?;

@@ -36,6 +36,10 @@ pub struct ReportArgs {
     pub folder: PathBuf,
 }
 
+/// Carries out `palimpsest report`.
+///
+/// # Errors
+/// Files that cannot be read or do not fit together; [`Misuse`] for a folder without results.
 pub fn run(args: &ReportArgs) -> Result<()> {
     let holds = |name: &str| args.folder.join(name).exists();
     // Only then, so that no folder is made where there was none.

@@ -9,7 +9,7 @@ use super::score::ScoreFile;
 use crate::attacking::pages::count;
 
 /// The judge's counts as the report words them.
-pub fn judge_section(score: &ScoreFile) -> Judge {
+pub(super) fn judge_section(score: &ScoreFile) -> Judge {
     let of_rows = score.distances.as_ref().map(|distances| &distances.table);
     let name = |kind| match kind {
         Row::HeldOut if of_rows.is_some() => "held-out rows",

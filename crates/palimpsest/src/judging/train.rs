@@ -35,11 +35,13 @@ use crate::terminal::{Misuse, ResumeArgs, clock, host, interrupt, lock_folder, m
 Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json. A run that was interrupted or killed goes on
 to the same bits when the same command is given again with --resume.")]
 pub struct TrainArgs {
+    /// The training data.
     #[command(flatten)]
     pub data: DataArgs,
     /// Hidden widths, comma separated.
     #[arg(long, value_name = "WIDTHS", default_value = "1000,1000", value_delimiter = ',')]
     pub hidden: Vec<usize>,
+    /// How far and how to train.
     #[command(flatten)]
     pub regime: RegimeArgs,
     /// Steps after which training ends in any case [default: 4000 with weight decay, else 1000000].
@@ -51,6 +53,7 @@ pub struct TrainArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// How to go on after an interrupt.
     #[command(flatten)]
     pub resume: ResumeArgs,
 }
@@ -73,22 +76,35 @@ pub struct RegimeArgs {
 /// The record of a training run, `train.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TrainRecord {
+    /// What the checkpoint says of itself.
     pub provenance: Provenance,
     /// What was taken from every input instead of the training mean.
     #[serde(default)]
     pub subtract: Option<f32>,
+    /// Widths of all layers.
     pub dims: Vec<usize>,
+    /// Weights and biases in all.
     pub parameters: usize,
+    /// Why training ended.
     pub stop: StopReason,
+    /// Training examples that are still misclassified.
     pub training_errors: usize,
+    /// Share of the held-out examples that are classified right.
     pub test_accuracy: f64,
+    /// Held-out examples.
     pub test_images: usize,
     /// Certificates of the first layer and of all layers at the training data, at the gate slope that fits best.
     pub certificates: Vec<StationarityCertificate>,
+    /// Seconds of training, over all its sessions.
     pub training_s: f64,
+    /// Threads it ran on; they change no bit.
     pub threads: usize,
 }
 
+/// Carries out `palimpsest train`.
+///
+/// # Errors
+/// Whatever keeps training from its end; [`Misuse`] for options that cannot work.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     let data = VictimData::load(&args.data)?;

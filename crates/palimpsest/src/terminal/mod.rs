@@ -9,6 +9,7 @@ mod misuse;
 pub mod output;
 pub mod progress;
 mod resume;
+pub mod threads;
 
 pub use folder::{host, lock_folder};
 pub use misuse::Misuse;

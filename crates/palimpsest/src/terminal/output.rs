@@ -38,6 +38,12 @@ pub fn line(text: &str) {
     }
 }
 
+/// Writes bytes to standard output as they are, whoever reads: the whole of what a command was asked for.
+pub fn bytes(bytes: &[u8]) {
+    // As with [`line`], a reader that has gone is no reason to panic.
+    let _ = std::io::stdout().write_all(bytes);
+}
+
 /// Prints a line that is not a result: what is being done, what to know.
 pub fn note(text: &str) {
     match mode() {

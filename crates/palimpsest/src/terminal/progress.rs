@@ -18,8 +18,9 @@ const EVERY_S: f64 = 1.0;
 /// What is measured while a stage runs; what is not known is left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Measured {
-    /// Relative residual, or for training the log loss.
+    /// Relative residual of an attack.
     pub residual: Option<f64>,
+    /// Logarithm of the mean loss of training.
     pub log_loss: Option<f64>,
     /// Best agreement among the candidates so far, in [0, 1].
     pub best_agreement: Option<f64>,

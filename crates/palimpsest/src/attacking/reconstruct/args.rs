@@ -110,6 +110,7 @@ pub struct ReconstructArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// How to go on after an interrupt.
     #[command(flatten)]
     pub resume: ResumeArgs,
 }
@@ -167,7 +168,7 @@ pub enum MethodName {
 
 /// `CxHxW` on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InputShape(pub(super) [usize; 3]);
+pub struct InputShape(pub [usize; 3]);
 
 impl std::str::FromStr for InputShape {
     type Err = String;
@@ -204,7 +205,8 @@ const MAX_RESTARTS: usize = 10_000;
 /// Most candidates of a restart, which are compared with each other.
 const MAX_CANDIDATES: usize = 16_384;
 
-pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
+/// The parameters of the attack that `args` describe, checked.
+pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     let annealed_only = [
         ("--alpha", args.alpha.is_some()),
         ("--step-size", args.step_size.is_some()),
