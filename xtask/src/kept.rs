@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use ndarray::{Array1, Axis, concatenate};
-use palimpsest_kkt::consensus::{Comparison, consensus};
-use palimpsest_kkt::{AttackState, RestartStep, Run};
+use palimpsest_attack::evidence::consensus::{Comparison, consensus};
+use palimpsest_attack::{AttackState, RestartStep, Run};
 use palimpsest_numerics::gemm::Parallelism;
 use serde::Serialize;
 

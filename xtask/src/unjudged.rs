@@ -4,13 +4,14 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Axis};
-use palimpsest_kkt::confidence::{Appearance, ConfidenceModel, Evidence};
+use palimpsest_attack::evidence::confidence::{ConfidenceModel, Evidence};
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::score::min_max;
 use palimpsest_metrics::tally::{HELD_OUT_RATE, quantile};
 use palimpsest_report::{
     Answer, CandidateView, ConfidenceKind, Count, GridCell, InputKind, Picture, ReportData,
 };
+use palimpsest_unmix::raw::Appearance;
 
 use crate::chance::agreement_of_mixtures;
 use crate::exposure::exposure;

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use ndarray::{Array1, Array2};
-use palimpsest_kkt::confidence::{Appearance, Evidence, features_of_agreed};
+use palimpsest_attack::evidence::confidence::{Evidence, features_of_agreed};
 use palimpsest_metrics::logistic::fit_logistic;
+use palimpsest_unmix::raw::Appearance;
 
 use super::{ReproduceArgs, Victim};
 use crate::evaluate::ScoreFile;
