@@ -20,9 +20,10 @@ const ORDERS: [(&str, &[&str]); 2] = [
     ("crates/palimpsest", &["terminal", "attacking", "judging", "installed", "cli"]),
 ];
 
-/// Crates that are not looked at yet, each with a reason.
-const SKIPPED: [(&str, &str); 4] = [
-    ("crates/kkt", "a circle of seven files, which goes when the crate is split into kkt, unmix and attack"),
+/// Crates whose circles are still to be cut, each with where they are; their order is kept all the same.
+const SKIPPED: [(&str, &str); 5] = [
+    ("crates/attack", "search::run and search::state name each other"),
+    ("crates/unmix", "raw and raw::refinement name each other"),
     ("crates/mlp", "error, import and network name each other; import is being rebuilt"),
     ("crates/metrics", "error and image name each other, and null_model and table; both are being rebuilt"),
     ("crates/datasets", "catalogue and embedded name each other; loading is being taken out of the first"),
@@ -193,10 +194,11 @@ fn upward(target: &Target, order: &[&str]) -> Vec<String> {
 /// Complaints about one crate.
 fn complaints(folder: &str, files: &[(String, String)]) -> Vec<String> {
     let order = ORDERS.iter().find(|(name, _)| *name == folder).map_or(&[][..], |(_, order)| order);
-    targets(folder, files)
-        .iter()
-        .flat_map(|target| [circles(target), upward(target, order)].concat())
-        .collect()
+    let skipped = SKIPPED.iter().any(|(name, _)| *name == folder);
+    let of = |target: &Target| {
+        [if skipped { Vec::new() } else { circles(target) }, upward(target, order)].concat()
+    };
+    targets(folder, files).iter().flat_map(of).collect()
 }
 
 #[test]
@@ -208,8 +210,7 @@ fn no_file_uses_one_above_it_and_none_a_circle() {
         folders.contains("crates/numerics") && folders.contains("xtask"),
         "crates are missing: {folders:?}"
     );
-    let looked_at = folders.into_iter().filter(|folder| SKIPPED.iter().all(|(skipped, _)| skipped != folder));
-    let found: Vec<String> = looked_at.flat_map(|folder| complaints(folder, &files)).collect();
+    let found: Vec<String> = folders.into_iter().flat_map(|folder| complaints(folder, &files)).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ndarray::Array2;
-use palimpsest_kkt::{AttackParams, AttackStep, Reconstruction};
+use palimpsest_attack::{AttackParams, AttackStep, Reconstruction};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::{ReportData, answer_sentences};
@@ -135,7 +135,7 @@ pub fn audit_observed(
         .map_err(|error| Error::Model { path: path.into(), problem: format!("{error:#}") })?;
     let params = params(&model.network, options)?;
     let reconstruction =
-        palimpsest_kkt::reconstruct(&model.network, &params, Seed::new(options.seed), observe)?;
+        palimpsest_attack::reconstruct(&model.network, &params, Seed::new(options.seed), observe)?;
     let asked = Asked {
         model: std::path::absolute(path).unwrap_or_else(|_| path.into()),
         dims: model.network.dims(),
@@ -161,7 +161,7 @@ pub fn reconstruct(
     observe: &(dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync),
 ) -> Result<Reconstruction> {
     let params = params(network, options)?;
-    Ok(palimpsest_kkt::reconstruct(network, &params, Seed::new(options.seed), observe)?)
+    Ok(palimpsest_attack::reconstruct(network, &params, Seed::new(options.seed), observe)?)
 }
 
 /// The attack that `options` describe, by the defaults of the command.

@@ -19,7 +19,7 @@ pub enum Error {
     Option(String),
     /// The attack cannot be begun, or found nothing.
     #[error(transparent)]
-    Attack(#[from] palimpsest_kkt::KktError),
+    Attack(#[from] palimpsest_attack::AttackError),
     /// Training cannot be begun, or met a number that is not finite.
     #[error(transparent)]
     Train(#[from] palimpsest_mlp::MlpError),

@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ndarray::{Array1, Axis, concatenate};
-use palimpsest_kkt::consensus::{Comparison, consensus};
-use palimpsest_kkt::{AttackState, RestartStep, Run};
+use palimpsest_attack::evidence::consensus::{Comparison, consensus};
+use palimpsest_attack::{AttackState, RestartStep, Run};
 use palimpsest_numerics::gemm::Parallelism;
 use serde::Serialize;
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use palimpsest_kkt::reconstruction::RunRecord;
-use palimpsest_kkt::{AttackParams, Attackability};
+use palimpsest_attack::RunRecord;
+use palimpsest_attack::{AttackParams, Attackability};
 use serde::{Deserialize, Serialize};
 
 /// The record of an attack, [`RUN_FILE`].

@@ -4,10 +4,11 @@ use anyhow::{Result, ensure};
 use ndarray::{Array1, Array2};
 use palimpsest::judging::score::ScoreFile;
 use palimpsest::terminal::{Misuse, output};
-use palimpsest_kkt::confidence::{Appearance, Evidence, features_of_agreed};
+use palimpsest_attack::evidence::confidence::{Evidence, features_of_agreed};
 use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_runs::record::APPEARANCE_FILE;
 use palimpsest_runs::{RunFile, files};
+use palimpsest_unmix::raw::Appearance;
 
 use super::victims::{ReproduceArgs, Victim};
 

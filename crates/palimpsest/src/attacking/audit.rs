@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ndarray::{Array1, Array2, Axis};
-use palimpsest_kkt::{AttackProblem, Attackability, PriorKnowledge};
+use palimpsest_attack::{AttackProblem, Attackability, PriorKnowledge};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
 use palimpsest_runs::record::MEAN_FILE;

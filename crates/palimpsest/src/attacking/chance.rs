@@ -3,9 +3,10 @@
 //! In few dimensions everything resembles something, so a fixed bar would call chance a finding.
 
 use ndarray::{Array2, ArrayView2, Axis, s};
-use palimpsest_kkt::KktError;
-use palimpsest_kkt::consensus::{Comparison, unit_rows};
+use palimpsest_attack::AttackError;
+use palimpsest_attack::evidence::consensus::Comparison;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_numerics::seed::{Seed, random_noise};
 
 use super::found::Found;
@@ -56,7 +57,7 @@ fn compared(
     found: &Found,
     candidates: ArrayView2<'_, f32>,
     parallelism: Parallelism,
-) -> Result<Array2<f32>, KktError> {
+) -> Result<Array2<f32>, AttackError> {
     let coordinates = match found.span(parallelism)? {
         Some(basis) => matmul(candidates, basis.t(), parallelism),
         None => candidates.to_owned(),

@@ -1,7 +1,7 @@
 //! What the weights say before an attack, as the report words it.
 
-use palimpsest_kkt::later_layers::LOOKED_AT;
-use palimpsest_kkt::{Attackability, Outlook};
+use palimpsest_attack::problem::later_layers::LOOKED_AT;
+use palimpsest_attack::{Attackability, Outlook};
 use palimpsest_report::{Attackability as AttackabilityView, Exposure, Sign};
 
 /// The verdict of `found` with its signs; `spectrum` are the singular values of the first layer, descending.
@@ -71,7 +71,7 @@ pub fn exposure(found: &Attackability, spectrum: &[f32]) -> AttackabilityView {
 
 #[cfg(test)]
 mod tests {
-    use palimpsest_kkt::LaterLayer;
+    use palimpsest_attack::LaterLayer;
 
     use super::*;
 

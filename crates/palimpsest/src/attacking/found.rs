@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use ndarray::{Array1, Array2, ArrayView1, Axis};
-use palimpsest_kkt::{AttackParams, AttackProblem, KktError, Method, Reconstruction};
+use palimpsest_attack::{AttackError, AttackParams, AttackProblem, Method, Reconstruction};
 use palimpsest_mlp::{Mlp, Provenance};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::{ConfidenceKind, InputKind};
@@ -120,8 +120,8 @@ impl Found {
     /// Orthonormal rows that span what the attack worked in, (r, d); none for an attack on all inputs.
     ///
     /// # Errors
-    /// [`KktError`].
-    pub fn span(&self, parallelism: Parallelism) -> Result<Option<Array2<f32>>, KktError> {
+    /// [`AttackError`].
+    pub fn span(&self, parallelism: Parallelism) -> Result<Option<Array2<f32>>, AttackError> {
         let AttackParams { method, prior, .. } = self.run.params;
         match method {
             Method::Gradient(_) => Ok(None),

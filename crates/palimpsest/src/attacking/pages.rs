@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use ndarray::ArrayView1;
-use palimpsest_kkt::{Method, StationarityCertificate};
+use palimpsest_attack::Method;
+use palimpsest_kkt::StationarityCertificate;
 use palimpsest_report::{
     AxisScale, Convergence, Count, Curve, GridCell, GridParams, LayerCertificate, LayerView,
     Method as MethodView, Picture, PictureShape, ReportData, Setting, Stage, render_grid, render_html,

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow, bail};
 use ndarray::{Array1, Array2, Axis};
-use palimpsest_kkt::{AttackParams, AttackStep, KktError, Method, Reconstruction, Run, reconstruct_from};
+use palimpsest_attack::{
+    AttackError, AttackParams, AttackStep, Method, Reconstruction, Run, reconstruct_from,
+};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::record::{APPEARANCE_FILE, MEAN_IMAGE_FILE};
@@ -204,11 +206,11 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
         kept.write();
     }
     let found = found.map_err(|error| match error {
-        KktError::BadOption { .. } => anyhow!(Misuse(error.to_string())),
-        KktError::NothingFinished(_) => anyhow!(
+        AttackError::BadOption { .. } => anyhow!(Misuse(error.to_string())),
+        AttackError::NothingFinished(_) => anyhow!(
             "every restart met a NaN or infinity; check that this network was trained, or take smaller research options"
         ),
-        KktError::Factor(_) => anyhow::Error::new(error)
+        AttackError::Factor(_) => anyhow::Error::new(error)
             .context("the first layer cannot be decomposed; check that its weights are of ordinary size"),
         error => error.into(),
     })?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Axis};
-use palimpsest_kkt::confidence::{Appearance, ConfidenceModel, Evidence};
+use palimpsest_attack::evidence::confidence::{ConfidenceModel, Evidence};
 use palimpsest_numerics::display::min_max;
 use palimpsest_numerics::quantile::quantile;
 use palimpsest_report::{
@@ -12,6 +12,7 @@ use palimpsest_report::{
 };
 use palimpsest_runs::files;
 use palimpsest_runs::record::MEAN_FILE;
+use palimpsest_unmix::raw::Appearance;
 
 use super::chance::agreement_of_mixtures;
 use super::exposure::exposure;

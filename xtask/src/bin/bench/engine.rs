@@ -4,11 +4,11 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2};
-use palimpsest_kkt::alternating::{AlternatingParams, alternate};
+use palimpsest_attack::search::alternating::{AlternatingParams, alternate};
+use palimpsest_attack::search::annealed::DescentParams;
+use palimpsest_attack::{AttackParams, AttackProblem, Method, PriorKnowledge, reconstruct};
 use palimpsest_kkt::certify;
-use palimpsest_kkt::descent::DescentParams;
 use palimpsest_kkt::stationarity::{StationarityResidual, TermWeights};
-use palimpsest_kkt::{AttackParams, AttackProblem, Method, PriorKnowledge, reconstruct};
 use palimpsest_mlp::passes::Scope;
 use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
 use palimpsest_mlp::{Activation, Mlp};
@@ -146,7 +146,7 @@ pub(super) fn alternating(group: &'static str, name: &str, m: usize, net: Net, t
             // A hundred steps make one point of the curve a step; of so many, one in ten has one.
             let params = AlternatingParams { steps: 1000, ..AlternatingParams::default() };
             let mut laps = Laps::new(4);
-            let mut observe = |step: &palimpsest_kkt::Step<'_>| {
+            let mut observe = |step: &palimpsest_attack::Step<'_>| {
                 laps.see(step.index);
                 if step.index == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use palimpsest_kkt::alternating::AlternatingParams;
-use palimpsest_kkt::deflation::DeflationParams;
-use palimpsest_kkt::descent::DescentParams;
-use palimpsest_kkt::gradient::GradientParams;
-use palimpsest_kkt::separation::SeparationParams;
-use palimpsest_kkt::{AttackParams, Method, PatternParams, PriorKnowledge};
+use palimpsest_attack::search::alternating::AlternatingParams;
+use palimpsest_attack::search::annealed::DescentParams;
+use palimpsest_attack::search::published::GradientParams;
+use palimpsest_attack::stages::deflation::DeflationParams;
+use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge};
+use palimpsest_unmix::separation::SeparationParams;
 
 use crate::terminal::{Misuse, ResumeArgs};
 
