@@ -17,25 +17,27 @@ use crate::{Block, DatasetError, idx, npy};
 /// Embedded gzip files of one data set: training images and labels, test images and labels.
 struct Files<const N: usize>([(&'static str, &'static [u8]); N]);
 
+/// The bytes of a sample, or none where samples are left out.
+#[cfg(feature = "embedded-data")]
+macro_rules! sample {
+    ($path:expr) => {
+        include_bytes!($path)
+    };
+}
+#[cfg(not(feature = "embedded-data"))]
+macro_rules! sample {
+    ($path:expr) => {
+        b""
+    };
+}
+
 macro_rules! files {
     ($folder:literal) => {
         Files([
-            (
-                "train-images-idx3-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/train-images-idx3-ubyte.gz")),
-            ),
-            (
-                "train-labels-idx1-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/train-labels-idx1-ubyte.gz")),
-            ),
-            (
-                "t10k-images-idx3-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/t10k-images-idx3-ubyte.gz")),
-            ),
-            (
-                "t10k-labels-idx1-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/t10k-labels-idx1-ubyte.gz")),
-            ),
+            ("train-images-idx3-ubyte", sample!(concat!("../data/", $folder, "/train-images-idx3-ubyte.gz"))),
+            ("train-labels-idx1-ubyte", sample!(concat!("../data/", $folder, "/train-labels-idx1-ubyte.gz"))),
+            ("t10k-images-idx3-ubyte", sample!(concat!("../data/", $folder, "/t10k-images-idx3-ubyte.gz"))),
+            ("t10k-labels-idx1-ubyte", sample!(concat!("../data/", $folder, "/t10k-labels-idx1-ubyte.gz"))),
         ])
     };
 }
@@ -43,8 +45,8 @@ macro_rules! files {
 macro_rules! npz_files {
     ($folder:literal) => {
         Files([
-            ("train.npz", include_bytes!(concat!("../data/", $folder, "/train.npz"))),
-            ("test.npz", include_bytes!(concat!("../data/", $folder, "/test.npz"))),
+            ("train.npz", sample!(concat!("../data/", $folder, "/train.npz"))),
+            ("test.npz", sample!(concat!("../data/", $folder, "/test.npz"))),
         ])
     };
 }
@@ -54,11 +56,11 @@ macro_rules! report_files {
         Files([
             (
                 "report-images-idx3-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/report-images-idx3-ubyte.gz")),
+                sample!(concat!("../data/", $folder, "/report-images-idx3-ubyte.gz")),
             ),
             (
                 "report-labels-idx1-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/report-labels-idx1-ubyte.gz")),
+                sample!(concat!("../data/", $folder, "/report-labels-idx1-ubyte.gz")),
             ),
         ])
     };
@@ -75,8 +77,8 @@ const BREAST_CANCER: Files<2> = npz_files!("breast-cancer");
 ///
 /// # Errors
 /// [`DatasetError::NotEmbedded`] for CIFAR-10, whose authors state no licence; [`DatasetError::NoFolder`] for data of
-/// one's own; [`DatasetError::Checksum`] when the
-/// program is damaged.
+/// one's own; [`DatasetError::LeftOut`] without the feature `embedded-data`; [`DatasetError::Checksum`] when the program is
+/// damaged.
 ///
 /// ```
 /// use palimpsest_datasets::{DataName, embedded};
@@ -86,6 +88,9 @@ const BREAST_CANCER: Files<2> = npz_files!("breast-cancer");
 /// # Ok::<(), palimpsest_datasets::DatasetError>(())
 /// ```
 pub fn split(name: DataName) -> Result<Split, DatasetError> {
+    if !cfg!(feature = "embedded-data") {
+        return Err(DatasetError::LeftOut);
+    }
     match name {
         DataName::FashionMnist => idx_split(name, FASHION_MNIST),
         DataName::Mnist => idx_split(name, MNIST),

@@ -3,6 +3,7 @@
 //! Each of these things is done in exactly one place of the workspace, and that place is here:
 //!
 //! * [`gemm`]: the one door for matrix products of `f32` and `f64` array views, transposes included;
+//! * [`display`]: the one scaling with which rows are shown as pictures;
 //! * [`elementwise`]: activation passes, vectorised at run time, with a sigmoid that saturates;
 //! * [`reduce`]: sums in fixed chunks and a fixed order, so that no thread count changes a bit;
 //! * [`factor`]: SVD, orthonormal bases and Cholesky, each with its residual checked;
@@ -22,6 +23,7 @@
 //! assert_ne!(seed.named("weights"), seed.named("candidates"));
 //! ```
 
+pub mod display;
 pub mod elementwise;
 pub mod factor;
 pub mod gemm;
