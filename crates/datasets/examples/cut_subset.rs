@@ -95,7 +95,7 @@ mod tests {
                 (super::read(&sample, "train").unwrap(), super::read(&sample, "report").unwrap());
             let blank = |n| Array3::<u8>::zeros((n, 28, 28));
             let parts = [dev.0, blank(4500), report.0, blank(4500)];
-            let images = concatenate(Axis(0), &parts.each_ref().map(Array3::view)).unwrap();
+            let images = concatenate(Axis(0), &parts.each_ref().map(|part| part.view())).unwrap();
             let labels = [&dev.1[..], &[0; 4500], &report.1, &[0; 4500]].concat();
             let (input, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             let write = |file: &str, bytes: &[u8]| fs::write(input.path().join(file), bytes).unwrap();
