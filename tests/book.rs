@@ -115,7 +115,12 @@ fn anchors(text: &str) -> BTreeSet<String> {
 }
 
 /// Complaints about links of a page to files or headings that are not there.
-fn dead_links(name: &str, text: &str, exists: impl Fn(&Path) -> bool, read: impl Fn(&Path) -> String) -> Vec<String> {
+fn dead_links(
+    name: &str,
+    text: &str,
+    exists: impl Fn(&Path) -> bool,
+    read: impl Fn(&Path) -> String,
+) -> Vec<String> {
     let folder = Path::new(name).parent().unwrap();
     let mut complaints = Vec::new();
     for (line, target) in links(text) {
@@ -252,7 +257,8 @@ fn every_measured_line_names_its_machine_day_and_command() {
     for (name, table) in tables() {
         for (at, row) in table.rows.iter().enumerate() {
             for field in ["victim", "machine", "date", "command"] {
-                let said = row.get(field).and_then(|value| value.as_str()).is_some_and(|text| !text.is_empty());
+                let said =
+                    row.get(field).and_then(|value| value.as_str()).is_some_and(|text| !text.is_empty());
                 assert!(said, "{name}, row {}: {field} is missing", at + 1);
             }
             assert!(row["seed"].is_u64(), "{name}, row {}: seed is missing", at + 1);
@@ -293,7 +299,10 @@ fn bad_documents_are_seen() {
     let good = "# 0001: Which?\n\n* **Question.** Which one is it?\n* **Answer.** The first one.\n* **By how much.** Three of ten.\n\nMore.";
     assert_eq!(no_verdict("docs/decisions/0001-a.md", good).len(), 0);
     assert_eq!(no_verdict("docs/decisions/0002-a.md", good).len(), 1);
-    assert_eq!(no_verdict("docs/decisions/0001-a.md", &good.replace("* **Answer.**", "**Answer.**")).len(), 1);
+    assert_eq!(
+        no_verdict("docs/decisions/0001-a.md", &good.replace("* **Answer.**", "**Answer.**")).len(),
+        1
+    );
     assert_eq!(no_verdict("docs/decisions/0001-a.md", &good.replace("\n\nMore", "\nMore")).len(), 1);
     assert_eq!(no_verdict("docs/decisions/0001-a.md", &good.replace("Three of ten.", "-")).len(), 1);
 
