@@ -180,6 +180,13 @@ fn no_verdict(name: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// The row of a decision in the table of all of them.
+fn index_row(name: &str, text: &str) -> String {
+    let file = name.rsplit('/').next().unwrap();
+    let said = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or("");
+    format!("| [{}]({file}) | {} | {} |\n", &file[..4], said(VERDICT[0]), said(VERDICT[1]))
+}
+
 /// Complaints about words of before, outside of code and of the targets of links.
 fn old_words(name: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -236,6 +243,9 @@ fn every_decision_begins_with_its_verdict() {
         pages().into_iter().filter(|(name, _)| name.starts_with("docs/decisions/0")).collect();
     assert!(decisions.len() >= 23, "decisions are missing");
     assert_none(&decisions.iter().flat_map(|(name, text)| no_verdict(name, text)).collect::<Vec<_>>());
+    let index = page("docs/decisions/README.md");
+    let rows = decisions.iter().map(|(name, text)| index_row(name, text));
+    assert_none(&rows.filter(|row| !index.contains(row)).collect::<Vec<_>>());
 }
 
 #[test]
