@@ -11,4 +11,6 @@ mod firewall;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod import_graph;
+#[cfg(test)]
 mod pipeline;
