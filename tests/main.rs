@@ -9,4 +9,6 @@ mod firewall;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod golden_training;
+#[cfg(test)]
 mod pipeline;

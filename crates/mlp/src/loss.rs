@@ -34,7 +34,7 @@ mod softmax;
 mod squared;
 mod targets;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use logistic::{log_logistic, log_loss_gradient, log_mean_loss, log_slope};
 pub use targets::{Target, Targets};

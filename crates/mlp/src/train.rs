@@ -1,7 +1,11 @@
-//! Training to a KKT point, by three schedules behind one loop.
+//! Training: full-batch descent to a KKT point, and batches with SGD, Adam or AdamW as tutorials train.
 //!
-//! The loop owns neither clock nor terminal: an observer sees every epoch and may end the run, which is how time
-//! limits, certificates and progress lines are added from outside.
+//! [`train`] is the door for one output and labels -1 and +1, [`train_on`] the one for any [`Loss`](crate::loss::Loss) and
+//! number of outputs. [`Schedule`] says how the parameters move; [`Schedule::Batches`] has the options of an optimiser.
+//!
+//! The loops own neither clock nor terminal: an observer sees every epoch and may end the run, which is how time
+//! limits, certificates and progress lines are added from outside. All of them give the same bits for any number of
+//! threads, and after a stop and a resume.
 
 use std::ops::ControlFlow;
 
@@ -9,27 +13,37 @@ use ndarray::{ArrayView1, ArrayView2};
 use palimpsest_numerics::Real;
 use serde::{Deserialize, Serialize};
 
+use crate::loss::{Loss, Targets};
 use crate::{InputSubspace, Mlp, MlpError};
 
+mod augmentation;
+mod batch_options;
+#[cfg(test)]
+mod batch_tests;
+mod batches;
 mod descent;
+mod optimizer;
 mod options;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use batches::descend_in_batches;
 use descent::descend;
 
+pub use augmentation::Augmentation;
+pub use batch_options::{BatchOrder, BatchSchedule, Decayed, Moments, Optimizer, RateDecay};
 pub use options::{Schedule, TrainParams, TrainingSpace};
 pub use state::TrainState;
 
 /// What an observer sees before each step.
 #[derive(Debug)]
 pub struct Epoch<'a, T> {
-    /// Steps taken so far.
+    /// Epochs so far; in full-batch descent the steps taken.
     pub index: usize,
-    /// Log of the mean logistic loss, without weight decay.
+    /// Log of the mean loss over all examples, without weight decay, dropout or augmentation.
     pub log_loss: f64,
-    /// Training examples with margin <= 0.
+    /// Training examples on the wrong side or of another class, ties among them; 0 where targets are values.
     pub training_errors: usize,
     /// Present step size.
     pub step_size: f64,
@@ -43,7 +57,7 @@ pub struct Epoch<'a, T> {
 /// Why training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
-    /// `max_epochs` steps were taken.
+    /// `max_epochs` were made.
     MaxEpochs,
     /// The log loss reached `until_log_loss`.
     LogLoss,
@@ -56,17 +70,17 @@ pub enum StopReason {
 pub struct TrainOutcome<T> {
     /// The network on all d inputs.
     pub network: Mlp<T>,
-    /// Steps taken.
+    /// Epochs; in full-batch descent the steps taken.
     pub epochs: usize,
-    /// Log of the mean logistic loss at the end.
+    /// Log of the mean loss at the end.
     pub log_loss: f64,
-    /// Training examples with margin <= 0 at the end.
+    /// Training examples on the wrong side or of another class at the end.
     pub training_errors: usize,
     /// Why training ended.
     pub reason: StopReason,
 }
 
-/// Trains `network` on `inputs` (n, d) with `labels` (n) in {-1, +1} by full-batch descent.
+/// Trains `network`, of one output, on `inputs` (n, d) with `labels` (n) in {-1, +1}.
 ///
 /// # Errors
 /// [`MlpError::BadOption`] for impossible options, [`MlpError::Diverged`] when the loss becomes NaN, and
@@ -82,7 +96,7 @@ pub fn train<T: Real>(
     params: &TrainParams,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<TrainOutcome<T>, MlpError> {
-    train_from(network, inputs, labels, params, None, observer)
+    train_on(network, inputs, &signs(labels), params, None, observer)
 }
 
 /// Goes on with a run of [`train`] that an observer saw at `state`; all other arguments are those of that run. The
@@ -102,40 +116,77 @@ pub fn resume<T: Real>(
     state: TrainState<T>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<TrainOutcome<T>, MlpError> {
-    train_from(network, inputs, labels, params, Some(state), observer)
+    train_on(network, inputs, &signs(labels), params, Some(state), observer)
 }
 
+/// Trains `network` on `inputs` (n, d) for any loss and targets (n), from its start or going on `from` a state that an
+/// observer saw in a run with the same other arguments. The outcome is the same to the bit as if it had never stopped.
+///
+/// # Errors
+/// [`MlpError::BadOption`] for impossible options and targets of a kind that `params.loss` does not take,
+/// [`MlpError::Diverged`] when the loss becomes NaN, [`MlpError::Factor`] for NaN inputs, and
+/// [`MlpError::ForeignState`] when the state cannot be of this run.
+///
+/// # Panics
+/// When shapes do not fit, a label is not +-1 or names no output, or a value is not finite.
 #[track_caller]
-fn train_from<T: Real>(
+pub fn train_on<T: Real>(
     network: Mlp<T>,
     inputs: ArrayView2<'_, T>,
-    labels: ArrayView1<'_, T>,
+    targets: &Targets,
     params: &TrainParams,
     from: Option<TrainState<T>>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<TrainOutcome<T>, MlpError> {
     params.check()?;
-    assert_eq!(network.outputs(), 1, "train: a binary task needs one output");
-    assert_eq!(
-        (inputs.ncols(), labels.len()),
-        (network.inputs(), inputs.nrows()),
-        "train: inputs are {:?}",
-        inputs.dim()
-    );
-    assert!(labels.iter().all(|y| y.abs() == T::one()), "train: labels must be -1 or +1");
+    assert_eq!(inputs.ncols(), network.inputs(), "train: inputs are {:?}", inputs.dim());
+    assert!(inputs.nrows() > 0, "train: no examples");
+    params.loss.check(targets, network.outputs())?;
+    if let Schedule::Batches(BatchSchedule { augmentation: Some(augmentation), .. }) = &params.schedule {
+        augmentation.check_pixels(inputs.ncols())?;
+    }
+    targets.expect_shape((inputs.nrows(), network.outputs()));
+    let run = |network, x: ArrayView2<'_, T>, observer| match &params.schedule {
+        Schedule::Batches(batches) => {
+            descend_in_batches(network, x, targets, params, batches, from, observer)
+        }
+        _ => descend(network, x, targets, params, from, observer),
+    };
     let parallelism = params.parallelism;
     match params.space {
-        TrainingSpace::Full => {
-            descend(network, inputs, labels, params, from, observer).map(|(outcome, _)| outcome)
-        }
+        TrainingSpace::Full => run(network, inputs, observer).map(|(outcome, _)| outcome),
         TrainingSpace::ExactSubspace => {
             let subspace = InputSubspace::spanned_by(inputs, parallelism)?;
             let remainder = subspace.remainder(network.layers()[0].weight.view(), parallelism);
             let projected = subspace.project_network(&network, parallelism);
             let coordinates = subspace.project(inputs, parallelism);
-            let (outcome, kept) = descend(projected, coordinates.view(), labels, params, from, observer)?;
+            let (outcome, kept) = run(projected, coordinates.view(), observer)?;
             let network = subspace.lift_network(&outcome.network, remainder, T::of(kept), parallelism);
             Ok(TrainOutcome { network, ..outcome })
         }
+    }
+}
+
+/// Labels as targets.
+#[track_caller]
+fn signs<T: Real>(labels: ArrayView1<'_, T>) -> Targets {
+    assert!(labels.iter().all(|y| y.abs() == T::one()), "train: labels must be -1 or +1");
+    Targets::Signs(labels.iter().map(|&y| if y > T::zero() { 1 } else { -1 }).collect())
+}
+
+/// NaN and infinities end a run; only a loss that can be 0 may have a log of minus infinity.
+fn check_finite(loss: Loss, log_loss: f64, epoch: usize) -> Result<(), MlpError> {
+    let exactly_fitted = !loss.vanishes() && log_loss == f64::NEG_INFINITY;
+    if log_loss.is_finite() || exactly_fitted { Ok(()) } else { Err(MlpError::Diverged { epoch }) }
+}
+
+impl TrainParams {
+    /// Whether training ends after `index` epochs, at `log_loss`, and why.
+    fn stop(&self, index: usize, log_loss: f64, observed: ControlFlow<()>) -> Option<StopReason> {
+        if self.until_log_loss.is_some_and(|target| log_loss <= target) {
+            return Some(StopReason::LogLoss);
+        }
+        let observer = observed.is_break().then_some(StopReason::Observer);
+        observer.or((index >= self.max_epochs).then_some(StopReason::MaxEpochs))
     }
 }

@@ -138,7 +138,9 @@ fn ties_are_misses() {
     let missed = |outputs: Array2<f64>, target: Target<'_>| target.is_missed(outputs.row(0));
     assert!(missed(array![[0.0]], Target::Sign(1)) && missed(array![[0.0]], Target::Sign(-1)));
     assert!(!missed(array![[-0.1]], Target::Sign(-1)) && missed(array![[-0.1]], Target::Sign(1)));
-    assert!(missed(array![[1.0, 1.0, 0.0]], Target::Class(1)) && !missed(array![[1.0, 1.5]], Target::Class(1)));
+    assert!(
+        missed(array![[1.0, 1.0, 0.0]], Target::Class(1)) && !missed(array![[1.0, 1.5]], Target::Class(1))
+    );
 }
 
 #[test]

@@ -2,47 +2,47 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use palimpsest_numerics::Real;
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::state::MOMENTUM;
-use super::{Epoch, Schedule, StopReason, TrainOutcome, TrainParams, TrainState};
-use crate::loss::{log_loss_gradient, log_mean_loss};
+use super::{Epoch, Schedule, TrainOutcome, TrainParams, TrainState, check_finite};
+use crate::loss::{Scale, Targets};
 use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
-use crate::{Activation, Mlp, MlpError};
+use crate::{Mlp, MlpError};
 
 /// Descends from `network`, or goes on `from` where a descent from it was; also returns the factor by which weight
 /// decay shrank whatever no input touches.
 pub(super) fn descend<T: Real>(
     network: Mlp<T>,
     x: ArrayView2<'_, T>,
-    labels: ArrayView1<'_, T>,
+    targets: &Targets,
     params: &TrainParams,
     from: Option<TrainState<T>>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<(TrainOutcome<T>, f64), MlpError> {
-    let (n, parallelism) = (x.nrows(), params.parallelism);
+    let (n, loss, parallelism) = (x.nrows(), params.loss, params.parallelism);
     let mut state = TrainState::start(network, params.schedule);
     if let Some(from) = from {
         from.check_fits(&state)?;
         state = from;
     }
     let mut passes = Passes::new(&state.network, n);
-    let (mut margins, mut weights) = (vec![0.0; n], vec![0.0; n]);
-    let mut g = Array2::zeros((n, 1));
+    let mut terms = vec![0.0; n];
+    let mut g = Array2::zeros((n, state.network.outputs()));
     for index in state.epoch.. {
         state.epoch = index;
-        forward(&state.network, x, Activation::Relu, &mut passes, parallelism);
-        for ((margin, &y), &o) in margins.iter_mut().zip(labels).zip(passes.output().column(0)) {
-            *margin = (y * o).wide();
+        forward(&state.network, x, params.activation, &mut passes, parallelism);
+        let mut training_errors = 0;
+        for ((term, target), row) in terms.iter_mut().zip(targets.iter()).zip(passes.output().rows()) {
+            *term = loss.term(row, target);
+            training_errors += usize::from(target.is_missed(row));
         }
-        let log_loss = log_mean_loss(&margins);
-        if !log_loss.is_finite() {
-            return Err(MlpError::Diverged { epoch: index });
-        }
+        let log_loss = loss.log_mean(&terms);
+        check_finite(loss, log_loss, index)?;
         let (mut step_share, mut flow_momentum) = (state.step_share, FLOW_MOMENTUM);
         let step_size = match params.schedule {
             Schedule::GradientDescent { step_size } => step_size,
@@ -72,14 +72,11 @@ pub(super) fn descend<T: Real>(
             Schedule::WeightDecay { step_size, .. } => {
                 step_size * heavy_ball_profile(index, params.max_epochs)
             }
+            Schedule::Batches(_) => unreachable!("batches have a loop of their own"),
         };
-        let training_errors = margins.iter().filter(|&&m| m <= 0.0).count();
         let epoch =
             Epoch { index, log_loss, training_errors, step_size, network: &state.network, state: &state };
-        let stop = observer(&epoch).is_break().then_some(StopReason::Observer);
-        let stop = stop.or((index >= params.max_epochs).then_some(StopReason::MaxEpochs));
-        let stop =
-            params.until_log_loss.filter(|&target| log_loss <= target).map(|_| StopReason::LogLoss).or(stop);
+        let stop = params.stop(index, log_loss, observer(&epoch));
         if let Some(reason) = stop {
             let network = state.network;
             let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
@@ -87,14 +84,14 @@ pub(super) fn descend<T: Real>(
         }
         // Only now: a run resumed from what the observer saw comes by above again.
         (state.step_share, state.previous_log_loss) = (step_share, log_loss);
-        // d(log L)/dm, turned into d(mean L)/dm by the factor L where the schedule asks for it.
-        log_loss_gradient(&margins, log_loss, &mut weights);
         let scale = match params.schedule {
-            Schedule::LossNormalised { .. } | Schedule::PacedFlow { .. } => 1.0,
-            Schedule::GradientDescent { .. } | Schedule::WeightDecay { .. } => log_loss.exp(),
+            Schedule::LossNormalised { .. } | Schedule::PacedFlow { .. } => Scale::log_of_mean(log_loss, n),
+            _ => Scale::mean(log_loss, n),
         };
-        for ((g, &w), &y) in g.iter_mut().zip(&weights).zip(labels) {
-            *g = T::of(w * scale) * y;
+        for (((g, row), target), &term) in
+            g.rows_mut().into_iter().zip(passes.output().rows()).zip(targets.iter()).zip(&terms)
+        {
+            loss.derivative_into(row, target, term, scale, g);
         }
         backward(&state.network, g.view(), &mut passes, parallelism);
         let (alpha, beta, sum) = match (&mut state.velocity, params.schedule) {
@@ -111,7 +108,7 @@ pub(super) fn descend<T: Real>(
                     *v += decay * *w;
                     *w -= step * *v;
                 });
-                state.shrink.step(weight_decay, step_size);
+                state.shrink.step(weight_decay, MOMENTUM, step_size);
             }
             (Some(velocity), _) => {
                 for_each_parameter(&mut state.network, velocity, parallelism, |w, v| *w += *v)
