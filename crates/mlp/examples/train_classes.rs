@@ -9,7 +9,7 @@ use ndarray::Array2;
 use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
 use palimpsest_mlp::loss::{Loss, Targets};
 use palimpsest_mlp::passes::{Passes, Scope, backward, forward, parameter_gradient, squared_norms};
-use palimpsest_mlp::train::{BatchSchedule, Moments, Optimizer, Schedule, TrainParams, train_on};
+use palimpsest_mlp::train::{BatchSchedule, Epoch, Moments, Optimizer, Schedule, TrainParams, train_on};
 use palimpsest_mlp::{Activation, BiasPlacement, Mlp, MlpError};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -35,7 +35,7 @@ fn main() -> Result<(), MlpError> {
         [("descent with momentum", descent, 2_000), ("Adam in batches of 10", Schedule::Batches(adam), 200)]
     {
         let params = TrainParams { loss, max_epochs: epochs, ..TrainParams::new(schedule) };
-        let mut go_on = |_: &_| ControlFlow::Continue(());
+        let mut go_on = |_: &Epoch<'_, f32>| ControlFlow::Continue(());
         let outcome = train_on(start.clone(), inputs.view(), &targets, &params, None, &mut go_on)?;
         println!(
             "{name}: {epochs} epochs, loss {:.3}, {} errors, {:.1} % of the weights' norm not made by pulls",
