@@ -8,11 +8,11 @@ use std::alloc::System;
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2};
-use palimpsest_kkt::alternating::{AlternatingParams, alternate};
-use palimpsest_kkt::descent::{DescentParams, anneal};
-use palimpsest_kkt::gradient::{GradientParams, descend};
+use palimpsest_attack::search::alternating::{AlternatingParams, alternate};
+use palimpsest_attack::search::annealed::{DescentParams, anneal};
+use palimpsest_attack::search::published::{GradientParams, descend};
+use palimpsest_attack::{AttackProblem, PriorKnowledge, Step};
 use palimpsest_kkt::stationarity::OutputWeighting;
-use palimpsest_kkt::{AttackProblem, PriorKnowledge, Step};
 use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
 use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, matmul};

@@ -6,10 +6,10 @@
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, ArrayView1};
-use palimpsest_kkt::alternating::AlternatingParams;
-use palimpsest_kkt::descent::DescentParams;
-use palimpsest_kkt::gradient::GradientParams;
-use palimpsest_kkt::{AttackParams, Method, PriorKnowledge, Reconstruction, reconstruct};
+use palimpsest_attack::search::alternating::AlternatingParams;
+use palimpsest_attack::search::annealed::DescentParams;
+use palimpsest_attack::search::published::GradientParams;
+use palimpsest_attack::{AttackParams, Method, PriorKnowledge, Reconstruction, reconstruct};
 use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
 use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::Parallelism;

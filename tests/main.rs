@@ -10,5 +10,6 @@ mod firewall;
 mod golden;
 #[cfg(test)]
 mod golden_training;
+mod import_graph;
 #[cfg(test)]
 mod pipeline;

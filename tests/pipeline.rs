@@ -15,9 +15,10 @@
 
 use std::ops::ControlFlow;
 
+use palimpsest_attack::search::alternating::{AlternatingParams, ScaleRule};
+use palimpsest_attack::{AttackParams, Method, PriorKnowledge, reconstruct};
 use palimpsest_datasets::{BinarySet, DataName, PixelMean, Task, load};
-use palimpsest_kkt::alternating::{AlternatingParams, ScaleRule};
-use palimpsest_kkt::{AttackParams, Method, PriorKnowledge, certify, reconstruct};
+use palimpsest_kkt::certify;
 use palimpsest_metrics::matching::Pairing;
 use palimpsest_metrics::null_model::NullModel;
 use palimpsest_metrics::score::{Protocol, score_against};

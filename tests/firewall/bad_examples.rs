@@ -57,6 +57,11 @@ fn arrows_that_turn_back_are_named() {
         ("metrics", &["numerics"], &["autograd"], "metrics must not use autograd, not even in its tests"),
         ("report", &["numerics"], &[], "report must not use numerics"),
         ("numerics", &[], &["autograd"], "numerics must not use autograd, not even in its tests"),
+        ("unmix", &["mlp"], &[], "unmix must not use mlp"),
+        ("kkt", &["attack"], &[], "kkt must not use attack"),
+        ("attack", &["kkt", "runs"], &[], "attack must not use runs"),
+        ("runs", &["kkt", "metrics"], &[], "runs must not use metrics"),
+        ("report", &["palimpsest"], &[], "report must not use palimpsest"),
         ("utils", &[], &[], "utils has no place in the table of arrows"),
     ] {
         assert_eq!(wrong_arrows(&with(crate_using(name, uses, tests))), [complaint]);
@@ -91,6 +96,10 @@ fn strange_sources_are_named() {
         assert_eq!(complaints.len(), 1, "{line}: {complaints:?}");
     }
     assert_eq!(strange_sources("[patch.crates-io]\nndarray = { path = \"../n\" }").len(), 1);
+    let front =
+        "[workspace.dependencies]\npalimpsest = { path = \"crates/palimpsest\", version = \"0.1.0\" }\n";
+    assert_none(&strange_sources(front));
+    assert_eq!(strange_sources(&front.replace("crates/palimpsest", "crates/metrics")).len(), 1);
     let fine = "[workspace.dependencies]\npalimpsest-mlp = { path = \"crates/mlp\", version = \"0.1.0\" }\nrand = \"0.9\"";
     assert_none(&strange_sources(fine));
 }
@@ -115,6 +124,13 @@ fn every_forbidden_word_is_found_where_it_is_forbidden() {
         ("crates/mlp/build.rs", "include!(\"/work/x.rs\")", 1),
         ("crates/mlp/README.md", "see shared/x", 0),
         ("xtask/src/main.rs", "Instant::now()", 0),
+        ("crates/palimpsest/src/terminal/clock.rs", "Instant::now()", 0),
+        ("crates/palimpsest/src/attacking/mod.rs", "Instant::now()", 1),
+        ("crates/palimpsest/src/attacking/reconstruct/args.rs", "use palimpsest_datasets::Task;", 1),
+        ("crates/palimpsest/src/judging/evaluate.rs", "use palimpsest_metrics::ncc;", 0),
+        ("crates/attack/src/pipeline.rs", "use palimpsest_metrics::ncc;", 1),
+        ("crates/unmix/tests/all.rs", "use palimpsest_datasets::load;", 1),
+        ("crates/runs/src/kept.rs", "use palimpsest_metrics::ncc;", 1),
     ] {
         assert_eq!(complaints(path, text.to_owned()), expected, "{path}: {text}");
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::output;
+use palimpsest::terminal::output;
 
 const STEPS: [&[&str]; 4] = [
     &["fmt", "--all", "--check"],

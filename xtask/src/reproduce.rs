@@ -2,111 +2,32 @@
 
 mod calibrate;
 mod nulls;
+mod victims;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Subcommand};
 use ndarray::Array1;
-use palimpsest_datasets::DataName;
+use palimpsest::attacking::reconstruct::{self, ReconstructArgs};
+use palimpsest::judging::data::{DataArgs, VictimData};
+use palimpsest::judging::evaluate::{self, EvaluateArgs};
+use palimpsest::judging::score::{ScoreFile, training_row};
+use palimpsest::judging::train::{self, RegimeArgs, TrainArgs};
+use palimpsest::terminal::{Misuse, ResumeArgs, interrupt, lock_folder, output};
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
 use palimpsest_mlp::train::StopReason;
 use palimpsest_mlp::{Checkpoint, Mlp, Provenance};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::render_text_table;
+use palimpsest_runs::record::MODEL_FILE;
+use palimpsest_runs::{MADE_BY, RunFile, files};
 use serde::{Deserialize, Serialize};
 
 use self::calibrate::calibrate;
 use self::nulls::Null;
-use crate::data::{DataArgs, VictimData};
-use crate::evaluate::{self, EvaluateArgs, ScoreFile, training_row};
-use crate::lock::lock_folder;
-use crate::reconstruct::{self, Range, ReconstructArgs, RunFile};
-use crate::snapshot::ResumeArgs;
-use crate::train::{self, MODEL_FILE, RegimeArgs, TrainArgs};
-use crate::{Misuse, interrupt, output};
-
-/// Make the benchmark's victims, attack them, and print one table.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
-  cargo xtask reproduce victims --only mnist-100 --seeds 1
-  cargo xtask reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
-  cargo xtask reproduce attack --only minus --seeds 1
-  cargo xtask reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
-  cargo xtask reproduce calibrate --seeds 0,2,4
-
-Options were tuned on even seeds; report odd ones. Victims and attacks that are there already are not made again. The
-whole benchmark takes hours; --only picks the victims whose name contains a text: `minus` those whose inputs lost a constant, or
-nothing, instead of their mean.")]
-pub(crate) struct ReproduceArgs {
-    #[command(subcommand)]
-    what: What,
-    /// Folder that holds CIFAR-10; without it its victims are left out.
-    #[arg(long, value_name = "DIR", global = true)]
-    cifar10_dir: Option<PathBuf>,
-    /// Only victims whose name contains this.
-    #[arg(long, value_name = "TEXT", global = true)]
-    only: Option<String>,
-    /// Seeds of victims and attacks.
-    #[arg(long, value_name = "SEEDS", global = true, value_delimiter = ',', default_values_t = [1, 3, 5])]
-    seeds: Vec<u64>,
-    /// Seconds for each attack [default: 120 for 100 examples, 600 for 500].
-    #[arg(long, value_name = "SECONDS", global = true)]
-    time_limit: Option<f64>,
-    /// Folder for victims, attacks and tables.
-    #[arg(long, value_name = "DIR", global = true, default_value = "runs/reproduce")]
-    out: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, Subcommand)]
-enum What {
-    /// Train the victims.
-    Victims,
-    /// Train what is missing, attack, judge, and print the table.
-    Attack,
-    /// Attack networks that hold none of the images they are judged by; what is called sure should be what they do hold.
-    Nulls,
-    /// Fit the confidence model to attacks that were judged, and print its coefficients.
-    Calibrate,
-}
-
-/// How far a victim is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Regime {
-    Published,
-    Deep,
-    WeightDecay,
-}
-
-/// A victim of the benchmark.
-#[derive(Clone, Debug)]
-struct Victim {
-    data: DataName,
-    n: usize,
-    regime: Regime,
-    hidden: Vec<usize>,
-    /// What is taken from every pixel instead of the training mean.
-    subtract: Option<f32>,
-    seed: u64,
-    /// What it is instead of trained on these images.
-    null: Option<Null>,
-}
-
-impl fmt::Display for Victim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let regime = match self.regime {
-            Regime::Published => "published",
-            Regime::Deep => "deep",
-            Regime::WeightDecay => "weight-decay",
-        };
-        let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
-        let inputs = self.subtract.map_or_else(String::new, |value| format!("-minus{value}"));
-        let null = self.null.map_or_else(String::new, |null| format!("-{null}"));
-        write!(f, "{}-{}-{regime}-{}{inputs}{null}-seed{}", self.data, self.n, hidden.join("x"), self.seed)
-    }
-}
+pub(crate) use self::victims::ReproduceArgs;
+use self::victims::{Regime, Victim, What, victims};
 
 /// One line of the table, `table.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -153,7 +74,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             What::Attack | What::Nulls => {
                 make(args, victim)?;
                 lines.push(attack(args, victim)?);
-                output::write_json(&args.out.join(table), &lines)?;
+                files::write_json(&args.out.join(table), &lines)?;
             }
             What::Calibrate => {}
         }
@@ -176,63 +97,12 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     Ok(())
 }
 
-fn victims(args: &ReproduceArgs) -> Vec<Victim> {
-    let mut all = Vec::new();
-    for data in [DataName::Cifar10, DataName::Mnist, DataName::FashionMnist] {
-        if data == DataName::Cifar10 && args.cifar10_dir.is_none() {
-            continue;
-        }
-        for n in [100, 500] {
-            for regime in [Regime::Published, Regime::Deep, Regime::WeightDecay] {
-                for hidden in [vec![1000, 1000], vec![1000], vec![500, 500, 500]] {
-                    for &seed in &args.seeds {
-                        all.push(Victim {
-                            data,
-                            n,
-                            regime,
-                            hidden: hidden.clone(),
-                            subtract: None,
-                            seed,
-                            null: None,
-                        });
-                    }
-                }
-            }
-        }
-        // What whoever has no mean image does: pictures on black as they are, or around zero.
-        for subtract in [0.0, 0.5].into_iter().filter(|_| data != DataName::Cifar10) {
-            for &seed in &args.seeds {
-                let (regime, hidden) = (Regime::WeightDecay, vec![1000, 1000]);
-                all.push(Victim { data, n: 100, regime, hidden, subtract: Some(subtract), seed, null: None });
-            }
-        }
-    }
-    if matches!(args.what, What::Nulls) {
-        let nulls = |victim: &Victim| Null::ALL.map(|null| Victim { null: Some(null), ..victim.clone() });
-        all = all.iter().flat_map(nulls).collect();
-    }
-    all.retain(|victim| args.only.as_deref().is_none_or(|text| victim.to_string().contains(text)));
-    all
-}
-
-impl Victim {
-    fn data(&self, args: &ReproduceArgs) -> Result<DataArgs> {
-        let task = if self.data == DataName::Cifar10 { "animals-vehicles" } else { "odd-even" };
-        let data_dir = args.cifar10_dir.clone().filter(|_| self.data == DataName::Cifar10);
-        Ok(DataArgs { data: self.data, data_dir, task: task.parse()?, n: self.n, subtract: self.subtract })
-    }
-
-    fn folder(&self, args: &ReproduceArgs, part: &str) -> PathBuf {
-        args.out.join(self.to_string()).join(part)
-    }
-}
-
 /// Makes the network of `victim`, if it is not there.
 fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
     let out = victim.folder(args, "victim");
     let untrained = |network: Mlp<f32>, image_shape| -> Result<()> {
         let _lock = lock_folder(&out)?;
-        let provenance = Provenance { made_by: output::MADE_BY.into(), image_shape, ..Provenance::default() };
+        let provenance = Provenance { made_by: MADE_BY.into(), image_shape, ..Provenance::default() };
         Ok(Checkpoint { network, provenance }.save(&out.join(MODEL_FILE))?)
     };
     let seed = Seed::new(victim.seed);
@@ -311,14 +181,10 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
         let limit = args.time_limit.unwrap_or(if victim.n > 100 { 600.0 } else { 120.0 });
         let _lock = lock_folder(&attacked)?;
         let model = victim.folder(args, "victim").join(MODEL_FILE);
-        let defaults = ReconstructArgs::defaults(model, attacked.clone());
-        // Whoever takes a constant from all pixels knows it.
-        let shift = f64::from(victim.subtract.unwrap_or(0.0));
         let done = reconstruct::attack(&ReconstructArgs {
             time_limit: Some(limit),
             seed: victim.seed,
-            input_range: Range(defaults.input_range.0 - shift, defaults.input_range.1 - shift),
-            ..defaults
+            ..ReconstructArgs::defaults(model, attacked.clone())
         })?;
         ensure!(!done.broken_off, broken_off(args));
         done.done();
@@ -341,15 +207,15 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
 
 /// How many candidates an attack calls 95 % sure, and how many of these are real.
 fn sure_and_real(score: &ScoreFile, attacked: &Path) -> Result<(usize, usize)> {
-    let run: RunFile = output::read_json(&attacked.join("run.json"))?;
-    let confidence: Array1<f32> = output::read_npy(&attacked.join("confidence.npy"))?;
+    let run: RunFile = files::read_json(&attacked.join("run.json"))?;
+    let confidence: Array1<f32> = files::read_npy(&attacked.join("confidence.npy"))?;
     let real = run.ranking.iter().zip(&score.ranking.real);
     let sure: Vec<bool> = real.filter(|(j, _)| confidence[**j] >= 0.95).map(|(_, real)| *real).collect();
     Ok((sure.len(), sure.iter().filter(|real| **real).count()))
 }
 
 fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
-    let run: RunFile = output::read_json(&attacked.join("run.json"))?;
+    let run: RunFile = files::read_json(&attacked.join("run.json"))?;
     let (sure, sure_and_real) = sure_and_real(score, attacked)?;
     let row = training_row(score)?;
     let held_out = score.table.row(RowKind::HeldOut).context("score.json has no row for held-out images")?;

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use ndarray::{ArcArray2, Array2};
+use ndarray::ArcArray2;
 use palimpsest_numerics::Real;
 
-use crate::{op::Op, var::Var};
+use crate::op::Op;
 
 /// A record of a computation, from which gradients are derived.
 ///
@@ -28,18 +28,6 @@ impl<T: Real> Tape<T> {
         Self::default()
     }
 
-    /// Puts an array (rows, cols) on the tape: a variable or a constant, the tape makes no difference.
-    ///
-    /// An `Array2` is moved, an `ArcArray2` shared; neither is copied.
-    pub fn var(&self, value: impl Into<ArcArray2<T>>) -> Var<'_, T> {
-        self.push(Op::Leaf, value.into())
-    }
-
-    /// Puts a number on the tape, as an array (1, 1).
-    pub fn scalar(&self, value: T) -> Var<'_, T> {
-        self.var(Array2::from_elem((1, 1), value))
-    }
-
     /// Number of values on the tape.
     pub fn len(&self) -> usize {
         self.nodes.borrow().len()
@@ -50,10 +38,11 @@ impl<T: Real> Tape<T> {
         self.len() == 0
     }
 
-    pub(crate) fn push(&self, op: Op<T>, value: ArcArray2<T>) -> Var<'_, T> {
+    /// Puts a value on the tape; returns its place.
+    pub(crate) fn push(&self, op: Op<T>, value: ArcArray2<T>) -> usize {
         let mut nodes = self.nodes.borrow_mut();
         nodes.push(Node { op, value });
-        Var { tape: self, index: nodes.len() - 1 }
+        nodes.len() - 1
     }
 
     pub(crate) fn node(&self, index: usize) -> Node<T> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, Mul, Neg, Sub};
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{ArcArray2, Array2, ArrayView2};
 use palimpsest_numerics::Real;
 
 use crate::{
@@ -29,6 +29,24 @@ use crate::{
 pub struct Var<'t, T: Real> {
     pub(crate) tape: &'t Tape<T>,
     pub(crate) index: usize,
+}
+
+impl<T: Real> Tape<T> {
+    /// Puts an array (rows, cols) on the tape: a variable or a constant, the tape makes no difference.
+    ///
+    /// An `Array2` is moved, an `ArcArray2` shared; neither is copied.
+    pub fn var(&self, value: impl Into<ArcArray2<T>>) -> Var<'_, T> {
+        self.put(Op::Leaf, value.into())
+    }
+
+    /// Puts a number on the tape, as an array (1, 1).
+    pub fn scalar(&self, value: T) -> Var<'_, T> {
+        self.var(Array2::from_elem((1, 1), value))
+    }
+
+    pub(crate) fn put(&self, op: Op<T>, value: ArcArray2<T>) -> Var<'_, T> {
+        Var { tape: self, index: self.push(op, value) }
+    }
 }
 
 impl<'t, T: Real> Var<'t, T> {
@@ -190,14 +208,14 @@ impl<'t, T: Real> Var<'t, T> {
     #[track_caller]
     fn unary(self, op: Unary<T>) -> Self {
         let value = op.eval(&self.tape.node(self.index).value);
-        self.tape.push(Op::Unary(op, self.index), value)
+        self.tape.put(Op::Unary(op, self.index), value)
     }
 
     #[track_caller]
     fn binary(self, op: Binary, right: Self) -> Self {
         assert!(std::ptr::eq(self.tape, right.tape), "{op:?}: the two variables live on different tapes");
         let value = op.eval(&self.tape.node(self.index).value, &self.tape.node(right.index).value);
-        self.tape.push(Op::Binary(op, self.index, right.index), value)
+        self.tape.put(Op::Binary(op, self.index, right.index), value)
     }
 }
 

@@ -16,25 +16,27 @@ use crate::{DatasetError, idx, npy};
 /// Embedded gzip files of one data set: training images and labels, test images and labels.
 struct Files<const N: usize>([(&'static str, &'static [u8]); N]);
 
+/// The bytes of a sample, or none where samples are left out.
+#[cfg(feature = "embedded-data")]
+macro_rules! sample {
+    ($path:expr) => {
+        include_bytes!($path)
+    };
+}
+#[cfg(not(feature = "embedded-data"))]
+macro_rules! sample {
+    ($path:expr) => {
+        b""
+    };
+}
+
 macro_rules! files {
     ($folder:literal) => {
         Files([
-            (
-                "train-images-idx3-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/train-images-idx3-ubyte.gz")),
-            ),
-            (
-                "train-labels-idx1-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/train-labels-idx1-ubyte.gz")),
-            ),
-            (
-                "t10k-images-idx3-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/t10k-images-idx3-ubyte.gz")),
-            ),
-            (
-                "t10k-labels-idx1-ubyte",
-                include_bytes!(concat!("../data/", $folder, "/t10k-labels-idx1-ubyte.gz")),
-            ),
+            ("train-images-idx3-ubyte", sample!(concat!("../data/", $folder, "/train-images-idx3-ubyte.gz"))),
+            ("train-labels-idx1-ubyte", sample!(concat!("../data/", $folder, "/train-labels-idx1-ubyte.gz"))),
+            ("t10k-images-idx3-ubyte", sample!(concat!("../data/", $folder, "/t10k-images-idx3-ubyte.gz"))),
+            ("t10k-labels-idx1-ubyte", sample!(concat!("../data/", $folder, "/t10k-labels-idx1-ubyte.gz"))),
         ])
     };
 }
@@ -42,8 +44,8 @@ macro_rules! files {
 macro_rules! npz_files {
     ($folder:literal) => {
         Files([
-            ("train.npz", include_bytes!(concat!("../data/", $folder, "/train.npz"))),
-            ("test.npz", include_bytes!(concat!("../data/", $folder, "/test.npz"))),
+            ("train.npz", sample!(concat!("../data/", $folder, "/train.npz"))),
+            ("test.npz", sample!(concat!("../data/", $folder, "/test.npz"))),
         ])
     };
 }
@@ -57,8 +59,8 @@ const BREAST_CANCER: Files<2> = npz_files!("breast-cancer");
 ///
 /// # Errors
 /// [`DatasetError::NotEmbedded`] for CIFAR-10, whose authors state no licence; [`DatasetError::NoFolder`] for data of
-/// one's own; [`DatasetError::Checksum`] when the
-/// program is damaged.
+/// one's own; [`DatasetError::LeftOut`] without the feature `embedded-data`; [`DatasetError::Checksum`] when the program is
+/// damaged.
 ///
 /// ```
 /// use palimpsest_datasets::{DataName, embedded};
@@ -68,6 +70,9 @@ const BREAST_CANCER: Files<2> = npz_files!("breast-cancer");
 /// # Ok::<(), palimpsest_datasets::DatasetError>(())
 /// ```
 pub fn split(name: DataName) -> Result<Split, DatasetError> {
+    if !cfg!(feature = "embedded-data") {
+        return Err(DatasetError::LeftOut);
+    }
     match name {
         DataName::FashionMnist => idx_split(name, FASHION_MNIST),
         DataName::Mnist => idx_split(name, MNIST),

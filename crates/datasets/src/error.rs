@@ -91,6 +91,11 @@ pub enum DatasetError {
          in cifar-10-binary.tar.gz at https://www.cs.toronto.edu/~kriz/cifar.html"
     )]
     NotEmbedded,
+    /// The samples were left out of this program.
+    #[error(
+        "this program was built without the feature embedded-data: pass --data-dir with a folder of the official files"
+    )]
+    LeftOut,
     /// Data of one's own lie in a folder, and none was named.
     #[error("npz is data of your own: pass --data-dir with a folder that holds train.npz and test.npz")]
     NoFolder,

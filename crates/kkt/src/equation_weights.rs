@@ -13,11 +13,11 @@ use palimpsest_numerics::reduce;
 
 /// Factors of the squared residual of the first layer.
 #[derive(Clone, Debug)]
-pub(crate) struct EquationWeights {
+pub struct EquationWeights {
     /// One for each neuron, (h).
-    pub(crate) neurons: Vec<f32>,
+    pub neurons: Vec<f32>,
     /// One for each coordinate, (r); that of the bias, in which every input holds a 1, is 1.
-    pub(crate) coordinates: Vec<f32>,
+    pub coordinates: Vec<f32>,
 }
 
 /// Power of the singular value with which what inputs hold along a coordinate falls: measured 0.70 and 0.87 on CIFAR-10
@@ -30,7 +30,7 @@ const LEAST_ROW: f64 = 0.1;
 impl EquationWeights {
     /// For the first layer of `network`, whose coordinates have the singular values `spectrum` (r) and hold inputs of norm
     /// `input_norm`; `powers` are those of the expected error along a coordinate and of a neuron, 0 for equal weights.
-    pub(crate) fn of(network: &Mlp<f32>, spectrum: &[f32], input_norm: f64, powers: (f64, f64)) -> Self {
+    pub fn of(network: &Mlp<f32>, spectrum: &[f32], input_norm: f64, powers: (f64, f64)) -> Self {
         let weight = network.layers()[0].weight.view();
         let rows: Vec<f64> = weight.rows().into_iter().map(reduce::norm).collect();
         let typical = reduce::norm(weight) / (rows.len() as f64).sqrt();
@@ -46,7 +46,7 @@ impl EquationWeights {
     }
 
     /// Weighed sum of the squares of `weight` (h, r).
-    pub(crate) fn squared_norm(&self, weight: ArrayView2<'_, f32>) -> f64 {
+    pub fn squared_norm(&self, weight: ArrayView2<'_, f32>) -> f64 {
         let rows = weight.rows().into_iter().zip(&self.neurons);
         rows.map(|(row, &neuron)| {
             let squares = row.iter().zip(&self.coordinates);

@@ -5,12 +5,9 @@
 //! images. A null of the second kind is built here or taken from the checkpoint, and its mean is restored like that of
 //! any candidate.
 
-use std::f64::consts::TAU;
-
 use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_numerics::reduce;
-use palimpsest_numerics::seed::Seed;
-use rand::Rng as _;
+pub use palimpsest_numerics::seed::random_noise;
 
 use crate::image::check_finite;
 use crate::table::RowKind;
@@ -99,46 +96,12 @@ pub fn class_means<L: PartialEq>(images: ArrayView2<'_, f32>, labels: &[L]) -> R
     Ok(means)
 }
 
-/// Gaussian noise (m, d) of mean 0: candidates that know nothing, in centred coordinates.
-///
-/// NCC does not see the scale, but SSIM does once the mean is restored: give the standard deviation that the attack's
-/// candidates have. Row i depends on the seed and i alone.
-///
-/// # Panics
-/// When `std_dev` is negative or not finite.
-#[track_caller]
-pub fn random_noise(m: usize, d: usize, std_dev: f64, seed: &Seed) -> Array2<f32> {
-    assert!(std_dev.is_finite() && std_dev >= 0.0, "std_dev must be finite and at least 0, got {std_dev}");
-    let mut noise = Array2::zeros((m, d));
-    for (row, mut values) in noise.axis_iter_mut(Axis(0)).enumerate() {
-        let mut rng = seed.indexed(row as u64).rng();
-        values.mapv_inplace(|_: f32| {
-            // Box and Muller; 1 - u lies in (0, 1], where the logarithm is finite.
-            let (u, v): (f64, f64) = (rng.random(), rng.random());
-            (std_dev * (-2.0 * (1.0 - u).ln()).sqrt() * (TAU * v).cos()) as f32
-        });
-    }
-    noise
-}
-
 #[cfg(test)]
 mod tests {
-    use ndarray::{array, s};
+    use ndarray::array;
 
     use super::*;
     use crate::{ImageShape, MetricsError};
-
-    #[test]
-    fn noise_is_gaussian_and_a_function_of_seed_and_row() {
-        let noise = random_noise(50, 400, 2.0, &Seed::new(1));
-        let values: Vec<f64> = noise.iter().map(|&v| f64::from(v) / 2.0).collect();
-        let moment = |k| values.iter().map(|v| v.powi(k)).sum::<f64>() / values.len() as f64;
-        // 20,000 draws: five standard errors of each moment.
-        assert!(moment(1).abs() < 0.036 && (moment(2) - 1.0).abs() < 0.05, "{} {}", moment(1), moment(2));
-        assert!((moment(4) - 3.0).abs() < 0.35, "{}", moment(4));
-        assert_eq!(random_noise(7, 400, 2.0, &Seed::new(1)), noise.slice(s![..7, ..]));
-        assert_ne!(random_noise(50, 400, 2.0, &Seed::new(2)), noise);
-    }
 
     #[test]
     fn classes_keep_their_order_of_appearance() {

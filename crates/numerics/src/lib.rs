@@ -3,10 +3,12 @@
 //! Each of these things is done in exactly one place of the workspace, and that place is here:
 //!
 //! * [`gemm`]: the one door for matrix products of `f32` and `f64` array views, transposes included;
+//! * [`display`]: the one scaling with which rows are shown as pictures;
 //! * [`elementwise`]: activation passes, vectorised at run time, with a sigmoid that saturates;
 //! * [`reduce`]: sums in fixed chunks and a fixed order, so that no thread count changes a bit;
 //! * [`factor`]: SVD, orthonormal bases and Cholesky, each with its residual checked;
 //! * [`nnls`](mod@nnls): non-negative least squares by an active set, checked against its KKT conditions;
+//! * [`mod@quantile`]: quantiles and the median of a list;
 //! * [`seed`]: named streams of random numbers that split from one seed.
 //!
 //! ```
@@ -21,10 +23,12 @@
 //! assert_ne!(seed.named("weights"), seed.named("candidates"));
 //! ```
 
+pub mod display;
 pub mod elementwise;
 pub mod factor;
 pub mod gemm;
 pub mod nnls;
+pub mod quantile;
 mod real;
 pub mod reduce;
 pub mod seed;

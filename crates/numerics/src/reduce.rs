@@ -4,7 +4,7 @@
 //! into chunks of [`CHUNK`] elements; inside a chunk sixteen lanes run in the element type, and lanes and chunks
 //! are then added in index order in `f64`. Threads never decide an order of addition.
 
-use ndarray::{ArrayView, Dimension};
+use ndarray::{Array2, ArrayView, ArrayView2, Dimension};
 
 use crate::Real;
 
@@ -95,6 +95,16 @@ fn chunked<T: Real>(values: &[T], add: impl Fn(&mut [T; LANES], &[T])) -> f64 {
         }
         total
     })
+}
+
+/// The rows of `matrix` (rows, cols), each divided by its length; zero rows stay zero.
+pub fn unit_rows(matrix: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut unit = matrix.to_owned();
+    for mut row in unit.rows_mut() {
+        let length = norm(row.view()) as f32;
+        row.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
+    }
+    unit
 }
 
 #[cfg(test)]

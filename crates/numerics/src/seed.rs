@@ -18,7 +18,10 @@
 //! # Source
 //! The splitting follows JAX's design of keys (jep 263): keys are split, never advanced.
 
-use rand::SeedableRng;
+use std::f64::consts::TAU;
+
+use ndarray::{Array2, Axis};
+use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 /// The generator behind every random number of the workspace.
@@ -54,9 +57,28 @@ impl Seed {
     }
 }
 
+/// Gaussian noise (m, d) of mean 0 and standard deviation `std_dev`; row i depends on the seed and i alone.
+///
+/// # Panics
+/// When `std_dev` is negative or not finite.
+#[track_caller]
+pub fn random_noise(m: usize, d: usize, std_dev: f64, seed: &Seed) -> Array2<f32> {
+    assert!(std_dev.is_finite() && std_dev >= 0.0, "std_dev must be finite and at least 0, got {std_dev}");
+    let mut noise = Array2::zeros((m, d));
+    for (row, mut values) in noise.axis_iter_mut(Axis(0)).enumerate() {
+        let mut rng = seed.indexed(row as u64).rng();
+        values.mapv_inplace(|_: f32| {
+            // Box and Muller; 1 - u lies in (0, 1], where the logarithm is finite.
+            let (u, v): (f64, f64) = (rng.random(), rng.random());
+            (std_dev * (-2.0 * (1.0 - u).ln()).sqrt() * (TAU * v).cos()) as f32
+        });
+    }
+    noise
+}
+
 #[cfg(test)]
 mod tests {
-    use rand::Rng as _;
+    use ndarray::s;
 
     use super::*;
 
@@ -86,5 +108,17 @@ mod tests {
             }
         }
         assert_ne!(Seed::new(0), Seed::new(1));
+    }
+
+    #[test]
+    fn noise_is_gaussian_and_a_function_of_seed_and_row() {
+        let noise = random_noise(50, 400, 2.0, &Seed::new(1));
+        let values: Vec<f64> = noise.iter().map(|&v| f64::from(v) / 2.0).collect();
+        let moment = |k| values.iter().map(|v| v.powi(k)).sum::<f64>() / values.len() as f64;
+        // 20,000 draws: five standard errors of each moment.
+        assert!(moment(1).abs() < 0.036 && (moment(2) - 1.0).abs() < 0.05, "{} {}", moment(1), moment(2));
+        assert!((moment(4) - 3.0).abs() < 0.35, "{}", moment(4));
+        assert_eq!(random_noise(7, 400, 2.0, &Seed::new(1)), noise.slice(s![..7, ..]));
+        assert_ne!(random_noise(50, 400, 2.0, &Seed::new(2)), noise);
     }
 }

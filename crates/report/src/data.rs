@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::json;
+use crate::nan;
 use crate::picture::Picture;
 
 /// Version of the JSON layout.
@@ -158,10 +158,10 @@ pub enum Answer {
         /// The measure that decides, such as "SSIM".
         measure: String,
         /// The value of the measure an image must reach.
-        #[serde(deserialize_with = "json::null_is_nan")]
+        #[serde(deserialize_with = "nan::null_is_nan")]
         threshold: f64,
         /// Level of the interval, such as 0.95.
-        #[serde(deserialize_with = "json::null_is_nan")]
+        #[serde(deserialize_with = "nan::null_is_nan")]
         interval_level: f64,
         /// What the threshold was set on, such as "held-out images of the same distribution".
         null: String,
@@ -187,7 +187,7 @@ pub enum Answer {
         #[serde(default)]
         confidence: ConfidenceKind,
         /// The confidence that counts as sure, in [0, 1].
-        #[serde(deserialize_with = "json::null_is_nan")]
+        #[serde(deserialize_with = "nan::null_is_nan")]
         bar: f64,
         /// Share of the sure ones expected to be real, by calibration, in [0, 1]; absent without calibration.
         #[serde(default)]
@@ -271,10 +271,10 @@ pub struct TruthMatch {
     #[serde(default)]
     pub distance: Option<f64>,
     /// SSIM of the pair, at most 1; absent for plain numbers.
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub ssim: f64,
     /// NCC of the pair, in [-1, 1].
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub ncc: f64,
     /// Whether the pair passes the threshold of the answer.
     pub recovered: bool,
@@ -286,22 +286,22 @@ pub struct Judge {
     /// How pictures were scaled and compared: window, range, mapping.
     pub protocol: String,
     /// The published fixed threshold, 0.4.
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub ssim_cut: f64,
     /// Share of held-out images allowed to pass, such as 0.001.
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub held_out_rate: f64,
     /// SSIM that only this share reaches.
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub ssim_at_rate: f64,
     /// NCC that only this share reaches.
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub ncc_at_rate: f64,
     /// Scaled distance that only this share falls below; plain numbers only.
     #[serde(default)]
     pub distance_at_rate: Option<f64>,
     /// Level of the intervals, such as 0.95.
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub interval_level: f64,
     /// Candidates and nulls, in the order they are shown.
     pub rows: Vec<ScoreRow>,
@@ -371,7 +371,7 @@ pub struct PrecisionAt {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationBin {
     /// Mean confidence the attack claimed, in [0, 1].
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub claimed: f64,
     /// How many of them are real.
     pub real: usize,
@@ -436,7 +436,7 @@ pub struct Stage {
     /// Name.
     pub name: String,
     /// Seconds.
-    #[serde(deserialize_with = "json::null_is_nan")]
+    #[serde(deserialize_with = "nan::null_is_nan")]
     pub elapsed_s: f64,
 }
 
@@ -482,6 +482,6 @@ pub struct Curve {
     /// Steps, ascending.
     pub steps: Vec<u64>,
     /// Values at those steps.
-    #[serde(deserialize_with = "json::nulls_are_nan")]
+    #[serde(deserialize_with = "nan::nulls_are_nan")]
     pub values: Vec<f64>,
 }

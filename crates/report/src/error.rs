@@ -1,6 +1,6 @@
 //! What can go wrong between numbers and a page.
 
-use crate::picture::PictureShape;
+use crate::shape::PictureShape;
 
 /// Everything that can stop a picture, a grid or a report from being made.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use crate::error::{ReportError, Result};
 use crate::font;
-use crate::picture::{Picture, PictureShape, encode_png};
+use crate::picture::{Picture, encode_png};
+use crate::shape::PictureShape;
 
 /// Most columns of a grid.
 pub const MAX_COLUMNS: usize = 1000;

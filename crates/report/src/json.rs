@@ -1,6 +1,6 @@
 //! The report as a JSON file, and back.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::data::{ReportData, SCHEMA};
 use crate::error::{ReportError, Result};
@@ -45,19 +45,6 @@ pub fn from_json(text: &str) -> Result<ReportData> {
         return Err(ReportError::Schema { expected: SCHEMA, got: schema });
     }
     Ok(serde_json::from_str(text)?)
-}
-
-/// JSON has no NaN; serde_json writes it as `null`.
-pub(crate) fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
-}
-
-/// The same within a list.
-pub(crate) fn nulls_are_nan<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Vec<f64>, D::Error> {
-    let values: Vec<Option<f64>> = Vec::deserialize(deserializer)?;
-    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 #[cfg(test)]

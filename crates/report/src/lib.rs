@@ -55,10 +55,12 @@ mod font;
 mod grid;
 mod html;
 mod json;
+mod nan;
 mod number;
 mod picture;
 #[cfg(test)]
 mod sample;
+mod shape;
 mod table;
 
 pub use answer::answer_sentences;
@@ -71,5 +73,6 @@ pub use error::{ReportError, Result};
 pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};
 pub use html::{render_html, render_markdown};
 pub use json::{from_json, to_json};
-pub use picture::{MAX_SIDE, Picture, PictureShape};
+pub use picture::{MAX_SIDE, Picture};
+pub use shape::PictureShape;
 pub use table::{render_score_table, render_text_table};

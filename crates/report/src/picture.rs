@@ -1,31 +1,12 @@
 //! One picture: checked pixels, PNG bytes, data URI.
 
-use std::fmt;
-
 use base64::Engine;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{ReportError, Result};
+use crate::shape::PictureShape;
 
 /// Largest side of a picture, in pixels: larger inputs are not what this page is for.
 pub const MAX_SIDE: usize = 1024;
-
-/// Channels, height and width of a picture, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PictureShape {
-    /// 1 (grey) or 3 (RGB).
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl fmt::Display for PictureShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}x{} (channels x height x width)", self.channels, self.height, self.width)
-    }
-}
 
 /// A checked picture of eight bits a channel.
 ///

@@ -1,7 +1,8 @@
 //! Two small reports for the tests of this crate.
 
 use crate::data::*;
-use crate::picture::{Picture, PictureShape};
+use crate::picture::Picture;
+use crate::shape::PictureShape;
 
 /// A report with every section.
 pub(crate) fn judged() -> ReportData {

@@ -2,13 +2,15 @@
 
 use anyhow::{Result, ensure};
 use ndarray::{Array1, Array2};
-use palimpsest_kkt::confidence::{Appearance, Evidence, features_of_agreed};
+use palimpsest::judging::score::ScoreFile;
+use palimpsest::terminal::{Misuse, output};
+use palimpsest_attack::evidence::confidence::{Evidence, features_of_agreed};
 use palimpsest_metrics::logistic::fit_logistic;
+use palimpsest_runs::record::APPEARANCE_FILE;
+use palimpsest_runs::{RunFile, files};
+use palimpsest_unmix::raw::Appearance;
 
-use super::{ReproduceArgs, Victim};
-use crate::evaluate::ScoreFile;
-use crate::reconstruct::{APPEARANCE_FILE, RunFile};
-use crate::{Misuse, output};
+use super::victims::{ReproduceArgs, Victim};
 
 /// Fits the confidence model; every victim counts alike, however many candidates it left.
 pub(super) fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> {
@@ -19,13 +21,13 @@ pub(super) fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> 
         if !judged.join("score.json").exists() {
             continue;
         }
-        let score: ScoreFile = output::read_json(&judged.join("score.json"))?;
-        let run: RunFile = output::read_json(&attacked.join("run.json"))?;
-        let agreement: Array1<f32> = output::read_npy(&attacked.join("agreement.npy"))?;
+        let score: ScoreFile = files::read_json(&judged.join("score.json"))?;
+        let run: RunFile = files::read_json(&attacked.join("run.json"))?;
+        let agreement: Array1<f32> = files::read_npy(&attacked.join("agreement.npy"))?;
         let path = attacked.join("bias_shares.npy");
-        let bias_shares: Option<Array1<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
+        let bias_shares: Option<Array1<f32>> = path.exists().then(|| files::read_npy(&path)).transpose()?;
         let path = attacked.join(APPEARANCE_FILE);
-        let looks: Option<Array2<f32>> = path.exists().then(|| output::read_npy(&path)).transpose()?;
+        let looks: Option<Array2<f32>> = path.exists().then(|| files::read_npy(&path)).transpose()?;
         // Inputs that were solved for exactly or agreed on by a round, the last ones, have probabilities of their own.
         let solved = agreement.len().saturating_sub(run.agreed);
         let of_runs = solved.saturating_sub(run.exact);

@@ -8,14 +8,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
+use palimpsest::judging::data::{DataArgs, HELD_OUT};
 use palimpsest_datasets::{DataName, InputShape};
 use palimpsest_metrics::null_model::random_noise;
 use palimpsest_mlp::Mlp;
 use palimpsest_mlp::checkpoint::write_atomically;
 use palimpsest_numerics::seed::Seed;
 use rand::seq::SliceRandom;
-
-use crate::data::{DataArgs, HELD_OUT};
 
 /// Where a network without the images comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +86,10 @@ fn archive(inputs: Array2<f32>, shape: InputShape, labels: &Array1<u8>) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use palimpsest::judging::data::VictimData;
     use palimpsest_mlp::BiasPlacement;
 
     use super::*;
-    use crate::data::VictimData;
 
     #[test]
     fn shuffled_weights_are_the_same_in_another_order() {

@@ -1,0 +1,49 @@
+//! What can go wrong with an attack.
+
+use palimpsest_numerics::factor::FactorError;
+use palimpsest_unmix::UnmixError;
+
+/// Everything this crate reports; shape mistakes of a caller panic instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttackError {
+    /// An option is out of range.
+    #[error("{name} must be {allowed}, got {got}")]
+    BadOption {
+        /// Name of the option.
+        name: &'static str,
+        /// The range allowed.
+        allowed: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// The network has no training data to give back by this method.
+    #[error("this network cannot be attacked: {0}")]
+    NotAttackable(String),
+    /// A run to go on from is not one of this attack.
+    #[error(
+        "restart {restart} of the attack to go on from is of another network or of other options: {problem}"
+    )]
+    ForeignRun {
+        /// Index of the restart.
+        restart: u64,
+        /// What does not fit.
+        problem: String,
+    },
+    /// No restart came to an end.
+    #[error("no restart finished: {0}")]
+    NothingFinished(String),
+    /// A factorisation inside failed.
+    #[error(transparent)]
+    Factor(#[from] FactorError),
+}
+
+impl From<UnmixError> for AttackError {
+    fn from(error: UnmixError) -> Self {
+        match error {
+            UnmixError::BadOption { name, allowed, got } => Self::BadOption { name, allowed, got },
+            UnmixError::Factor(error) => Self::Factor(error),
+            other => Self::NotAttackable(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Agreement between independent runs: a score that needs no truth.
+//!
+//! A training input is found again from other random starts; an artefact of one start is not. A candidate's score is
+//! the cosine with the nearest candidate of the same label in each *other* run, averaged over those runs. A run that has
+//! collapsed to few distinct candidates agrees with itself many times over and proves nothing, so it neither votes nor
+//! is counted. It is a score that ranks, not a probability.
+//!
+//! Inputs that are much alike, as two shirts are, have much in common that says nothing of either, and candidates have it before
+//! anything else. So candidates are compared where that counts no more than the rest: see [`Comparison`].
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use palimpsest_numerics::factor::{FactorError, svd};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::{self, unit_rows};
+use rayon::prelude::*;
+
+/// Cosine above which two candidates stand for the same input in a [`ranking`].
+pub const SAME_COSINE: f32 = 0.5;
+/// A run is collapsed when its candidates have more than this share of the run as near-copies, on average.
+pub const COLLAPSED_SHARE: f64 = 0.2;
+/// Cosine above which two candidates of one run are copies.
+const COPY_COSINE: f32 = 0.95;
+/// Candidates that are compared with all others in one product.
+const BLOCK: usize = 64;
+/// Variance of a direction, relative to the largest, below which it counts as if it had that.
+const LEAST_VARIANCE: f64 = 1e-9;
+
+/// Consensus of several runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consensus {
+    /// Score of each candidate of each run, in [0, 1].
+    pub scores: Vec<Array1<f32>>,
+    /// What is told of each candidate of each run, averaged over it and the nearest of the other runs.
+    pub told: Vec<Array1<f32>>,
+    /// Whether each run has collapsed; its candidates have score 0.
+    pub collapsed: Vec<bool>,
+}
+
+/// The coordinates in which candidates are compared.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// From coordinates of candidates, to be multiplied from the right, (r, r); as they are if there is none.
+    whitening: Option<Array2<f32>>,
+}
+
+impl Comparison {
+    /// Coordinates in which `candidates` (M, r), those of all runs, are uncorrelated and of variance one. Where a run has fewer
+    /// candidates than there are directions they say too little of these, and are compared as they are.
+    ///
+    /// # Errors
+    /// [`FactorError`] when a candidate is not finite.
+    pub fn of(
+        candidates: ArrayView2<'_, f32>,
+        candidates_per_run: usize,
+        parallelism: Parallelism,
+    ) -> Result<Self, FactorError> {
+        if candidates_per_run < candidates.ncols() {
+            return Ok(Self { whitening: None });
+        }
+        let moments = matmul(candidates.t(), candidates, parallelism).mapv(f64::from);
+        let svd = svd(moments.view(), parallelism)?;
+        let least = LEAST_VARIANCE * svd.singular_values.first().copied().unwrap_or(0.0);
+        let mut directions = svd.vt;
+        for (mut direction, &variance) in directions.rows_mut().into_iter().zip(&svd.singular_values) {
+            direction /= variance.max(least).max(f64::MIN_POSITIVE).sqrt();
+        }
+        Ok(Self { whitening: Some(directions.t().mapv(|v| v as f32)) })
+    }
+
+    /// `candidates` (M, r) as they are to be compared.
+    pub fn apply(&self, candidates: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
+        match &self.whitening {
+            Some(whitening) => matmul(candidates, whitening.view(), parallelism),
+            None => candidates.to_owned(),
+        }
+    }
+}
+
+/// Scores the candidates of `runs`, each (m, r), whose rows have the shared `labels` (m). `told` holds a number for each
+/// candidate of each run (m).
+///
+/// With fewer than two runs that have not collapsed, every score is 0.
+///
+/// # Panics
+/// When a run has not one row and one number per label.
+#[track_caller]
+pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8], told: &[Array1<f32>]) -> Consensus {
+    let one_each = told.len() == runs.len() && told.iter().all(|told| told.len() == labels.len());
+    assert!(one_each, "consensus: one number a candidate");
+    let unit: Vec<Array2<f32>> = runs.iter().map(|run| unit_rows(*run)).collect();
+    let collapsed: Vec<bool> = unit.par_iter().map(|run| is_collapsed(run, labels)).collect();
+    let voters: Vec<usize> = (0..runs.len()).filter(|&i| !collapsed[i]).collect();
+    let (scores, told) = (0..runs.len())
+        .into_par_iter()
+        .map(|this| {
+            let (mut votes, mut sum) = (Array1::zeros(labels.len()), told[this].clone());
+            if collapsed[this] || voters.len() < 2 {
+                return (votes, sum);
+            }
+            for &other in voters.iter().filter(|&&other| other != this) {
+                let cosines = matmul(unit[this].view(), unit[other].t(), Parallelism::Sequential);
+                for (i, row) in cosines.rows().into_iter().enumerate() {
+                    let alike = (0..labels.len()).filter(|&j| labels[j] == labels[i]);
+                    let nearest = alike.max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)));
+                    let nearest = nearest.expect("the other run has a candidate of this label, too");
+                    // Rounding may carry a cosine past 1.
+                    votes[i] += row[nearest].clamp(0.0, 1.0);
+                    sum[i] += told[other][nearest];
+                }
+            }
+            (votes / (voters.len() - 1) as f32, sum / voters.len() as f32)
+        })
+        .unzip();
+    Consensus { scores, told, collapsed }
+}
+
+/// Candidates that stand for the distinct inputs among `candidates` (M, r), surest first.
+///
+/// In order of falling confidence (ties by index), each candidate that has the same label and direction as one already
+/// taken is left out.
+///
+/// # Panics
+/// When labels or confidence are not one per candidate.
+#[track_caller]
+pub fn ranking(
+    candidates: ArrayView2<'_, f32>,
+    labels: &[i8],
+    confidence: ArrayView1<'_, f32>,
+) -> Vec<usize> {
+    let all = candidates.nrows();
+    assert_eq!((labels.len(), confidence.len()), (all, all), "ranking: one label and confidence a candidate");
+    let mut order: Vec<usize> = (0..all).collect();
+    order.sort_by(|&a, &b| confidence[b].total_cmp(&confidence[a]).then(a.cmp(&b)));
+    let unit = unit_rows(candidates);
+    let threads = Parallelism::of_threads(rayon::current_num_threads());
+    let mut taken: Vec<usize> = Vec::new();
+    let mut covered = vec![false; all];
+    let mut order = order.into_iter();
+    loop {
+        // Compared together, though some will be covered by those before them.
+        let block: Vec<usize> = order.by_ref().filter(|&i| !covered[i]).take(BLOCK).collect();
+        if block.is_empty() {
+            break;
+        }
+        let cosines = matmul(unit.select(Axis(0), &block).view(), unit.t(), threads);
+        for (&candidate, cosines) in block.iter().zip(cosines.rows()) {
+            if covered[candidate] {
+                continue;
+            }
+            taken.push(candidate);
+            for (other, &cosine) in cosines.iter().enumerate() {
+                covered[other] |= labels[other] == labels[candidate] && cosine > SAME_COSINE;
+            }
+        }
+    }
+    taken
+}
+
+/// One best estimate for each ranked candidate, (ranking, r), of unit length: the mean direction of itself and the
+/// nearest candidate of the same label in each run, where that is at least [`SAME_COSINE`] near, weighted by its cosine.
+///
+/// `candidates` (M, r) are those of all runs, one run after the other, each with the shared `labels` (m); `compared` (M, s) is what
+/// cosines are of.
+///
+/// # Panics
+/// When the candidates are not whole runs, not as many are compared, or the ranking names one that is not there.
+#[track_caller]
+pub fn merge(
+    candidates: ArrayView2<'_, f32>,
+    compared: ArrayView2<'_, f32>,
+    labels: &[i8],
+    ranking: &[usize],
+) -> Array2<f32> {
+    let (all, m) = (candidates.nrows(), labels.len());
+    assert!(m > 0 && all.is_multiple_of(m), "merge: {all} candidates are not whole runs of {m}");
+    assert_eq!(compared.nrows(), all, "merge: {} of {all} candidates are compared", compared.nrows());
+    let (unit, compared) = (unit_rows(candidates), unit_rows(compared));
+    let mut merged = Array2::zeros((ranking.len(), candidates.ncols()));
+    let blocks = merged.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().zip(ranking.par_chunks(BLOCK));
+    blocks.for_each(|(mut rows, ranked)| {
+        let ranked_rows = compared.select(Axis(0), ranked);
+        let cosines = matmul(ranked_rows.view(), compared.t(), Parallelism::Sequential);
+        for ((mut row, cosines), &this) in rows.rows_mut().into_iter().zip(cosines.rows()).zip(ranked) {
+            for run in 0..all / m {
+                let alike = (0..m).filter(|&i| labels[i] == labels[this % m]).map(|i| run * m + i);
+                let nearest = alike.max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(this);
+                if cosines[nearest] >= SAME_COSINE {
+                    row.scaled_add(cosines[nearest], &unit.row(nearest));
+                }
+            }
+            let length = reduce::norm(row.view()) as f32;
+            if length > 0.0 {
+                row /= length;
+            }
+        }
+    });
+    merged
+}
+
+fn is_collapsed(unit: &Array2<f32>, labels: &[i8]) -> bool {
+    assert_eq!(unit.nrows(), labels.len(), "consensus: one label a candidate");
+    let cosines = matmul(unit.view(), unit.t(), Parallelism::Sequential);
+    let copies = cosines
+        .indexed_iter()
+        .filter(|&((i, j), &c)| i != j && labels[i] == labels[j] && c > COPY_COSINE)
+        .count();
+    let m = labels.len() as f64;
+    // Copies have the same label, and half of the candidates do.
+    copies as f64 / m > COLLAPSED_SHARE * m / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::concatenate;
+    use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+
+    fn draw(rows: usize, name: &str) -> Array2<f32> {
+        Array2::random_using((rows, 30), StandardNormal, &mut Seed::new(1).named(name).rng())
+    }
+
+    #[test]
+    fn shared_candidates_score_and_private_ones_do_not() {
+        let shared = draw(4, "shared");
+        let runs: Vec<_> = (0..3)
+            .map(|i| concatenate![Axis(0), &shared * (1.0 + i as f32), draw(4, &format!("private {i}"))])
+            .collect();
+        let views: Vec<_> = runs.iter().map(|r| r.view()).collect();
+        let labels = [1, 1, -1, -1, 1, 1, -1, -1];
+        let told: Vec<_> = (0..3).map(|run| Array1::from_elem(8, run as f32)).collect();
+        let result = consensus(&views, &labels, &told);
+        assert!(result.told.iter().flatten().all(|&mean| mean == 1.0));
+        for scores in &result.scores {
+            let (shared, private) = scores.as_slice().unwrap().split_at(4);
+            assert!(shared.iter().all(|s| (s - 1.0).abs() < 1e-5), "{shared:?}");
+            assert!(private.iter().all(|&s| s < 0.7), "{private:?}");
+        }
+        // The same rows under the other label are other inputs.
+        let flipped: Vec<i8> = labels.iter().map(|l| -l).collect();
+        assert_eq!(consensus(&views, &flipped, &told), result);
+    }
+
+    #[test]
+    fn what_all_have_in_common_counts_no_more_than_the_rest() {
+        let common = draw(1, "common") * 5.0;
+        let alike = draw(60, "own") + &common;
+        let largest = |rows: &Array2<f32>| {
+            let unit = unit_rows(rows.view());
+            let cosines = matmul(unit.view(), unit.t(), Parallelism::Sequential);
+            cosines.indexed_iter().filter(|((i, j), _)| i != j).map(|(_, &c)| c).fold(0.0, f32::max)
+        };
+        assert!(largest(&alike) > 0.95);
+        let on = |per_run| {
+            let comparison = Comparison::of(alike.view(), per_run, Parallelism::Sequential).unwrap();
+            comparison.apply(alike.view(), Parallelism::Sequential)
+        };
+        assert_eq!(on(29), alike);
+        let whitened = on(30);
+        assert!(largest(&whitened) < 0.7, "{}", largest(&whitened));
+        let moments = matmul(whitened.t(), whitened.view(), Parallelism::Sequential);
+        for ((i, j), &moment) in moments.indexed_iter() {
+            assert!((moment - f32::from(u8::from(i == j))).abs() < 1e-3, "{moment} at {i}, {j}");
+        }
+    }
+
+    #[test]
+    fn ranking_names_each_input_once_and_the_surest_first() {
+        let inputs = draw(3, "inputs");
+        let candidates = concatenate![Axis(0), inputs, &inputs * 2.0];
+        let confidence = Array1::from(vec![0.1, 0.5, 0.2, 0.3, 0.4, 0.2]);
+        assert_eq!(ranking(candidates.view(), &[1; 6], confidence.view()), [1, 3, 2]);
+        let labels = [1, 1, 1, -1, -1, -1];
+        assert_eq!(ranking(candidates.view(), &labels, confidence.view()), [1, 4, 3, 2, 5, 0]);
+    }
+
+    #[test]
+    fn merging_averages_noise_away() {
+        let truth = draw(4, "truth");
+        let labels = [1, 1, -1, -1];
+        let noisy = |run: usize| &truth + &(draw(4, &format!("noise {run}")) * 0.5);
+        let runs: Vec<_> = (0..6).map(noisy).collect();
+        let all = concatenate(Axis(0), &runs.iter().map(|r| r.view()).collect::<Vec<_>>()).unwrap();
+        let merged = merge(all.view(), all.view(), &labels, &[2, 8, 1]);
+        let cosine = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| {
+            f64::from((&a * &b).sum()) / (reduce::norm(a) * reduce::norm(b))
+        };
+        for (row, &ranked) in merged.rows().into_iter().zip(&[2_usize, 8, 1]) {
+            let (before, after) =
+                (cosine(all.row(ranked), truth.row(ranked % 4)), cosine(row, truth.row(ranked % 4)));
+            assert!(after > before && after > 0.95, "{before} -> {after}");
+        }
+    }
+
+    #[test]
+    fn collapsed_runs_do_not_vote() {
+        let one = draw(1, "one");
+        let collapsed = one.broadcast((8, 30)).unwrap().to_owned() + draw(8, "jitter") * 0.01;
+        let honest = concatenate![Axis(0), one, draw(7, "rest")];
+        let labels = [1; 8];
+        let told = vec![Array1::zeros(8); 3];
+        let result = consensus(&[collapsed.view(), collapsed.view(), honest.view()], &labels, &told);
+        assert_eq!(result.collapsed, [true, true, false]);
+        assert!(result.scores.iter().flatten().all(|&s| s == 0.0));
+    }
+}

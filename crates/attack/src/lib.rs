@@ -1,0 +1,53 @@
+//! Reconstruction of training inputs from the weights of a trained network.
+//!
+//! A network trained far enough is close to a KKT point of a margin problem (or, with weight decay, to a stationary
+//! point): its weights are a weighted sum of gradients at its training inputs. This crate writes that equation down
+//! ([`palimpsest_kkt::stationarity`]), says how well it can be satisfied ([`palimpsest_kkt::certificate`]), and solves it for the inputs
+//! ([`search::annealed`], [`search::alternating`], [`search::published`]) from many starts ([`pipeline`]), random or images unmixed from the weights
+//! ([`palimpsest_unmix`]), whose agreement ([`evidence::consensus`]) becomes a probability without the truth ([`evidence::confidence`]). Where weight
+//! decay made the equation exact, inputs are then solved for exactly, one by one ([`stages::activation_patterns`]); where there are too many for that, what
+//! is found is taken out of the equation, round by round ([`stages::deflation`]).
+//!
+//! The crate sees a network and declared [`PriorKnowledge`], nothing else: it has no access to data sets or to the
+//! metrics that judge it.
+//!
+//! ```
+//! use palimpsest_attack::{AttackParams, Method, PriorKnowledge, search::alternating::AlternatingParams, reconstruct};
+//! use palimpsest_mlp::{BiasPlacement, Mlp};
+//! use palimpsest_numerics::seed::Seed;
+//! use std::ops::ControlFlow;
+//!
+//! // Random weights hold no training data; the attack runs all the same and says so by a large residual.
+//! let network = Mlp::initialise(&[12, 60, 40, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
+//! let params = AttackParams {
+//!     method: Method::Alternating(AlternatingParams { steps: 20, ..AlternatingParams::default() }),
+//!     candidates: Some(8),
+//!     restarts: 2,
+//!     rank: Some(6),
+//!     prior: PriorKnowledge::default(),
+//!     patterns: None,
+//!     separation: None,
+//!     deflation: None,
+//! };
+//! let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(()))?;
+//! assert_eq!(found.candidates.view().dim(), (16, 12));
+//! # Ok::<(), palimpsest_attack::AttackError>(())
+//! ```
+
+mod error;
+pub mod evidence;
+pub mod pipeline;
+pub mod problem;
+pub mod search;
+pub mod stages;
+
+pub use error::AttackError;
+pub use pipeline::driver::{AttackParams, AttackStep, Method, RestartStep, reconstruct, reconstruct_from};
+pub use pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
+pub use problem::exposure::{Attackability, Outlook};
+pub use problem::later_layers::LaterLayer;
+pub use problem::prepared::AttackProblem;
+pub use problem::prior::PriorKnowledge;
+pub use search::run::{Run, Step, TerminationReason};
+pub use search::state::{AttackState, RunState};
+pub use stages::activation_patterns::PatternParams;

@@ -1,0 +1,5 @@
+//! From a network to a reconstruction: which stages run, in which order, and what comes of it.
+
+pub mod driver;
+mod pool;
+pub mod reconstruction;

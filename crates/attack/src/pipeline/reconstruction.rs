@@ -1,0 +1,104 @@
+//! What an attack gives back.
+
+use ndarray::{Array1, Array2, ArrayView2};
+use palimpsest_unmix::raw::Appearance;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::exposure::Attackability;
+use crate::search::run::TerminationReason;
+
+/// Reconstructed inputs, one a row, (m, d), with the training mean removed. Never mixed up with the truth, which is
+/// another type of another crate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidates(Array2<f32>);
+
+impl Candidates {
+    /// Candidates from rows.
+    pub fn new(rows: Array2<f32>) -> Self {
+        Self(rows)
+    }
+
+    /// The rows, (m, d).
+    pub fn view(&self) -> ArrayView2<'_, f32> {
+        self.0.view()
+    }
+
+    /// The rows, owned.
+    pub fn into_inner(self) -> Array2<f32> {
+        self.0
+    }
+
+    /// Number of candidates.
+    pub fn len(&self) -> usize {
+        self.0.nrows()
+    }
+
+    /// Whether there is no candidate.
+    pub fn is_empty(&self) -> bool {
+        self.0.nrows() == 0
+    }
+}
+
+/// The record of one run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Index of the restart; with the seed it fixes the run.
+    pub restart: u64,
+    /// Whether it began with images separated from the weights, see [`palimpsest_unmix::separation`].
+    #[serde(default)]
+    pub separated: bool,
+    /// Relative residual at the end.
+    pub relative_residual: f64,
+    /// (step, relative residual).
+    pub curve: Vec<(usize, f64)>,
+    /// Why it ended.
+    pub termination: TerminationReason,
+    /// Whether the run collapsed to few distinct candidates and was left out of the consensus.
+    pub collapsed: bool,
+}
+
+/// All candidates of all finished runs, with what can be said of them without the truth.
+#[derive(Clone, Debug)]
+pub struct Reconstruction {
+    /// Candidates, (M, d), ordered by run, then by index in the run; after them those found exactly or agreed on by a round.
+    pub candidates: Candidates,
+    /// Multipliers (M), in the convention without 1/m.
+    pub multipliers: Array1<f32>,
+    /// Labels (M) in {-1, +1}.
+    pub labels: Vec<i8>,
+    /// Consensus score (M) in [0, 1].
+    pub agreement: Array1<f32>,
+    /// Mean bias share (M) of a candidate and its nearest ones in the other runs, see [`crate::evidence::confidence::Evidence`]; nothing
+    /// where the first layer has no biases.
+    pub bias_share: Option<Array1<f32>>,
+    /// How each candidate looks as a raw image (M), where it is known what was taken from all inputs.
+    pub appearance: Option<Vec<Appearance>>,
+    /// What was taken from all inputs, as told from the weights, (d), where it could be: their mean.
+    pub mean_image: Option<Array1<f32>>,
+    /// Share of distinct candidates among those of the first six runs, in (0, 1]: low where inputs are much alike.
+    pub distinct_share: f64,
+    /// Probability (M) that a candidate is a real training input, in [0, 1].
+    pub confidence: Array1<f32>,
+    /// Candidates that stand for the distinct inputs found, surest first.
+    pub ranking: Vec<usize>,
+    /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly, else what the restarts agree on,
+    /// of the prior norm, or, where raw images are known, as long as these are.
+    pub merged: Candidates,
+    /// How many of the candidates, after those of the runs, were found exactly from their gate patterns.
+    pub exact: usize,
+    /// How many of the candidates, the last ones after those found exactly, are means of what a round of restarts agreed on, see
+    /// [`crate::stages::deflation`].
+    pub agreed: usize,
+    /// One record per finished run.
+    pub runs: Vec<RunRecord>,
+    /// What the weights said beforehand.
+    pub attackability: Attackability,
+    /// Coordinates the attack worked in.
+    pub rank: usize,
+    /// Candidates per run.
+    pub candidates_per_run: usize,
+    /// Typical norm of an input, declared or told, see [`AttackProblem::input_norm`](crate::AttackProblem::input_norm).
+    pub input_norm: f64,
+    /// Singular values of the first layer, descending.
+    pub spectrum: Vec<f32>,
+}

@@ -1,0 +1,8 @@
+//! What an attack is given: a network, declared prior knowledge, and nothing else.
+
+pub mod exposure;
+pub mod later_layers;
+pub mod prepared;
+pub mod prior;
+pub mod spectrum;
+pub mod start;

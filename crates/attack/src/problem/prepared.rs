@@ -1,0 +1,176 @@
+//! A network prepared for attack.
+
+use ndarray::{Array1, Array2, ArrayView2, s};
+use palimpsest_mlp::{InputSubspace, Mlp};
+use palimpsest_numerics::factor::svd;
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::reduce;
+
+use crate::error::AttackError;
+use crate::problem::later_layers::{LaterLayer, probes, reduce_later_layers};
+use crate::problem::prior::PriorKnowledge;
+use crate::problem::spectrum::signal_rank;
+
+/// How much longer inputs are than the signal of the first layer's weights is beside its biases. An input gives the weights its
+/// length times what it gives the biases, where more cancels; set on rows, and 2 to 3.4 on networks trained on centred images
+/// (`docs/decisions/0021-norms-of-rows.md`).
+const LENGTHENING: f64 = 2.0;
+
+/// Norm of an input told from the `spectrum` that stands out of the first layer's weights and from its `bias`; nothing where
+/// that is missing or zero.
+fn norm_told(spectrum: &[f32], bias: Option<&Array1<f32>>) -> Option<f64> {
+    let bias = reduce::norm(bias?.view());
+    let weights = spectrum.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>().sqrt();
+    let norm = LENGTHENING * weights / bias;
+    (norm.is_finite() && norm > 0.0).then_some(norm)
+}
+
+/// Neurons for each coordinate below which a signal is not told from chance, or only after a very long search.
+const LEAST_NEURONS: usize = 4;
+/// How far the last direction of the weights must stand above the first of the floor of their initialisation: below it there
+/// would be more directions of inputs, and signals are made of all of them.
+const LEAST_CLEARANCE: f32 = 2.0;
+
+/// A network prepared for attack: its first layer in its own leading singular subspace.
+#[derive(Clone, Debug)]
+pub struct AttackProblem {
+    /// The network on r coordinates, its later layers reduced to what training has written.
+    pub network: Mlp<f32>,
+    /// From coordinates to inputs and back.
+    pub subspace: InputSubspace<f32>,
+    /// All singular values of the first layer, descending.
+    pub spectrum: Vec<f32>,
+    /// Declared prior knowledge.
+    pub prior: PriorKnowledge,
+    /// Number of inputs, d.
+    pub inputs: usize,
+    /// Typical norm of an input as the network saw it: the declared one; if not declared, for images that of a natural image in the
+    /// declared range, and for rows of plain numbers, whose units nobody knows, what the first layer's weights and biases tell (without biases, as
+    /// for images).
+    pub input_norm: f64,
+    /// The hidden layers after the first, as they were found.
+    pub later_layers: Vec<LaterLayer>,
+}
+
+impl AttackProblem {
+    /// Prepares `network`; `rank` is the number of coordinates, or [`signal_rank`] of the spectrum if not given.
+    ///
+    /// # Errors
+    /// [`AttackError`] when the prior or rank is impossible, the network cannot be attacked, or the SVD fails.
+    pub fn prepare(
+        network: &Mlp<f32>,
+        prior: PriorKnowledge,
+        rank: Option<usize>,
+        parallelism: Parallelism,
+    ) -> Result<Self, AttackError> {
+        prior.check()?;
+        if let Some(shape) = prior.image_shape
+            && shape.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
+        {
+            return Err(AttackError::BadOption {
+                name: "image shape",
+                allowed: "sides whose product is the number of inputs",
+                got: format!("{shape:?} for {} inputs", network.inputs()),
+            });
+        }
+        if network.depth() < 2 {
+            return Err(AttackError::NotAttackable(
+                "it has a single layer: every input gives the same gradient up to scale, so nothing separates them".into(),
+            ));
+        }
+        let first = network.layers()[0].weight.view();
+        let svd = svd(first, parallelism)?;
+        let spectrum = svd.singular_values.to_vec();
+        if spectrum.first().is_none_or(|&s| s <= 0.0) {
+            return Err(AttackError::NotAttackable("its first layer is zero".into()));
+        }
+        let largest = spectrum.len();
+        let rank = rank.unwrap_or_else(|| signal_rank(&spectrum, first.dim()));
+        if rank == 0 || rank > largest {
+            return Err(AttackError::BadOption {
+                name: "rank",
+                allowed: "between 1 and the smaller side of the first layer",
+                got: format!("{rank} (side {largest})"),
+            });
+        }
+        let subspace = InputSubspace::leading(&svd, rank);
+        let inputs = network.inputs();
+        let projected = subspace.project_network(network, parallelism);
+        let input_norm = match (prior.input_norm, prior.image_shape) {
+            (Some(declared), _) => declared,
+            (None, Some(_)) => prior.norm_of_image(inputs),
+            (None, None) => norm_told(&spectrum[..rank], network.layers()[0].bias.as_ref())
+                .unwrap_or_else(|| prior.norm_of_image(inputs)),
+        };
+        let probes = probes(&spectrum[..rank], input_norm);
+        let (network, later_layers) = reduce_later_layers(&projected, probes.view(), parallelism);
+        Ok(Self { network, subspace, spectrum, prior, inputs, input_norm, later_layers })
+    }
+
+    /// Coordinates, r.
+    pub fn rank(&self) -> usize {
+        self.subspace.rank()
+    }
+
+    /// Whether the first layer's equation looks exact: weight decay made the network forget its initialisation, and there are few
+    /// directions for the neurons.
+    pub(crate) fn is_exact(&self) -> bool {
+        let first = &self.network.layers()[0];
+        let (last, floor) = (self.spectrum[self.rank() - 1], self.spectrum.get(self.rank()));
+        let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
+        let decayed = self.later_layers.iter().all(LaterLayer::is_forgotten);
+        let few = LEAST_NEURONS * (self.rank() + 1) <= first.weight.nrows();
+        first.bias.is_some() && clear && decayed && few
+    }
+
+    /// Inputs (m, d) with the coordinates `z` (m, r).
+    pub fn lift(&self, z: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
+        self.subspace.lift(z, parallelism)
+    }
+
+    /// First layer on coordinates with its bias as last column, (h, r + 1); without a bias, (h, r).
+    pub(crate) fn first_layer_target(&self) -> Array2<f32> {
+        let first = &self.network.layers()[0];
+        let (h, r) = first.weight.dim();
+        let mut target = Array2::zeros((h, r + usize::from(first.bias.is_some())));
+        target.slice_mut(s![.., ..r]).assign(&first.weight);
+        if let Some(bias) = &first.bias {
+            target.column_mut(r).assign(bias);
+        }
+        target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use palimpsest_mlp::BiasPlacement;
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+
+    #[test]
+    fn the_norm_of_rows_is_told_from_the_weights_and_that_of_images_from_the_range() {
+        let norm = |network: &Mlp<f32>, prior: PriorKnowledge| {
+            AttackProblem::prepare(network, prior, Some(3), Parallelism::Sequential).unwrap().input_norm
+        };
+        let rows = PriorKnowledge::default();
+        let mut network = Mlp::<f32>::initialise(&[4, 30, 1], BiasPlacement::FirstLayer, 0.2, Seed::new(1));
+        network.layers_mut()[0].bias.as_mut().unwrap().fill(0.5);
+        let told = norm(&network, rows);
+        let spectrum =
+            svd(network.layers()[0].weight.view(), Parallelism::Sequential).unwrap().singular_values;
+        let signal = spectrum.iter().take(3).map(|&s| f64::from(s).powi(2)).sum::<f64>().sqrt();
+        assert!((told - 2.0 * signal / (0.5 * 30_f64.sqrt())).abs() < 1e-6 * told, "{told}");
+
+        let image = PriorKnowledge { image_shape: Some([1, 2, 2]), input_range: (-1.0, 1.0), ..rows };
+        assert_eq!(norm(&network, image), 1.0, "a quarter of the range in each of four values");
+        for prior in [rows, image] {
+            assert_eq!(norm(&network, PriorKnowledge { input_norm: Some(7.0), ..prior }), 7.0);
+        }
+        // Biases that say nothing.
+        network.layers_mut()[0].bias.as_mut().unwrap().fill(0.0);
+        assert_eq!(norm(&network, rows), 0.5);
+        network.layers_mut()[0].bias = None;
+        assert_eq!(norm(&network, rows), 0.5);
+    }
+}

@@ -1,0 +1,446 @@
+//! Annealed descent: the first-layer stationarity residual, minimised from a random start while the gates sharpen.
+//!
+//! Adam moves the coordinates of all candidates and the logarithms of their multipliers at once; the gate slope alpha
+//! rises geometrically, so that early steps see which side of a neuron an input is on only softly and late steps see
+//! the kink nearly as it is. All lengths are measured in units told from the weights, so one setting serves networks of
+//! any scale: steps in the typical coordinate of an input, alpha in the typical pre-activation, multipliers by the norm
+//! of the first layer.
+//!
+//! Only the first layer's equation is used, each of its equations weighed by how wrong it is expected to be
+//! (`docs/decisions/0011-equation-weights.md`). The other layers' cost twice the products and found no more images; without
+//! weight decay they mostly hold their initialisation (`docs/decisions/0001-annealed-descent.md`).
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array, Array1, Array2, ArrayView2, Dimension, Zip};
+use palimpsest_kkt::bias_share::shares_at;
+use palimpsest_kkt::equation_weights::EquationWeights;
+use palimpsest_kkt::stationarity::{
+    OutputWeighting, RemainingEquation, StationarityResidual, TermWeights, first_layer_norm,
+};
+use palimpsest_mlp::passes::Scope;
+use palimpsest_mlp::{Activation, Mlp};
+use palimpsest_numerics::gemm::{Parallelism, gemm};
+use palimpsest_numerics::reduce;
+use serde::{Deserialize, Serialize};
+
+use crate::error::AttackError;
+use crate::problem::prepared::AttackProblem;
+use crate::problem::start::random_start;
+use crate::search::run::{Run, Step, TerminationReason};
+use crate::search::state::{Point, RunShape, RunState, Start};
+
+/// Options of annealed descent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DescentParams {
+    /// Steps, >= 1.
+    pub steps: usize,
+    /// Gate slope at the first and last step, both > 0, in units of 1 / (typical pre-activation of the first layer);
+    /// geometric in between.
+    pub alpha: (f64, f64),
+    /// Largest step of a coordinate, > 0, in units of a typical coordinate; falls to 2 % by a cosine.
+    pub step_size: f64,
+    /// Largest step of the logarithm of a multiplier, >= 0; falls alike.
+    pub multiplier_step_size: f64,
+    /// Power of the singular value by which steps of a coordinate are scaled, in [0, 1]: data vary less along
+    /// directions of small singular values.
+    pub step_power: f64,
+    /// Power of its expected error by which the equation of a coordinate is divided, in [0, 1]; 0 counts all alike. The
+    /// relative residual that is told counts all alike.
+    pub coordinate_error_power: f64,
+    /// The same for the equation of a neuron.
+    pub neuron_error_power: f64,
+    /// Weight of the squared norms of the candidates beside the squared residual, >= 0; 0 for none. Where inputs are Gaussian
+    /// of the prior norm, the right weight is the squared error, relative to the equation, that the true inputs leave. If not
+    /// given, 0.05 where the equation looks exact (few directions for the neurons, the initialisation forgotten), else 0.15.
+    pub norm_penalty: Option<f64>,
+    /// Share of the steps after which candidates that the biases say are mirror images are turned round, in [0, 1]; 1 for
+    /// never. Needs biases in the first layer.
+    pub mirror_check: f64,
+    /// Norm of a start, > 0, in units of the prior norm.
+    pub initial_norm: f64,
+    /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
+    pub initial_multiplier: f64,
+}
+
+impl Default for DescentParams {
+    fn default() -> Self {
+        Self {
+            steps: 800,
+            alpha: (0.8, 25.0),
+            step_size: 0.15,
+            multiplier_step_size: 0.01,
+            step_power: 0.5,
+            coordinate_error_power: 0.5,
+            neuron_error_power: 0.5,
+            norm_penalty: None,
+            mirror_check: 0.5,
+            initial_norm: 0.15,
+            initial_multiplier: 0.15,
+        }
+    }
+}
+
+impl DescentParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`AttackError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), AttackError> {
+        let bad = |name, allowed, got: String| Err(AttackError::BadOption { name, allowed, got });
+        if self.steps == 0 {
+            return bad("steps", "at least 1", "0".into());
+        }
+        let positive = [
+            ("first alpha", self.alpha.0),
+            ("last alpha", self.alpha.1),
+            ("step size", self.step_size),
+            ("initial norm", self.initial_norm),
+            ("initial multiplier", self.initial_multiplier),
+        ];
+        for (name, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return bad(name, "a finite number above 0", value.to_string());
+            }
+        }
+        let powers = [
+            ("step power", self.step_power),
+            ("error power of coordinates", self.coordinate_error_power),
+            ("error power of neurons", self.neuron_error_power),
+            ("mirror check", self.mirror_check),
+        ];
+        for (name, value) in powers {
+            if !(0.0..=1.0).contains(&value) {
+                return bad(name, "between 0 and 1", value.to_string());
+            }
+        }
+        let not_negative = [
+            ("multiplier step size", self.multiplier_step_size),
+            ("norm penalty", self.norm_penalty.unwrap_or(0.0)),
+        ];
+        for (name, value) in not_negative {
+            if !(value.is_finite() && value >= 0.0) {
+                return bad(name, "a finite number of at least 0", value.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs the attack once, from a random start or from where another run of it was.
+///
+/// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
+///
+/// # Panics
+/// When the task has multipliers of either sign, whose logarithms do not exist, or a state is of another run.
+#[track_caller]
+pub fn anneal(
+    problem: &AttackProblem,
+    weighting: &OutputWeighting,
+    params: &DescentParams,
+    start: impl Into<Start>,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+) -> Run {
+    anneal_on(&Landscape::of(problem), weighting, params, start.into(), parallelism, observe)
+}
+
+/// What [`anneal`] descends on.
+pub(crate) struct Landscape<'a> {
+    /// The network on r coordinates.
+    pub(crate) network: &'a Mlp<f32>,
+    /// Singular values of its first layer that belong to the coordinates, (r).
+    pub(crate) spectrum: &'a [f32],
+    /// Prior norm of a centred input.
+    pub(crate) input_norm: f64,
+    /// Squared error that the true inputs are expected to leave, relative to the equation.
+    pub(crate) expected_error: f64,
+    /// The equation without what is known already, if something is.
+    pub(crate) remaining: Option<&'a RemainingEquation>,
+    /// What takes the place of the squared norm in the penalty, if inputs are images of which more is known, (r, r).
+    pub(crate) edge_energy: Option<&'a Array2<f32>>,
+}
+
+/// Expected squared errors of an equation that looks exact, and of others (`docs/decisions/0013-norms-and-mirrors.md`).
+const EXACT: f64 = 0.05;
+const INEXACT: f64 = 0.15;
+
+impl<'a> Landscape<'a> {
+    pub(crate) fn of(problem: &'a AttackProblem) -> Self {
+        Self {
+            network: &problem.network,
+            spectrum: &problem.spectrum[..problem.rank()],
+            input_norm: problem.input_norm,
+            expected_error: if problem.is_exact() { EXACT } else { INEXACT },
+            remaining: None,
+            edge_energy: None,
+        }
+    }
+
+    /// What candidates have to explain of the weights, (h, r).
+    fn equation(&self) -> ArrayView2<'_, f32> {
+        self.remaining.map_or(self.network.layers()[0].weight.view(), |equation| equation.weight.view())
+    }
+
+    /// Norm of what candidates have to explain.
+    fn equation_norm(&self) -> f64 {
+        self.remaining.map_or_else(|| first_layer_norm(self.network), RemainingEquation::norm)
+    }
+}
+
+/// [`anneal`] on any landscape.
+#[track_caller]
+pub(crate) fn anneal_on(
+    landscape: &Landscape<'_>,
+    weighting: &OutputWeighting,
+    params: &DescentParams,
+    start: Start,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+) -> Run {
+    assert!(weighting.signed_by_label(), "anneal: multipliers must be >= 0");
+    let (m, r) = (weighting.len(), landscape.spectrum.len());
+    let units = Units::of(landscape);
+    let network = landscape.network;
+    let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
+    let terms = TermWeights::uniform(network.depth());
+    let expected = RunShape { point: (m, r), moments: MOMENTS, steps: params.steps };
+    let mut state = start.state(&expected, |seed| {
+        let x = random_start(landscape.spectrum, m, params.initial_norm * landscape.input_norm, seed);
+        start_at(landscape, weighting, params, &mut residual, x, parallelism)
+    });
+    let mut lambda = state.at.multipliers.mapv(f32::exp);
+    let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
+    let powers = (params.coordinate_error_power, params.neuron_error_power);
+    let weights = EquationWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
+    // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
+    let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
+    let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
+    let pull = 2.0 * penalty * equations / landscape.input_norm.powi(2);
+    let mirror_check = (params.mirror_check * params.steps as f64).ceil() as usize;
+    let column_steps = relative_powers(landscape.spectrum, params.step_power);
+    let mut termination = TerminationReason::MaxSteps;
+    for index in state.index..params.steps {
+        state.index = index;
+        let x = state.at.coordinates.view();
+        let progress = index as f64 / params.steps as f64;
+        let alpha = units.alpha * params.alpha.0 * (params.alpha.1 / params.alpha.0).powf(progress);
+        let activation = Activation::SigmoidGate { alpha };
+        residual.evaluate(network, activation, weighting, x, lambda.view(), parallelism);
+        if let Some(equation) = landscape.remaining {
+            residual.leave_out(network, equation, parallelism);
+        }
+        let squared = residual.squared().total(&terms);
+        if !squared.is_finite() {
+            termination = TerminationReason::NonFinite { step: index };
+            break;
+        }
+        let relative_residual = squared.sqrt() / units.equation_norm;
+        state.record(params.steps, || relative_residual);
+        if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
+            termination = TerminationReason::TimeLimit;
+            break;
+        }
+        let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
+        residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
+        residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
+        match landscape.edge_energy {
+            Some(energy) => gemm(pull as f32, x.view(), energy.view(), 1.0, dx.view_mut(), parallelism),
+            None => dx.scaled_add(pull as f32, x),
+        }
+        dlambda *= &lambda;
+        let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
+        let [first, second] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
+        let step_size = fall * params.step_size * units.coordinate;
+        let adam = Adam { first: slice(&mut first.coordinates), second: slice(&mut second.coordinates) };
+        adam.step(index, slice(x), slice(&mut dx), step_size, &column_steps);
+        let step_size = fall * params.multiplier_step_size;
+        let adam = Adam { first: slice(&mut first.multipliers), second: slice(&mut second.multipliers) };
+        adam.step(index, slice(log_lambda), slice(&mut dlambda), step_size, &[1.0]);
+        Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
+        if index + 1 == mirror_check && mirror_check < params.steps {
+            residual.evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism);
+            let known = landscape.remaining.map(|equation| equation.known.view());
+            let shares = shares_at(network, &residual, weighting, known, parallelism);
+            for (i, _) in shares.iter().flatten().enumerate().filter(|(_, share)| **share < 0.0) {
+                x.row_mut(i).mapv_inplace(|v| -v);
+                first.coordinates.row_mut(i).mapv_inplace(|v| -v);
+            }
+        }
+    }
+    state.end(lambda, termination)
+}
+
+/// Lengths told from the weights and the prior.
+struct Units {
+    /// Typical coordinate of an input of the prior norm.
+    coordinate: f64,
+    /// One over the typical pre-activation of a first-layer neuron at such an input.
+    alpha: f64,
+    equation_norm: f64,
+}
+
+impl Units {
+    fn of(landscape: &Landscape<'_>) -> Self {
+        let weight = landscape.network.layers()[0].weight.view();
+        let coordinate = landscape.input_norm / (landscape.spectrum.len() as f64).sqrt();
+        let typical_row = reduce::norm(weight) / (weight.nrows() as f64).sqrt();
+        Self {
+            coordinate,
+            alpha: 1.0 / (typical_row * coordinate).max(f64::MIN_POSITIVE),
+            equation_norm: landscape.equation_norm(),
+        }
+    }
+}
+
+/// Where [`anneal`] begins with the candidates `x` (m, r).
+pub(crate) fn start_with(
+    problem: &AttackProblem,
+    weighting: &OutputWeighting,
+    params: &DescentParams,
+    x: Array2<f32>,
+    parallelism: Parallelism,
+) -> RunState {
+    let mut residual = StationarityResidual::new(&problem.network, weighting.len(), Scope::FirstLayer);
+    start_at(&Landscape::of(problem), weighting, params, &mut residual, x, parallelism)
+}
+
+/// The state before the first step from `x` (m, r): all candidates have the same multiplier, a share of that at which their
+/// gradients, had they the prior norm and were they orthogonal to each other, would sum to the norm of the first layer.
+fn start_at(
+    landscape: &Landscape<'_>,
+    weighting: &OutputWeighting,
+    params: &DescentParams,
+    residual: &mut StationarityResidual<f32>,
+    x: Array2<f32>,
+    parallelism: Parallelism,
+) -> RunState {
+    let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * Units::of(landscape).alpha };
+    let ones = Array1::ones(weighting.len());
+    residual.evaluate(landscape.network, first_gates, weighting, x.view(), ones.view(), parallelism);
+    let deltas = residual.squared_deltas().sqrt();
+    let typical = landscape.equation_norm() / (landscape.input_norm * deltas).max(f64::MIN_POSITIVE);
+    let log_lambda = Array1::from_elem(weighting.len(), (params.initial_multiplier * typical).ln() as f32);
+    RunState::start(x, log_lambda, MOMENTS)
+}
+
+/// Adam without weight decay.
+///
+/// # Source
+/// Kingma and Ba (2015), with beta2 = 0.99: runs of a few hundred steps forget faster.
+struct Adam<'a> {
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+/// Moments that Adam keeps.
+pub(crate) const MOMENTS: usize = 2;
+
+const BETA1: f32 = 0.9;
+const BETA2: f32 = 0.99;
+
+impl Adam<'_> {
+    /// Step number `index`; the step size of entry i is multiplied by `relative[i % relative.len()]`.
+    fn step(self, index: usize, values: &mut [f32], gradient: &[f32], step_size: f64, relative: &[f32]) {
+        // Beyond any such number the corrections are 1.
+        let steps = i32::try_from(index + 1).unwrap_or(i32::MAX);
+        let correct1 = 1.0 / (1.0 - BETA1.powi(steps));
+        let correct2 = 1.0 / (1.0 - BETA2.powi(steps));
+        let step = step_size as f32;
+        let row = relative.len();
+        let rows = values.chunks_mut(row).zip(gradient.chunks(row));
+        let moments = self.first.chunks_mut(row).zip(self.second.chunks_mut(row));
+        for ((values, gradient), (first, second)) in rows.zip(moments) {
+            palimpsest_numerics::elementwise::vectorised(|| {
+                let moments = first.iter_mut().zip(second.iter_mut()).zip(relative);
+                for ((value, &g), ((first, second), &relative)) in
+                    values.iter_mut().zip(gradient).zip(moments)
+                {
+                    *first = BETA1 * *first + (1.0 - BETA1) * g;
+                    *second = BETA2 * *second + (1.0 - BETA2) * g * g;
+                    // Gradients here can be as small as 1e-8: the guard against 0/0 must be smaller still.
+                    *value -= step * relative * (*first * correct1) / ((*second * correct2).sqrt() + 1e-20);
+                }
+            });
+        }
+    }
+}
+
+/// `spectrum^power`, divided by the root mean square of it.
+fn relative_powers(spectrum: &[f32], power: f64) -> Vec<f32> {
+    let powers: Vec<f64> = spectrum.iter().map(|&s| f64::from(s).max(1e-30).powf(power)).collect();
+    let mean = (powers.iter().map(|p| p * p).sum::<f64>() / powers.len() as f64).sqrt();
+    powers.iter().map(|p| (p / mean) as f32).collect()
+}
+
+fn slice<D: Dimension>(array: &mut Array<f32, D>) -> &mut [f32] {
+    array.as_slice_mut().expect("owned arrays are contiguous")
+}
+
+#[cfg(test)]
+mod tests {
+    use palimpsest_mlp::{BiasPlacement, Mlp};
+
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+    use crate::problem::prior::PriorKnowledge;
+
+    #[test]
+    fn the_penalty_keeps_norms_small_and_the_check_turns_some_round() {
+        let network = Mlp::<f32>::initialise(&[30, 80, 60, 1], BiasPlacement::FirstLayer, 0.2, Seed::new(1));
+        let problem =
+            AttackProblem::prepare(&network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
+                .unwrap();
+        let weighting = OutputWeighting::Binary((0..24).map(|i| if i < 12 { -1 } else { 1 }).collect());
+        // The coordinates of the candidates at one step.
+        let at = |params: DescentParams, index: usize| {
+            let mut seen = Array2::zeros((0, 0));
+            let mut observe = |step: &Step<'_>| {
+                if step.index == index {
+                    seen = step.state.at.coordinates.clone();
+                }
+                ControlFlow::Continue(())
+            };
+            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe);
+            seen
+        };
+        let plain =
+            DescentParams { steps: 101, norm_penalty: Some(0.0), mirror_check: 1.0, ..Default::default() };
+        let free = reduce::norm(at(plain, 100).view());
+        let held = reduce::norm(at(DescentParams { norm_penalty: Some(1.0), ..plain }, 100).view());
+        assert!(held < 0.8 * free, "{held} {free}");
+
+        let checked = DescentParams { mirror_check: 0.5, ..plain };
+        assert_eq!(at(plain, 50), at(checked, 50));
+        let (before, after) = (at(plain, 51), at(checked, 51));
+        let mirrored =
+            before.rows().into_iter().zip(after.rows()).filter(|(a, b)| *a == b.mapv(|v| -v)).count();
+        let same = before.rows().into_iter().zip(after.rows()).filter(|(a, b)| a == b).count();
+        assert!(mirrored > 0 && mirrored + same == 24, "{mirrored} turned, {same} not");
+    }
+
+    #[test]
+    fn the_residual_falls_and_scale_does_not_matter() {
+        let network = Mlp::<f32>::initialise(&[30, 80, 60, 1], BiasPlacement::FirstLayer, 0.2, Seed::new(1));
+        let mut large = network.clone();
+        // Homogeneous: the same first layer, eight times as large (a power of two keeps bits).
+        large.layers_mut()[0].weight *= 8.0;
+        large.layers_mut()[0].bias.as_mut().unwrap().mapv_inplace(|b| b * 8.0);
+        let run = |network: &Mlp<f32>, steps| {
+            let problem =
+                AttackProblem::prepare(network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
+                    .unwrap();
+            let weighting = OutputWeighting::Binary((0..24).map(|i| if i < 12 { -1 } else { 1 }).collect());
+            let params = DescentParams { steps, ..DescentParams::default() };
+            let mut observe = |_: &Step<'_>| ControlFlow::Continue(());
+            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
+        };
+        let long = run(&network, 400);
+        let (first, last) = (long.curve[0].1, long.relative_residual);
+        assert!(last < 0.9 * first, "{first} -> {last}");
+        // A short run: rounding grows along a long one.
+        let (small, large) = (run(&network, 40), run(&large, 40));
+        assert!((&small.coordinates - &large.coordinates).iter().all(|e| e.abs() < 1e-2));
+    }
+}

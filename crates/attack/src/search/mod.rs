@@ -1,0 +1,7 @@
+//! Searches: from a start to candidates that satisfy the equation better.
+
+pub mod alternating;
+pub mod annealed;
+pub mod published;
+pub mod run;
+pub mod state;

@@ -1,0 +1,167 @@
+//! The published attack: momentum descent on the stationarity residual with its penalties.
+//!
+//! # Source
+//! Haim et al. (2022), section 5 and appendix B. Their lambda is m times ours; penalties and the least lambda are on
+//! *their* scale, so that published values can be used as they stand.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, Zip};
+use ndarray_rand::RandomExt;
+use ndarray_rand::rand_distr::{StandardNormal, Uniform};
+use palimpsest_kkt::stationarity::{OutputWeighting, SquaredResidual, StationarityResidual, TermWeights};
+use palimpsest_mlp::passes::{self, Scope};
+use palimpsest_mlp::{Activation, Mlp};
+use palimpsest_numerics::gemm::Parallelism;
+use serde::{Deserialize, Serialize};
+
+use crate::error::AttackError;
+use crate::search::run::{Run, Step, TerminationReason};
+use crate::search::state::{Point, RunShape, RunState, Start};
+
+/// Options of the published attack. Defaults are those of the released CIFAR-10 runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GradientParams {
+    /// Steps, >= 1; published 50,000.
+    pub steps: usize,
+    /// Step size for x, > 0; published search 1e-5 to 1.
+    pub step_size: f64,
+    /// Step size for lambda (their scale), >= 0; published 1e-4, so that lambda hardly moves.
+    pub multiplier_step_size: f64,
+    /// Momentum, in [0, 1); published 0.9.
+    pub momentum: f64,
+    /// Standard deviation of the start, > 0; published search 1e-6 to 0.1.
+    pub initial_std: f64,
+    /// Least lambda, on their scale, >= 0; published search 0.01 to 0.5.
+    pub least_multiplier: f64,
+    /// Gate sharpness, > 0; published search 10 to 500.
+    pub alpha: f64,
+    /// Half-width of the range in which centred inputs are not penalised, > 0; published 1.
+    pub input_bound: f64,
+}
+
+impl Default for GradientParams {
+    fn default() -> Self {
+        Self {
+            steps: 50_000,
+            step_size: 0.35,
+            multiplier_step_size: 1e-4,
+            momentum: 0.9,
+            initial_std: 0.0045,
+            least_multiplier: 0.49,
+            alpha: 21.7,
+            input_bound: 1.0,
+        }
+    }
+}
+
+impl GradientParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`AttackError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), AttackError> {
+        let bad = |name, allowed, got: String| Err(AttackError::BadOption { name, allowed, got });
+        if self.steps == 0 {
+            return bad("steps", "at least 1", "0".into());
+        }
+        let positive = [
+            ("step size", self.step_size),
+            ("initial standard deviation", self.initial_std),
+            ("alpha", self.alpha),
+            ("input bound", self.input_bound),
+        ];
+        for (name, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return bad(name, "a finite number above 0", value.to_string());
+            }
+        }
+        for (name, value) in
+            [("multiplier step size", self.multiplier_step_size), ("least multiplier", self.least_multiplier)]
+        {
+            if !(value.is_finite() && value >= 0.0) {
+                return bad(name, "a finite number of at least 0", value.to_string());
+            }
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return bad("momentum", "at least 0 and below 1", self.momentum.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Runs the attack once on `network`, from a random start or from where another run of it was; the result holds inputs
+/// (m, d).
+///
+/// `observe` sees every step and may end the run.
+pub fn descend(
+    network: &Mlp<f32>,
+    weighting: &OutputWeighting,
+    params: &GradientParams,
+    start: impl Into<Start>,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+) -> Run {
+    let (m, d) = (weighting.len(), network.inputs());
+    let per_m = 1.0 / m as f32;
+    let activation = Activation::SigmoidGate { alpha: params.alpha };
+    let terms = TermWeights::uniform(network.depth());
+    let size = {
+        let (weights, biases) = passes::squared_norms(network);
+        SquaredResidual { weights, biases }.total(&terms)
+    };
+    let expected = RunShape { point: (m, d), moments: MOMENTS, steps: params.steps };
+    // Multipliers on their scale; ours are lambda / m.
+    let mut state = start.into().state(&expected, |seed| {
+        let mut x: Array2<f32> =
+            Array2::random_using((m, d), StandardNormal, &mut seed.named("candidates").rng());
+        x *= params.initial_std as f32;
+        let unit = Uniform::new(0.0_f32, 1.0).expect("a finite range");
+        let lambda = Array1::random_using(m, unit, &mut seed.named("multipliers").rng());
+        RunState::start(x, lambda, MOMENTS)
+    });
+    let mut ours = &state.at.multipliers * per_m;
+    let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, d)), Array1::<f32>::zeros(m));
+    let mut residual = StationarityResidual::new(network, m, Scope::AllLayers);
+    let (momentum, step_x) = (params.momentum as f32, params.step_size as f32);
+    let (step_lambda, least) = (params.multiplier_step_size as f32, params.least_multiplier as f32);
+    let bound = params.input_bound as f32;
+    let mut termination = TerminationReason::MaxSteps;
+    for index in state.index..params.steps {
+        state.index = index;
+        let x = state.at.coordinates.view();
+        let squared =
+            residual.evaluate(network, activation, weighting, x, ours.view(), parallelism).total(&terms);
+        if !squared.is_finite() {
+            termination = TerminationReason::NonFinite { step: index };
+            break;
+        }
+        let relative_residual = (squared / size).sqrt();
+        state.record(params.steps, || relative_residual);
+        if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
+            termination = TerminationReason::TimeLimit;
+            break;
+        }
+        let RunState { at: Point { coordinates: x, multipliers: lambda }, moments, .. } = &mut state;
+        let [velocity] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
+        residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
+        Zip::from(x).and(&mut velocity.coordinates).and(&dx).for_each(|x, v, &dx| {
+            let penalty = 2.0 * (*x - bound).max(0.0) - 2.0 * (-bound - *x).max(0.0);
+            *v = momentum * *v + dx + penalty;
+            *x -= step_x * *v;
+        });
+        let signed = weighting.signed_by_label();
+        Zip::from(lambda).and(&mut velocity.multipliers).and(&dlambda).and(&mut ours).for_each(
+            |lambda, v, &dl, ours| {
+                let penalty = if signed { -10.0 * (least - *lambda).max(0.0) } else { 0.0 };
+                *v = momentum * *v + dl * per_m + penalty;
+                *lambda -= step_lambda * *v;
+                *ours = *lambda * per_m;
+            },
+        );
+    }
+    state.end(ours, termination)
+}
+
+/// Moments that the attack keeps: one velocity.
+pub(crate) const MOMENTS: usize = 1;

@@ -1,0 +1,54 @@
+//! One run of an attack from one start: what it gives, and where it is while it is under way.
+
+use ndarray::{Array1, Array2};
+use serde::{Deserialize, Serialize};
+
+use crate::search::state::RunState;
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TerminationReason {
+    /// All steps were taken.
+    MaxSteps,
+    /// The residual fell below its tolerance.
+    Converged,
+    /// The residual stopped falling.
+    Stalled,
+    /// A NaN or infinity appeared.
+    NonFinite {
+        /// The step at which it was seen.
+        step: usize,
+    },
+    /// The observer ended it: a time limit or an interrupt.
+    TimeLimit,
+}
+
+/// One run from one random start, in coordinates of the attack's subspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Candidates, (m, r).
+    pub coordinates: Array2<f32>,
+    /// What they were before they were refined as raw images, (m, r), where these are known.
+    pub unrefined: Option<Array2<f32>>,
+    /// Multipliers (m), in the convention without 1/m.
+    pub multipliers: Array1<f32>,
+    /// Relative residual at the end.
+    pub relative_residual: f64,
+    /// (step, relative residual), about a hundred points.
+    pub curve: Vec<(usize, f64)>,
+    /// Why it ended.
+    pub termination: TerminationReason,
+}
+
+/// Where a run is, as its observer sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Steps taken.
+    pub index: usize,
+    /// Steps planned.
+    pub steps: usize,
+    /// Relative residual before this step (of the alternating attack: at the last point of its curve).
+    pub relative_residual: f64,
+    /// Everything from which the run goes on.
+    pub state: &'a RunState,
+}

@@ -1,0 +1,201 @@
+//! From approximate inputs to signals: a linear program for each, solved by Douglas-Rachford splitting.
+//!
+//! A true input x has pre-activations z whose signs are its gates. So among all vectors between 0 and the drives its signal
+//! is the one with the largest `sum_j z_j b_j / t_j`; neurons on a kink, where z is 0, are free. From an approximate input
+//! the same maximum, over the vectors of the column space of `[W b]` only, is often exactly the true signal: gates that are
+//! wrong in z are overruled by those that are right.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use palimpsest_numerics::elementwise::vectorised;
+use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
+use palimpsest_numerics::reduce;
+use rayon::prelude::*;
+
+use crate::stages::activation_patterns::layer::GatedLayer;
+use crate::stages::activation_patterns::pattern::Draft;
+
+/// How strongly a pre-activation pulls its neuron.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// In proportion to it.
+    Proportional,
+    /// In proportion up to its root mean square, four times as strongly.
+    Saturated,
+}
+
+impl Pull {
+    /// Of a pre-activation in units of the root mean square, in units of the typical drive.
+    fn of(self, z: f32) -> f32 {
+        match self {
+            Self::Proportional => 0.05 * z,
+            Self::Saturated => 0.2 * z.clamp(-1.0, 1.0),
+        }
+    }
+}
+
+/// Iterations of a linear program.
+const ITERATIONS: usize = 400;
+/// Iterations after which the share is fitted again.
+const SHARE_EVERY: usize = 20;
+/// Candidates that are worked on together.
+const BATCH: usize = 32;
+
+/// One draft for each of `inputs` (m, k), coordinates with a 1 appended, all of the same `label`.
+///
+/// Batches run on the current rayon pool; the result is the same bits for any number of threads.
+///
+/// # Panics
+/// When inputs have another number of coordinates than the layer.
+#[track_caller]
+pub fn decode(layer: &GatedLayer, inputs: ArrayView2<'_, f64>, label: i8, pull: Pull) -> Vec<Draft> {
+    assert_eq!(inputs.ncols(), layer.coordinates(), "decode: coordinates of inputs and layer");
+    let (own, other) = layer.drives(label);
+    let (own, other) = (own.mapv(|v| v as f32), other.mapv(|v| v as f32));
+    let own = own.broadcast((inputs.nrows(), own.len())).expect("a row repeats");
+    let (signals, shares) =
+        decode_driven((layer.weight.view(), layer.signals.view()), inputs, own, &other, pull);
+    let rows = signals.rows().into_iter().zip(shares);
+    rows.map(|(row, share)| Draft { label, signal: row.mapv(f64::from), share: f64::from(share) }).collect()
+}
+
+/// Signals (m, h) of `inputs` (m, k), coordinates with a 1 appended, and the shares (m) of `other` (h) in what drives their neurons
+/// besides the rows of `own` (m, h). The layer is `weight` (h, k), and `basis` (h, k) an orthonormal one of all signals.
+///
+/// Batches run on the current rayon pool; the result is the same bits for any number of threads.
+pub(crate) fn decode_driven(
+    (weight, basis): (ArrayView2<'_, f64>, ArrayView2<'_, f64>),
+    inputs: ArrayView2<'_, f64>,
+    own: ArrayView2<'_, f32>,
+    other: &Array1<f32>,
+    pull: Pull,
+) -> (Array2<f32>, Vec<f32>) {
+    let basis = basis.mapv(|v| v as f32);
+    let mut found = Array2::zeros(own.raw_dim());
+    let batches = inputs.axis_chunks_iter(Axis(0), BATCH).into_par_iter();
+    let batches = batches.zip(own.axis_chunks_iter(Axis(0), BATCH));
+    let shares: Vec<Vec<f32>> = batches
+        .zip(found.axis_chunks_iter_mut(Axis(0), BATCH))
+        .map(|((inputs, own), mut found)| {
+            let z = matmul(inputs, weight.t(), Parallelism::Sequential).mapv(|v| v as f32);
+            let (signals, shares) = Program { own, other, basis: basis.view() }.solve(z, pull);
+            found.assign(&signals);
+            shares
+        })
+        .collect();
+    (found, shares.concat())
+}
+
+/// The programs of some inputs.
+struct Program<'a> {
+    /// (m, h).
+    own: ArrayView2<'a, f32>,
+    other: &'a Array1<f32>,
+    /// Orthonormal basis (h, k).
+    basis: ArrayView2<'a, f32>,
+}
+
+impl Program<'_> {
+    /// Signals (m, h) and shares (m) from pre-activations `z` (m, h).
+    fn solve(&self, mut z: Array2<f32>, pull: Pull) -> (Array2<f32>, Vec<f32>) {
+        let (m, h) = z.dim();
+        let mut point = Array2::<f32>::zeros((m, h));
+        let drives: Vec<Drives<'_>> =
+            self.own.rows().into_iter().map(|own| Drives::of(own, self.other)).collect();
+        let mut shares = Vec::with_capacity(m);
+        for ((mut z, mut point), drives) in z.rows_mut().into_iter().zip(point.rows_mut()).zip(&drives) {
+            let share = drives.share_at(z.as_slice().expect("rows are contiguous"));
+            for (j, p) in point.iter_mut().enumerate() {
+                *p = if z[j] > 0.0 { drives.own[j] - share * drives.other[j] } else { 0.0 };
+            }
+            shares.push(share);
+            let mean_square = z.iter().map(|v| v * v).sum::<f32>() / h as f32;
+            let unit = 1.0 / mean_square.sqrt().max(f32::MIN_POSITIVE);
+            z.mapv_inplace(|v| drives.typical * pull.of(unit * v));
+        }
+        let mut boxed = Array2::<f32>::zeros((m, h));
+        let mut reflected = Array2::<f32>::zeros((m, h));
+        let mut inside = Array2::<f32>::zeros((m, self.basis.ncols()));
+        let sequential = Parallelism::Sequential;
+        for iteration in 1..=ITERATIONS {
+            for (i, drives) in drives.iter().enumerate() {
+                drives.pull_into_box(
+                    shares[i],
+                    z.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
+                    point.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
+                    boxed.slice_mut(s![i, ..]).into_slice().expect("rows are contiguous"),
+                    reflected.slice_mut(s![i, ..]).into_slice().expect("rows are contiguous"),
+                );
+            }
+            // point <- point + P reflected - boxed
+            gemm(1.0, reflected.view(), self.basis, 0.0, inside.view_mut(), sequential);
+            point -= &boxed;
+            gemm(1.0, inside.view(), self.basis.t(), 1.0, point.view_mut(), sequential);
+            if iteration % SHARE_EVERY == 0 {
+                for ((share, drives), boxed) in shares.iter_mut().zip(&drives).zip(boxed.rows()) {
+                    *share = drives.fit_share(*share, boxed.to_slice().expect("rows are contiguous"));
+                }
+            }
+        }
+        gemm(1.0, boxed.view(), self.basis, 0.0, inside.view_mut(), sequential);
+        (matmul(inside.view(), self.basis.t(), sequential), shares)
+    }
+}
+
+/// What drives the neurons of one input, each (h).
+struct Drives<'a> {
+    own: &'a [f32],
+    other: &'a [f32],
+    /// Root mean square of the own drives.
+    typical: f32,
+}
+
+impl<'a> Drives<'a> {
+    fn of(own: ArrayView1<'a, f32>, other: &'a Array1<f32>) -> Self {
+        let own = own.to_slice().expect("rows are contiguous");
+        let typical = (reduce::sum_squares(own) / own.len() as f64).sqrt() as f32;
+        Self { own, other: other.as_slice().expect("owned arrays are contiguous"), typical }
+    }
+
+    /// `boxed`, the nearest vector between 0 and the drives to `point` pulled along, and `reflected = 2 boxed - point`.
+    fn pull_into_box(
+        &self,
+        share: f32,
+        pull: &[f32],
+        point: &[f32],
+        boxed: &mut [f32],
+        reflected: &mut [f32],
+    ) {
+        vectorised(|| {
+            let drives = self.own.iter().zip(self.other);
+            let to = boxed.iter_mut().zip(reflected);
+            for (((&own, &other), (boxed, reflected)), (&pull, &point)) in
+                drives.zip(to).zip(pull.iter().zip(point))
+            {
+                let drive = own - share * other;
+                let pulled = point + if drive < 0.0 { -pull } else { pull };
+                *boxed = pulled.max(drive.min(0.0)).min(drive.max(0.0));
+                *reflected = 2.0 * *boxed - point;
+            }
+        });
+    }
+
+    /// How active the other label's neuron looks at pre-activations `z` (h): sure one way only when far from its kink.
+    fn share_at(&self, z: &[f32]) -> f32 {
+        let drive = |t: &[f32]| z.iter().zip(t).map(|(&z, &t)| z.max(0.0) * t).sum::<f32>();
+        let own = drive(self.own).abs().max(f32::MIN_POSITIVE);
+        (0.5 + 3.0 * drive(self.other) / own).clamp(0.0, 1.0)
+    }
+
+    /// The share moved towards the one that explains the neurons nearer to their drive than to 0.
+    fn fit_share(&self, share: f32, signal: &[f32]) -> f32 {
+        let (mut product, mut square) = (0.0_f32, 1e-12 * self.typical * self.typical);
+        for ((&own, &other), &b) in self.own.iter().zip(self.other).zip(signal) {
+            let drive = own - share * other;
+            if b * drive > 0.5 * drive * drive {
+                product += (own - b) * other;
+                square += other * other;
+            }
+        }
+        (0.7 * share + 0.3 * product / square).clamp(0.0, 1.0)
+    }
+}

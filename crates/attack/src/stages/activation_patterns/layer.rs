@@ -1,0 +1,146 @@
+//! The first layer of an attacked network, as signals of its inputs see it.
+
+use ndarray::{Array1, Array2, ArrayView1};
+use palimpsest_mlp::Mlp;
+use palimpsest_numerics::factor::{FactorError, Svd, svd};
+use palimpsest_numerics::gemm::{Parallelism, matvec};
+use palimpsest_numerics::reduce;
+
+use crate::problem::prepared::AttackProblem;
+use crate::stages::activation_patterns::pattern::GatePattern;
+
+/// First layer with its bias as last column, its decomposition, and what an active neuron contributes.
+#[derive(Clone, Debug)]
+pub struct GatedLayer {
+    /// `[W b]` on the coordinates of the attack, (h, k).
+    pub weight: Array2<f64>,
+    /// Left singular vectors of `weight`, (h, k): an orthonormal basis of all signals.
+    pub signals: Array2<f64>,
+    /// Singular values, (k), descending.
+    pub singular_values: Array1<f64>,
+    /// Right singular vectors as rows, (k, k).
+    pub vt: Array2<f64>,
+    /// Own and other drive, each (h), of an input of label -1, then of one of label +1.
+    drives: [(Array1<f64>, Array1<f64>); 2],
+    /// What is left of a neuron's drive in its weights: 1 at its stationary point, (h).
+    gains: Array1<f64>,
+}
+
+/// Smallest share of the largest singular value that counts as a direction.
+const LEAST_DIRECTION: f64 = 1e-7;
+
+impl GatedLayer {
+    /// Reads the layer of `problem`. Nothing when its later layers have not been shrunk to one neuron a label or its first has
+    /// no bias, so that drives are not known from the weights; when it has few neurons for its coordinates; or when its
+    /// coordinates do not stand clear of the floor of its initialisation.
+    ///
+    /// # Errors
+    /// [`FactorError`] when the layer cannot be decomposed.
+    pub fn of(problem: &AttackProblem) -> Result<Option<Self>, FactorError> {
+        let Some(drives) = drives(&problem.network).filter(|_| problem.is_exact()) else { return Ok(None) };
+        let weight = problem.first_layer_target().mapv(f64::from);
+        let h = weight.nrows();
+        let Svd { u, singular_values, vt } = svd(weight.view(), Parallelism::Sequential)?;
+        let usable = singular_values.iter().all(|&s| s > LEAST_DIRECTION * singular_values[0]);
+        if !usable {
+            return Ok(None);
+        }
+        Ok(Some(Self { weight, signals: u, singular_values, vt, drives, gains: Array1::ones(h) }))
+    }
+
+    /// Neurons, h.
+    pub fn neurons(&self) -> usize {
+        self.weight.nrows()
+    }
+
+    /// Coordinates with the one for the bias, k.
+    pub fn coordinates(&self) -> usize {
+        self.weight.ncols()
+    }
+
+    /// Gains of the neurons, (h).
+    pub fn gains(&self) -> ArrayView1<'_, f64> {
+        self.gains.view()
+    }
+
+    /// Drives `(own, other)`, each (h), of an input with this label: an active neuron holds `own - s other`.
+    pub fn drives(&self, label: i8) -> (Array1<f64>, Array1<f64>) {
+        let (own, other) = &self.drives[usize::from(label > 0)];
+        (own * &self.gains, other * &self.gains)
+    }
+
+    /// Norm of an own drive divided by the root of the number of neurons.
+    pub fn typical_drive(&self, label: i8) -> f64 {
+        let (own, _) = self.drives(label);
+        (reduce::squared_norm(own.view()) / own.len() as f64).sqrt()
+    }
+
+    /// The signal (h) with these coefficients (k) in the basis of all signals.
+    pub(super) fn signal(&self, coefficients: &Array1<f64>) -> Array1<f64> {
+        matvec(self.signals.view(), coefficients.view())
+    }
+
+    /// The dual (k) of the signal with these coefficients (k).
+    pub(super) fn dual(&self, coefficients: &Array1<f64>) -> Array1<f64> {
+        matvec(self.vt.t(), (coefficients / &self.singular_values).view())
+    }
+
+    /// Sets the gains to the medians of what `patterns` say of each neuron that is active in at least three of them; others
+    /// keep 1.
+    pub fn learn_gains(&mut self, patterns: &[GatePattern]) {
+        self.gains.fill(1.0);
+        let bare: Vec<_> = [-1, 1].map(|label| (self.drives(label), self.typical_drive(label))).into();
+        let mut ratios = Vec::with_capacity(patterns.len());
+        for j in 0..self.neurons() {
+            ratios.clear();
+            for pattern in patterns {
+                let ((own, other), typical) = &bare[usize::from(pattern.label > 0)];
+                let drive = own[j] - pattern.share * other[j];
+                let ratio = pattern.signal[j] / drive;
+                if drive.abs() > DRIVEN * typical && (LEAST_GAIN..LARGEST_GAIN).contains(&ratio) {
+                    ratios.push(ratio);
+                }
+            }
+            if ratios.len() >= ENOUGH {
+                ratios.sort_by(f64::total_cmp);
+                self.gains[j] = 0.5 * (ratios[(ratios.len() - 1) / 2] + ratios[ratios.len() / 2]);
+            }
+        }
+    }
+}
+
+/// Drive, as a share of the typical one, from which a neuron says something about its gain.
+const DRIVEN: f64 = 0.1;
+/// Range in which the value of an active neuron is taken for its gain.
+const LEAST_GAIN: f64 = 0.7;
+const LARGEST_GAIN: f64 = 1.5;
+/// Patterns from which a gain is told.
+const ENOUGH: usize = 3;
+
+/// What reaches the first layer's neurons from the output, `(own, other)`, each (h): of label -1, then of +1.
+fn drives(network: &Mlp<f32>) -> Option<[(Array1<f64>, Array1<f64>); 2]> {
+    match network.layers() {
+        // One hidden layer: every input sees the output's weights, with the sign of its label.
+        [_, output] => {
+            let own = output.weight.row(0).mapv(f64::from);
+            let none = Array1::zeros(own.len());
+            Some([(-&own, none.clone()), (own, none)])
+        }
+        // A neuron for each label, of which that of the other label may be active, too.
+        [_, hidden, output] if hidden.bias.is_none() && hidden.weight.nrows() == 2 => {
+            let drive = |k: usize| {
+                hidden.weight.row(k).mapv(|w| f64::from(output.weight[[0, k]].abs()) * f64::from(w))
+            };
+            let (a, b) = (output.weight[[0, 0]], output.weight[[0, 1]]);
+            let (negative, positive) = if a < 0.0 && b > 0.0 {
+                (drive(0), drive(1))
+            } else if a > 0.0 && b < 0.0 {
+                (drive(1), drive(0))
+            } else {
+                return None;
+            };
+            Some([(negative.clone(), positive.clone()), (positive, negative)])
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,364 @@
+//! Rounds of annealed descent between which what was found is taken out of the equation.
+//!
+//! Where there are many more inputs than descent can tell apart, the few that count most drown the others: whatever is wrong
+//! with them is more than all that the others give. So restarts come in rounds. Images on which the restarts of a round
+//! agree are taken for known; what each gives the first layer's neurons, its signal, is decoded from the weights
+//! ([`crate::stages::activation_patterns::decode`]) and projected out of both sides of the equation; the next round descends on what is left,
+//! from random starts. A signal that is projected out need not be known with its multiplier or its input, and a false one
+//! costs one direction of many.
+//!
+//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and drives that were the same for
+//! long, as under weight decay. `docs/decisions/0023-deflation.md` has the measurement.
+//!
+//! # Source
+//! Deflation, as of sources in blind separation and of eigenvectors, with gate patterns for what is taken out.
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use palimpsest_kkt::bias_share::shares_of_run;
+use palimpsest_kkt::equation_weights::EquationWeights;
+use palimpsest_kkt::stationarity::{OutputWeighting, RemainingEquation, StationarityResidual};
+use palimpsest_mlp::Activation;
+use palimpsest_mlp::passes::Scope;
+use palimpsest_numerics::factor::svd;
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::unit_rows;
+use palimpsest_unmix::smoothness::EdgeEnergy;
+use serde::{Deserialize, Serialize};
+
+use crate::error::AttackError;
+use crate::evidence::consensus::{consensus, ranking};
+use crate::problem::later_layers::LaterLayer;
+use crate::problem::prepared::AttackProblem;
+use crate::search::annealed::{DescentParams, Landscape, anneal_on};
+use crate::search::run::{Run, Step, TerminationReason};
+use crate::search::state::Start;
+use crate::stages::activation_patterns::decode::{Pull, decode_driven};
+
+/// Options of a deflation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeflationParams {
+    /// Restarts of a round, >= 4: fewer agree too easily.
+    pub restarts: usize,
+    /// Cosine of edges with the nearest candidate of the other restarts of a round, on average, in [0, 1], from which a candidate is taken
+    /// for an image: as long as none is known, and afterwards.
+    pub agreement: (f32, f32),
+    /// Mean bias share (see [`crate::evidence::confidence::Evidence`]) below which it is not: its mirror image may be one.
+    pub bias_share: f32,
+    /// Weight of the edge energies of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
+    /// have elsewhere.
+    pub edge_penalty: f64,
+}
+
+impl Default for DeflationParams {
+    fn default() -> Self {
+        Self { restarts: 4, agreement: (0.7, 0.5), bias_share: 0.35, edge_penalty: 2.5 }
+    }
+}
+
+impl DeflationParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`AttackError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), AttackError> {
+        let bad = |name, allowed, got: String| Err(AttackError::BadOption { name, allowed, got });
+        if self.restarts < LEAST_RESTARTS {
+            return bad("restarts of a deflation round", "at least 4", self.restarts.to_string());
+        }
+        for agreement in [self.agreement.0, self.agreement.1] {
+            if !(0.0..=1.0).contains(&agreement) {
+                return bad("agreement of a deflation", "between 0 and 1", agreement.to_string());
+            }
+        }
+        if self.bias_share.is_nan() {
+            return bad("bias share of a deflation", "a number", self.bias_share.to_string());
+        }
+        if !(self.edge_penalty.is_finite() && self.edge_penalty >= 0.0) {
+            return bad("edge penalty", "a finite number of at least 0", self.edge_penalty.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// An image on which the restarts of a round agreed.
+#[derive(Clone, Debug)]
+pub(crate) struct AgreedImage {
+    /// Mean over the restarts, (r).
+    pub(crate) coordinates: Array1<f32>,
+    /// Mean of what the candidates of a restart that stand for it sum to.
+    pub(crate) multiplier: f32,
+    pub(crate) label: i8,
+    /// Mean cosine of edges with the nearest candidates of the other restarts.
+    pub(crate) agreement: f32,
+    /// Mean bias share of the candidates that stand for it, see [`crate::evidence::confidence::Evidence`].
+    pub(crate) bias_share: f32,
+}
+
+/// Restarts of a round whose agreement is told from chance.
+const LEAST_RESTARTS: usize = 4;
+/// Cosine of edges above which candidates stand for the same image.
+const SAME: f32 = 0.6;
+/// Directions for each neuron above which signals fill too much of their space to be told apart.
+const MOST_DIRECTIONS: f64 = 0.5;
+/// Edge energy of the rows of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
+/// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
+const MOST_ENERGY: f64 = 1.1;
+/// Share of the directions at which no more are taken out: what rounds still agree on is real less and less often.
+const MOST_KNOWN: f64 = 0.75;
+
+/// The rounds so far.
+pub(crate) struct Deflation<'a> {
+    problem: &'a AttackProblem,
+    labels: &'a [i8],
+    params: DeflationParams,
+    descent: DescentParams,
+    /// First layer with its bias as last column, (h, k).
+    weight: Array2<f64>,
+    /// Orthonormal basis of the column space of `weight`, (h, k).
+    basis: Array2<f64>,
+    energy: EdgeEnergy,
+    /// Weight of each neuron's equation, (h).
+    neurons: Vec<f32>,
+    images: Vec<AgreedImage>,
+    /// What is taken out, the signals of these and of what came back, rows of length one, (signals, h).
+    signals: Array2<f32>,
+    /// The equation without them, once there are some.
+    remaining: Option<RemainingEquation>,
+    first_residual: Option<f64>,
+}
+
+impl<'a> Deflation<'a> {
+    /// Of `problem`, whose candidates have `labels` (m): nothing where inputs are not declared to be images or do not look smooth, the
+    /// weights do not say that drives were the same for long, there are too many directions for the neurons, or the equation is exact, so that
+    /// gate patterns find more.
+    ///
+    /// # Errors
+    /// [`AttackError::Factor`].
+    pub(crate) fn of(
+        problem: &'a AttackProblem,
+        labels: &'a [i8],
+        params: DeflationParams,
+        descent: DescentParams,
+        parallelism: Parallelism,
+    ) -> Result<Option<Self>, AttackError> {
+        let Some(shape) = problem.prior.image_shape.filter(|_| !problem.is_exact()) else { return Ok(None) };
+        let later = &problem.later_layers;
+        let steady = !later.is_empty() && later.iter().all(LaterLayer::is_forgotten);
+        let weight = problem.first_layer_target().mapv(f64::from);
+        let few = weight.ncols() as f64 <= MOST_DIRECTIONS * weight.nrows() as f64;
+        if !(steady && few && problem.network.layers()[0].bias.is_some()) {
+            return Ok(None);
+        }
+        let energy = EdgeEnergy::of(problem.subspace.basis(), shape, parallelism)?;
+        if energy.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
+            return Ok(None);
+        }
+        let basis = svd(weight.view(), parallelism)?.u;
+        let spectrum = &problem.spectrum[..problem.rank()];
+        let powers = (descent.coordinate_error_power, descent.neuron_error_power);
+        let weights = EquationWeights::of(&problem.network, spectrum, problem.input_norm, powers);
+        Ok(Some(Self {
+            problem,
+            labels,
+            params,
+            descent,
+            weight,
+            basis,
+            energy,
+            neurons: weights.neurons,
+            images: Vec::new(),
+            signals: Array2::zeros((0, problem.network.layers()[0].weight.nrows())),
+            remaining: None,
+            first_residual: None,
+        }))
+    }
+
+    /// Restarts of a round.
+    pub(crate) fn restarts(&self) -> usize {
+        self.params.restarts
+    }
+
+    /// Whether another round would take nothing out.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.signals.nrows() >= self.most_known()
+    }
+
+    fn most_known(&self) -> usize {
+        (MOST_KNOWN * self.weight.ncols() as f64) as usize
+    }
+
+    /// Images found so far.
+    pub(crate) fn images(&self) -> &[AgreedImage] {
+        &self.images
+    }
+
+    /// Median relative residual of the restarts of the first round, 1 before its end.
+    pub(crate) fn first_residual(&self) -> f64 {
+        self.first_residual.unwrap_or(1.0)
+    }
+
+    /// A restart of the round that has begun.
+    pub(crate) fn anneal(
+        &self,
+        weighting: &OutputWeighting,
+        start: Start,
+        parallelism: Parallelism,
+        observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Run {
+        let landscape = Landscape::of(self.problem);
+        let landscape = Landscape {
+            expected_error: self.params.edge_penalty * landscape.expected_error,
+            remaining: self.remaining.as_ref(),
+            edge_energy: Some(&self.energy.matrix),
+            ..landscape
+        };
+        anneal_on(&landscape, weighting, &self.descent, start, parallelism, observe)
+    }
+
+    /// Ends a round: takes what its `runs` agree on out of the equation. What cannot be decomposed stays in.
+    pub(crate) fn learn(&mut self, runs: &[Option<Run>], parallelism: Parallelism) {
+        let finished: Option<Vec<&Run>> = runs.iter().map(Option::as_ref).collect();
+        let finished = finished.filter(|runs| {
+            let all = runs.len() == self.params.restarts;
+            all && runs.iter().all(|run| run.termination == TerminationReason::MaxSteps)
+        });
+        let Some(runs) = finished else { return };
+        self.first_residual.get_or_insert_with(|| {
+            let mut residuals: Vec<f64> = runs.iter().map(|run| run.relative_residual).collect();
+            residuals.sort_by(f64::total_cmp);
+            residuals[residuals.len() / 2]
+        });
+        let mut images = self.agreed(&runs, parallelism);
+        images.truncate(self.most_known().saturating_sub(self.signals.nrows()));
+        if images.is_empty() {
+            return;
+        }
+        let signals = unit_rows(self.signals_of(&images, parallelism).view());
+        self.signals.append(Axis(0), signals.view()).expect("signals have an entry for each neuron");
+        self.add_new(images, parallelism);
+        let (weight, bias) = self.weight.view().split_at(Axis(1), self.problem.rank());
+        let (weight, bias) = (weight.to_owned(), bias.column(0).to_owned());
+        let (signals, neurons) = (self.signals.mapv(f64::from), Some(self.neurons.as_slice()));
+        if let Ok(left) = RemainingEquation::without(weight, bias, signals, neurons, parallelism) {
+            self.remaining = Some(left);
+        }
+    }
+
+    /// Adds those of `images` that are not known: what was wrong with the signal of an image can bring it back.
+    fn add_new(&mut self, images: Vec<AgreedImage>, parallelism: Parallelism) {
+        let edges = |images: &[AgreedImage]| {
+            let coordinates = coordinates(images, self.problem.rank());
+            unit_rows(matmul(coordinates.view(), self.energy.root.view(), parallelism).view())
+        };
+        let cosines = matmul(edges(&images).view(), edges(&self.images).t(), parallelism);
+        let is_new = cosines.rows().into_iter().map(|row| row.iter().all(|&cosine| cosine <= SAME));
+        let new: Vec<AgreedImage> =
+            images.into_iter().zip(is_new).filter_map(|(image, is_new)| is_new.then_some(image)).collect();
+        self.images.extend(new);
+    }
+
+    /// What `runs` agree on, surest first.
+    fn agreed(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<AgreedImage> {
+        let m = self.labels.len();
+        let compared: Vec<Array2<f32>> = runs
+            .iter()
+            .map(|run| unit_rows(matmul(run.coordinates.view(), self.energy.root.view(), parallelism).view()))
+            .collect();
+        let views: Vec<ArrayView2<'_, f32>> = compared.iter().map(|run| run.view()).collect();
+        let consensus = consensus(&views, self.labels, &self.bias_shares(runs, parallelism));
+        let joined = |parts: &[Array1<f32>]| {
+            let parts: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            concatenate(Axis(0), &parts).expect("vectors always join")
+        };
+        let (scores, shares) = (joined(&consensus.scores), joined(&consensus.told));
+        let all = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+        let ranked = ranking(all.view(), &vec![0; all.nrows()], scores.view()).into_iter();
+        let (first, later) = self.params.agreement;
+        let least = if self.images.is_empty() { first } else { later };
+        let ranked = ranked.take_while(|&i| scores[i] >= least);
+        let ranked: Vec<usize> = ranked.filter(|&i| shares[i] >= self.params.bias_share).collect();
+        let mut images: Vec<AgreedImage> = ranked
+            .iter()
+            .map(|&i| AgreedImage {
+                coordinates: Array1::zeros(self.problem.rank()),
+                multiplier: 0.0,
+                label: self.labels[i % m],
+                agreement: scores[i],
+                bias_share: shares[i],
+            })
+            .collect();
+        let directions = all.select(Axis(0), &ranked);
+        let mut supporters = vec![0.0_f32; images.len()];
+        for (run, compared) in runs.iter().zip(&compared) {
+            let cosines = matmul(directions.view(), compared.t(), parallelism);
+            for ((image, cosines), supporters) in images.iter_mut().zip(cosines.rows()).zip(&mut supporters) {
+                *supporters += f32::from(u8::from(self.add_support(image, run, cosines)));
+            }
+        }
+        for (image, supporters) in images.iter_mut().zip(supporters) {
+            image.coordinates /= supporters.max(1.0);
+            image.multiplier /= supporters.max(1.0);
+        }
+        images
+    }
+
+    /// Adds to `image` what the candidates of `run` that stand for it are together, if there are some; `cosines` (m) are those of edges.
+    fn add_support(&self, image: &mut AgreedImage, run: &Run, cosines: ArrayView1<'_, f32>) -> bool {
+        let (mut sum, mut total) = (Array1::<f32>::zeros(image.coordinates.len()), 0.0);
+        let of_image = (0..cosines.len()).filter(|&i| cosines[i] > SAME && self.labels[i] == image.label);
+        for i in of_image {
+            sum.scaled_add(run.multipliers[i], &run.coordinates.row(i));
+            total += run.multipliers[i];
+        }
+        if total > 0.0 {
+            image.coordinates.scaled_add(1.0 / total, &sum);
+            image.multiplier += total;
+        }
+        total > 0.0
+    }
+
+    /// Bias shares of the candidates of each of `runs` in what is left of the biases.
+    fn bias_shares(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<Array1<f32>> {
+        let network = &self.problem.network;
+        let weighting = OutputWeighting::Binary(self.labels.to_vec());
+        let mut residual = StationarityResidual::new(network, self.labels.len(), Scope::FirstLayer);
+        let known = self.remaining.as_ref().map(|equation| equation.known.view());
+        let at = |run: &&Run| {
+            let at = (run.coordinates.view(), run.multipliers.view());
+            shares_of_run(network, &mut residual, &weighting, at, known, parallelism)
+        };
+        runs.iter().map(at).collect()
+    }
+
+    /// What each of `images` gives the neurons, (images, h), up to its multiplier.
+    fn signals_of(&self, images: &[AgreedImage], parallelism: Parallelism) -> Array2<f32> {
+        let network = &self.problem.network;
+        let coordinates = coordinates(images, self.problem.rank());
+        let inputs = concatenate![Axis(1), coordinates, Array2::ones((images.len(), 1))].mapv(f64::from);
+        let weighting = OutputWeighting::Binary(images.iter().map(|image| image.label).collect());
+        let mut residual = StationarityResidual::new(network, images.len(), Scope::FirstLayer);
+        let ones = Array1::ones(images.len());
+        residual.evaluate(
+            network,
+            Activation::Relu,
+            &weighting,
+            coordinates.view(),
+            ones.view(),
+            parallelism,
+        );
+        let nothing = Array1::zeros(self.weight.nrows());
+        let space = (self.weight.view(), self.basis.view());
+        decode_driven(space, inputs.view(), residual.drives(), &nothing, Pull::Saturated).0
+    }
+}
+
+/// Those of `images`, (images, rank).
+fn coordinates(images: &[AgreedImage], rank: usize) -> Array2<f32> {
+    let mut rows = Array2::zeros((images.len(), rank));
+    for (mut row, image) in rows.rows_mut().into_iter().zip(images) {
+        row.assign(&image.coordinates);
+    }
+    rows
+}

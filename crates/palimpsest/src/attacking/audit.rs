@@ -1,0 +1,162 @@
+//! The attacking half of an audit: from somebody's weight file to what its weights give away.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use ndarray::{Array1, Array2, Axis};
+use palimpsest_attack::{AttackProblem, Attackability, PriorKnowledge};
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_runs::files;
+use palimpsest_runs::record::MEAN_FILE;
+
+use super::exposure::exposure;
+use super::model_file::{describe, load_model};
+use super::reconstruct::{Attacked, InputShape, Range, ReconstructArgs, attack};
+use super::unjudged::JUDGE_PAGE;
+use crate::terminal::{Misuse, ResumeArgs, output};
+
+/// What an audit is told about the network.
+#[derive(Clone, Debug, Args)]
+pub struct AuditArgs {
+    /// The network: a chain of dense layers in .safetensors, .pth, .pt, .npz or .palimpsest.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Channels, height and width of an input that is a picture, so that images are separated from the weights; without it inputs are
+    /// rows of plain numbers, and far fewer are found.
+    #[arg(long, value_name = "CxHxW")]
+    input_shape: Option<InputShape>,
+    /// Smallest and largest raw value of an image [default: 0,1].
+    #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
+    input_range: Option<Range>,
+    /// Typical Euclidean norm of an input as the network saw it [default: for images told from the input range, for rows from the
+    /// weights].
+    #[arg(long, value_name = "NORM")]
+    input_norm: Option<f64>,
+    /// Mean of the training inputs, .npy of as many values as an input has, for showing what was found; a second row
+    /// holds the deviation of each column, if inputs were divided by it [default: what the weights tell of it, if anything].
+    #[arg(long, value_name = "FILE")]
+    mean: Option<PathBuf>,
+    /// Seconds after which no restart is begun or continued; the result then depends on the machine.
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<f64>,
+    /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
+    #[arg(long, value_name = "M")]
+    candidates: Option<usize>,
+    /// Independent restarts, pooled [default: that of `reconstruct`].
+    #[arg(long, value_name = "R")]
+    restarts: Option<usize>,
+    /// Steps of each restart [default: that of `reconstruct`].
+    #[arg(long, value_name = "STEPS")]
+    steps: Option<usize>,
+    /// Seed of the starts.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Threads [default: all cores]; the result is the same for any number.
+    #[arg(long, value_name = "T")]
+    threads: Option<usize>,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seconds between snapshots, at least; the same command goes on from the last one after an interrupt or a kill.
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    snapshot_every: f64,
+}
+
+/// Reads the network, says what it shows, attacks it and writes what was found into the folder, which the caller has locked.
+pub fn attacked(args: &AuditArgs) -> Result<Attacked> {
+    let inputs = inspect(args)?;
+    let mean = args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?;
+    clear(&args.out)?;
+    if let Some(mean) = mean {
+        files::write_npy(&args.out.join(MEAN_FILE), &mean)?;
+    }
+    let attacked = attack(&reconstruct_args(args))?;
+    if attacked.broken_off {
+        output::note("stopped early: the report holds what was finished; the same command goes on from here");
+    }
+    Ok(attacked)
+}
+
+/// Removes what an earlier audit left that this one may not write again.
+fn clear(out: &Path) -> Result<()> {
+    for name in [MEAN_FILE, JUDGE_PAGE, "judge/score.json"] {
+        let path = out.join(name);
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot replace {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Says what the file holds and whether the network looks exposed, before any long work; returns its input width.
+fn inspect(args: &AuditArgs) -> Result<usize> {
+    let model = load_model(&args.model)?;
+    let file = describe(&args.model, &model.network, model.provenance.as_ref())?;
+    output::note(&format!("Found in {}:", args.model.display()));
+    for fact in file.found.iter().skip(1) {
+        output::note(&format!("  {}: {}", fact.name, fact.value));
+    }
+    if !file.assumed.is_empty() {
+        output::note("Assumed:");
+    }
+    for assumed in &file.assumed {
+        output::note(&format!("  {assumed}"));
+    }
+    let parallelism = Parallelism::of_threads(rayon::current_num_threads());
+    let problem = AttackProblem::prepare(&model.network, PriorKnowledge::default(), None, parallelism)?;
+    let exposed = exposure(&Attackability::of(&model.network, &problem), &problem.spectrum);
+    output::note(&exposed.sentence);
+    output::event("exposure", &exposed);
+    Ok(model.network.inputs())
+}
+
+fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
+    let defaults = ReconstructArgs::defaults(args.model.clone(), args.out.clone());
+    ReconstructArgs {
+        candidates: args.candidates,
+        restarts: args.restarts,
+        steps: args.steps,
+        seed: args.seed,
+        threads: args.threads,
+        time_limit: args.time_limit,
+        input_range: args.input_range.unwrap_or(defaults.input_range),
+        input_norm: args.input_norm,
+        input_shape: args.input_shape,
+        resume: ResumeArgs { snapshot_every: args.snapshot_every, ..defaults.resume },
+        ..defaults
+    }
+}
+
+/// Largest file of a mean: two rows of as many values as the widest network has, in f64.
+const MAX_MEAN_BYTES: u64 = 1 << 28;
+
+/// Reads a mean of `d` values, and a row of deviations if there is one, whatever its shape and precision.
+fn read_mean(path: &Path, d: usize) -> Result<Array2<f32>> {
+    let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    ensure!(size <= MAX_MEAN_BYTES, "{} is too large for the mean of one input", path.display());
+    let single = files::read_npy::<f32, ndarray::IxDyn>(path);
+    let values: Array1<f32> = match single {
+        Ok(values) => values.into_iter().collect(),
+        Err(error) => match files::read_npy::<f64, ndarray::IxDyn>(path) {
+            Ok(values) => values.into_iter().map(|v| v as f32).collect(),
+            Err(_) => return Err(error.into()),
+        },
+    };
+    let rows = values.len() / d.max(1);
+    if !matches!(rows, 1 | 2) || rows * d != values.len() || values.iter().any(|v| !v.is_finite()) {
+        bail!(Misuse(format!(
+            "--mean must hold {d} finite values, or {d} and as many deviations; {} holds {}",
+            path.display(),
+            values.len()
+        )));
+    }
+    let values = values.into_shape_with_order((rows, d)).expect("rows times d is the length");
+    ensure!(
+        rows == 1 || values.index_axis(Axis(0), 1).iter().all(|&v| v > 0.0),
+        "a deviation in {} is not above 0",
+        path.display()
+    );
+    Ok(values)
+}

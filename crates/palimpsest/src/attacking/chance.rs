@@ -1,0 +1,67 @@
+//! What agreement chance reaches: random mixtures of an attack's own candidates, compared with its restarts.
+//!
+//! In few dimensions everything resembles something, so a fixed bar would call chance a finding.
+
+use ndarray::{Array2, ArrayView2, Axis, s};
+use palimpsest_attack::AttackError;
+use palimpsest_attack::evidence::consensus::Comparison;
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::unit_rows;
+use palimpsest_numerics::seed::{Seed, random_noise};
+
+use super::found::Found;
+
+/// Mixtures made.
+const MIXTURES: usize = 1000;
+
+/// The agreement of each of a thousand random mixtures; `None` when fewer than two restarts can vote.
+///
+/// A mixture is a Gaussian combination of all candidates, so mixtures spread as the candidates do and know nothing
+/// else. Each is voted on as a candidate of one restart is: its best cosine among the candidates of one label of every
+/// other restart, averaged.
+pub(super) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
+    let m = found.run.candidates_per_run;
+    // Inputs that were found exactly come after those of the restarts.
+    let of_restarts = m * found.run.runs.len();
+    let voters: Vec<usize> =
+        (0..found.run.runs.len()).filter(|&restart| !found.run.runs[restart].collapsed).collect();
+    if voters.len() < 2 || m < 2 || found.candidates.nrows() < of_restarts {
+        return None;
+    }
+    let parallelism = Parallelism::of_threads(rayon::current_num_threads());
+    let candidates = found.candidates.slice(s![..of_restarts, ..]);
+    let compared = compared(found, candidates, parallelism).ok()?;
+    let unit = unit_rows(compared.view());
+    let weights = random_noise(MIXTURES, unit.nrows(), 1.0, &Seed::new(found.run.seed).named("chance"));
+    let mixtures = unit_rows(matmul(weights.view(), compared.view(), parallelism).view());
+    let cosines = matmul(mixtures.view(), unit.t(), parallelism);
+    let agreement = cosines
+        .axis_iter(Axis(0))
+        .enumerate()
+        .map(|(i, row)| {
+            // Voters and labels take turns, as among the candidates; the first half of a restart is labelled -1.
+            let own = voters[i % voters.len()];
+            let half = (i / voters.len() % 2) * (m / 2);
+            let votes = voters.iter().filter(|&&other| other != own).map(|&other| {
+                let start = other * m + half;
+                row.slice(s![start..start + m / 2]).iter().copied().fold(0.0, f32::max)
+            });
+            f64::from(votes.sum::<f32>()) / (voters.len() - 1) as f64
+        })
+        .collect();
+    Some(agreement)
+}
+
+/// Candidates (M, d) as the attack compared them.
+fn compared(
+    found: &Found,
+    candidates: ArrayView2<'_, f32>,
+    parallelism: Parallelism,
+) -> Result<Array2<f32>, AttackError> {
+    let coordinates = match found.span(parallelism)? {
+        Some(basis) => matmul(candidates, basis.t(), parallelism),
+        None => candidates.to_owned(),
+    };
+    let comparison = Comparison::of(coordinates.view(), found.run.candidates_per_run, parallelism)?;
+    Ok(comparison.apply(coordinates.view(), parallelism))
+}

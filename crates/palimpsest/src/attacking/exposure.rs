@@ -1,0 +1,96 @@
+//! What the weights say before an attack, as the report words it.
+
+use palimpsest_attack::problem::later_layers::LOOKED_AT;
+use palimpsest_attack::{Attackability, Outlook};
+use palimpsest_report::{Attackability as AttackabilityView, Exposure, Sign};
+
+/// The verdict of `found` with its signs; `spectrum` are the singular values of the first layer, descending.
+pub fn exposure(found: &Attackability, spectrum: &[f32]) -> AttackabilityView {
+    let verdict = match found.outlook {
+        Outlook::Promising => Exposure::Exposed,
+        Outlook::Crowded => Exposure::Unclear,
+        Outlook::NothingLearned => Exposure::Unlikely,
+    };
+    let sign =
+        |name: &str, value: String, reading: &str| Sign { name: name.into(), value, reading: reading.into() };
+    let rank = found.rank;
+    let mut signs = vec![
+        sign(
+            "directions written by training",
+            format!("{rank} of {}", spectrum.len()),
+            "Gradient descent moves the first layer only along its training inputs; the rest keeps its random start.",
+        ),
+        sign(
+            "neurons a direction",
+            format!("{:.1}", found.width as f64 / rank.max(1) as f64),
+            "Each neuron of the first layer is one more equation about the examples: more means more exposed.",
+        ),
+    ];
+    if let (Some(&last), Some(&floor)) = (spectrum.get(rank.wrapping_sub(1)), spectrum.get(rank))
+        && floor > 0.0
+    {
+        signs.push(sign(
+            "weakest signal above the floor",
+            match last / floor {
+                large if large >= 100.0 => format!("{large:.0} times"),
+                ratio => format!("{ratio:.1} times"),
+            },
+            "The wider this gap, the surer the number of directions.",
+        ));
+    }
+    if !found.later_layers.is_empty() {
+        let directions: Vec<String> = found
+            .later_layers
+            .iter()
+            .map(|layer| match layer.directions {
+                many if many > LOOKED_AT => format!("more than {LOOKED_AT} of {}", layer.neurons),
+                few => format!("{few} of {}", layer.neurons),
+            })
+            .collect();
+        signs.push(sign(
+            "directions written into later hidden layers",
+            directions.join(", "),
+            if found.decayed() {
+                "Hardly anything else is left of them: the mark of weight decay, under which weights leak most."
+            } else {
+                "The rest is their random start: no mark of strong weight decay."
+            },
+        ));
+    }
+    signs.push(sign(
+        "biases after the first layer",
+        if found.homogeneous { "none" } else { "yes" }.into(),
+        if found.homogeneous {
+            "The network is homogeneous, as the theory of the attack asks."
+        } else {
+            "The theory of the attack does not cover them; it reads the first layer all the same."
+        },
+    ));
+    AttackabilityView { verdict, sentence: found.sentences(), signs }
+}
+
+#[cfg(test)]
+mod tests {
+    use palimpsest_attack::LaterLayer;
+
+    use super::*;
+
+    #[test]
+    fn every_outlook_has_a_verdict_and_its_signs() {
+        let found = |outlook, rank| Attackability {
+            outlook,
+            rank,
+            examples_suggested: rank + 1,
+            width: 1000,
+            homogeneous: true,
+            later_layers: vec![LaterLayer { neurons: 1000, merged: 2, directions: 2, floor: 1e-4 }],
+        };
+        let mut spectrum = vec![1.0_f32; 1000];
+        spectrum[..99].fill(4.0);
+        let view = exposure(&found(Outlook::Promising, 99), &spectrum);
+        assert_eq!((view.verdict, view.signs.len()), (Exposure::Exposed, 5));
+        assert!(view.signs.iter().any(|sign| sign.value == "4.0 times"), "{view:?}");
+        assert_eq!(exposure(&found(Outlook::Crowded, 1000), &spectrum).verdict, Exposure::Unclear);
+        assert_eq!(exposure(&found(Outlook::NothingLearned, 0), &spectrum).verdict, Exposure::Unlikely);
+    }
+}

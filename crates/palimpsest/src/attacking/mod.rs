@@ -1,0 +1,10 @@
+//! What an attacker does: weights and declared knowledge in, candidates and a report out. Nothing here can see the truth.
+
+pub mod audit;
+mod chance;
+pub mod exposure;
+pub mod found;
+pub mod model_file;
+pub mod pages;
+pub mod reconstruct;
+pub mod unjudged;

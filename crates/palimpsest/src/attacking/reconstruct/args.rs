@@ -1,0 +1,309 @@
+//! The command line of an attack, and what it means.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use palimpsest_attack::search::alternating::AlternatingParams;
+use palimpsest_attack::search::annealed::DescentParams;
+use palimpsest_attack::search::published::GradientParams;
+use palimpsest_attack::stages::deflation::DeflationParams;
+use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge};
+use palimpsest_unmix::separation::SeparationParams;
+
+use crate::terminal::{Misuse, ResumeArgs};
+
+/// Attack the weights of a network; sees the weights and declared prior knowledge only.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  palimpsest reconstruct --model runs/victim/model.palimpsest --out runs/attack
+  palimpsest reconstruct --model net.safetensors --input-shape 3x32x32 --restarts 20 --time-limit 120 --out runs/attack
+  palimpsest reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
+
+Writes candidates.npy (one row a candidate, as the network sees inputs), multipliers.npy, labels.npy, confidence.npy
+(probability of being real), agreement.npy (across restarts), bias_shares.npy (whether the biases of the first layer speak for a candidate),
+reconstructions.npy (solved for exactly or merged, surest first) and run.json.
+Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
+and so it does after a kill.")]
+pub struct ReconstructArgs {
+    /// The network: .palimpsest, or a chain of dense layers in .safetensors, .pth, .pt or .npz.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// The attack.
+    #[arg(long, value_enum, default_value_t = MethodName::Annealed)]
+    pub method: MethodName,
+    /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
+    #[arg(long, value_name = "M")]
+    pub candidates: Option<usize>,
+    /// Restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless most inputs are
+    /// solved for exactly after the first 8, or rounds of restarts have taken enough out of the equation].
+    #[arg(long, value_name = "R")]
+    pub restarts: Option<usize>,
+    /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].
+    #[arg(long, value_name = "STEPS")]
+    pub steps: Option<usize>,
+    /// Seed of the starts.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Threads [default: all cores]; the result is the same for any number.
+    #[arg(long, value_name = "T")]
+    pub threads: Option<usize>,
+    /// Seconds after which no restart is begun or continued; the result then depends on the machine.
+    #[arg(long, value_name = "SECONDS")]
+    pub time_limit: Option<f64>,
+    /// Smallest and largest raw input value, declared prior knowledge.
+    #[arg(long, value_name = "LO,HI", default_value = "0,1", allow_hyphen_values = true)]
+    pub input_range: Range,
+    /// Channels, height and width of an input, so that images are separated from the weights and reports show pictures [default: from
+    /// a .palimpsest file].
+    #[arg(long, value_name = "CxHxW")]
+    pub input_shape: Option<InputShape>,
+    /// Typical Euclidean norm of an input as the network saw it, declared prior knowledge [default: for images told from the input range,
+    /// for rows from the weights].
+    #[arg(long, value_name = "NORM")]
+    pub input_norm: Option<f64>,
+    /// Annealed: first and last gate slope, in units of one over the typical pre-activation.
+    #[arg(long, value_name = "A0,A1", help_heading = "Research options")]
+    pub alpha: Option<Range>,
+    /// Annealed: largest step of a coordinate, in units of a typical coordinate.
+    #[arg(long, value_name = "STEP", help_heading = "Research options")]
+    pub step_size: Option<f64>,
+    /// Annealed: largest step of the logarithm of a multiplier.
+    #[arg(long, value_name = "STEP", help_heading = "Research options")]
+    pub multiplier_step_size: Option<f64>,
+    /// Annealed: norm of a start, in units of the norm of an input.
+    #[arg(long, value_name = "NORM", help_heading = "Research options")]
+    pub initial_norm: Option<f64>,
+    /// Annealed: power of the singular value by which steps of a coordinate are scaled.
+    #[arg(long, value_name = "POWER", help_heading = "Research options")]
+    pub step_power: Option<f64>,
+    /// Annealed: power of its expected error by which the equation of a coordinate is divided; 0 counts all alike.
+    #[arg(long, value_name = "POWER", help_heading = "Research options")]
+    pub coordinate_error_power: Option<f64>,
+    /// Annealed: the same for the equation of a neuron.
+    #[arg(long, value_name = "POWER", help_heading = "Research options")]
+    pub neuron_error_power: Option<f64>,
+    /// Annealed: weight of the squared norms of the candidates beside the residual; 0 for none [default: 0.05 where the weights
+    /// say that the equation is exact, else 0.15].
+    #[arg(long, value_name = "WEIGHT", help_heading = "Research options")]
+    pub norm_penalty: Option<f64>,
+    /// Annealed: share of the steps after which candidates that the biases say are mirror images are turned round; 1 for never.
+    #[arg(long, value_name = "SHARE", help_heading = "Research options")]
+    pub mirror_check: Option<f64>,
+    /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
+    #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
+    pub initial_multiplier: Option<f64>,
+    /// Annealed: most rounds of the search for gate patterns, which solves for inputs exactly where weight decay made the
+    /// equation exact [default: 20; 0 leaves it out].
+    #[arg(long, value_name = "ROUNDS", help_heading = "Research options")]
+    pub pattern_rounds: Option<usize>,
+    /// Annealed: begin no restart with images separated from the row space of the weights.
+    #[arg(long, help_heading = "Research options")]
+    pub no_separation: bool,
+    /// Annealed: make restarts independently of each other, never in rounds between which what was found is taken out of the equation.
+    #[arg(long, help_heading = "Research options")]
+    pub no_deflation: bool,
+    /// Coordinates to work in [default: told from the spectrum].
+    #[arg(long, value_name = "RANK", help_heading = "Research options")]
+    pub rank: Option<usize>,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// How to go on after an interrupt.
+    #[command(flatten)]
+    pub resume: ResumeArgs,
+}
+
+impl ReconstructArgs {
+    /// The default attack on `model` with results in `out`.
+    pub fn defaults(model: PathBuf, out: PathBuf) -> Self {
+        Self {
+            model,
+            method: MethodName::Annealed,
+            candidates: None,
+            restarts: None,
+            steps: None,
+            seed: 0,
+            threads: None,
+            time_limit: None,
+            input_range: Range(0.0, 1.0),
+            input_norm: None,
+            input_shape: None,
+            alpha: None,
+            step_size: None,
+            multiplier_step_size: None,
+            initial_norm: None,
+            step_power: None,
+            coordinate_error_power: None,
+            neuron_error_power: None,
+            norm_penalty: None,
+            mirror_check: None,
+            initial_multiplier: None,
+            pattern_rounds: None,
+            no_separation: false,
+            no_deflation: false,
+            rank: None,
+            resume: ResumeArgs::when_possible(&out),
+            out,
+        }
+    }
+}
+
+/// Restarts unless told otherwise.
+const RESTARTS: usize = 8;
+/// Restarts under a time limit unless told otherwise: later ones find little that is new.
+const RESTARTS_IN_TIME: usize = 48;
+
+/// Name of an attack on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MethodName {
+    /// Descent on the first layer's residual while the gates sharpen.
+    Annealed,
+    /// Gates fixed, least squares, repeat.
+    Alternating,
+    /// Published momentum descent (Haim et al. 2022).
+    Gradient,
+}
+
+/// `CxHxW` on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputShape(pub [usize; 3]);
+
+impl std::str::FromStr for InputShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+        match sides.as_deref() {
+            Ok(&[channels, height, width]) if (channels == 1 || channels == 3) && height > 0 && width > 0 => {
+                Ok(Self([channels, height, width]))
+            }
+            _ => Err(format!("expected channels (1 or 3), height and width, as in 3x32x32; got {text}")),
+        }
+    }
+}
+
+/// `LO,HI` on the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Range(pub f64, pub f64);
+
+impl std::str::FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+        match parts.as_deref() {
+            Ok(&[low, high]) if low < high && low.is_finite() && high.is_finite() => Ok(Self(low, high)),
+            _ => Err(format!("expected two numbers, the smaller first, as in 0,1 or -1,1; got {text}")),
+        }
+    }
+}
+
+/// Most restarts: their results wait in memory to be pooled.
+const MAX_RESTARTS: usize = 10_000;
+/// Most candidates of a restart, which are compared with each other.
+const MAX_CANDIDATES: usize = 16_384;
+
+/// The parameters of the attack that `args` describe, checked.
+pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
+    let annealed_only = [
+        ("--alpha", args.alpha.is_some()),
+        ("--step-size", args.step_size.is_some()),
+        ("--multiplier-step-size", args.multiplier_step_size.is_some()),
+        ("--initial-norm", args.initial_norm.is_some()),
+        ("--step-power", args.step_power.is_some()),
+        ("--coordinate-error-power", args.coordinate_error_power.is_some()),
+        ("--neuron-error-power", args.neuron_error_power.is_some()),
+        ("--norm-penalty", args.norm_penalty.is_some()),
+        ("--mirror-check", args.mirror_check.is_some()),
+        ("--initial-multiplier", args.initial_multiplier.is_some()),
+        ("--pattern-rounds", args.pattern_rounds.is_some()),
+    ];
+    if args.method != MethodName::Annealed
+        && let Some((name, _)) = annealed_only.iter().find(|(_, given)| *given)
+    {
+        bail!(Misuse(format!("{name} belongs to --method annealed; leave it out")));
+    }
+    let method = match args.method {
+        MethodName::Annealed => {
+            let defaults = DescentParams::default();
+            Method::Annealed(DescentParams {
+                steps: args.steps.unwrap_or(defaults.steps),
+                alpha: args.alpha.map_or(defaults.alpha, |range| (range.0, range.1)),
+                step_size: args.step_size.unwrap_or(defaults.step_size),
+                multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
+                step_power: args.step_power.unwrap_or(defaults.step_power),
+                coordinate_error_power: args
+                    .coordinate_error_power
+                    .unwrap_or(defaults.coordinate_error_power),
+                neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
+                norm_penalty: args.norm_penalty.or(defaults.norm_penalty),
+                mirror_check: args.mirror_check.unwrap_or(defaults.mirror_check),
+                initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
+                initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
+            })
+        }
+        MethodName::Alternating => {
+            let defaults = AlternatingParams::default();
+            Method::Alternating(AlternatingParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
+        }
+        MethodName::Gradient => {
+            let defaults = GradientParams::default();
+            Method::Gradient(GradientParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
+        }
+    };
+    let prior = PriorKnowledge {
+        input_range: (args.input_range.0, args.input_range.1),
+        input_norm: args.input_norm,
+        image_shape: None,
+    };
+    let restarts =
+        args.restarts.unwrap_or(if args.time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS });
+    // The other attacks are kept as they were published and compared.
+    let defaults = PatternParams::default();
+    let rounds = args.pattern_rounds.unwrap_or(defaults.rounds);
+    let patterns =
+        (args.method == MethodName::Annealed && rounds > 0).then_some(PatternParams { rounds, ..defaults });
+    let separation =
+        (args.method == MethodName::Annealed && !args.no_separation).then(SeparationParams::default);
+    let deflation =
+        (args.method == MethodName::Annealed && !args.no_deflation).then(DeflationParams::default);
+    let params = AttackParams {
+        method,
+        candidates: args.candidates,
+        restarts,
+        rank: args.rank,
+        prior,
+        patterns,
+        separation,
+        deflation,
+    };
+    params.check().map_err(|e| Misuse(e.to_string()))?;
+    if params.restarts > MAX_RESTARTS {
+        bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
+    }
+    if let Some(m) = params.candidates
+        && m > MAX_CANDIDATES
+    {
+        bail!(Misuse(format!("--candidates must be at most {MAX_CANDIDATES}, got {m}")));
+    }
+    Ok(params)
+}
+
+pub(super) fn time_limit(seconds: f64) -> Result<Duration> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => bail!(Misuse(format!(
+            "--time-limit must be a number of seconds above 0 and below 1e19, got {seconds}"
+        ))),
+    }
+}
+
+pub(super) fn threads(asked: Option<usize>) -> Result<usize> {
+    match asked {
+        None => Ok(rayon::current_num_threads()),
+        Some(t) if (1..=1024).contains(&t) => Ok(t),
+        Some(t) => bail!(Misuse(format!("--threads must be between 1 and 1024, got {t}"))),
+    }
+}

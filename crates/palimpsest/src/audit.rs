@@ -1,0 +1,190 @@
+//! An audit as a function: from a file of weights to what they give away.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use ndarray::Array2;
+use palimpsest_attack::{AttackParams, AttackStep, Reconstruction};
+use palimpsest_mlp::Mlp;
+use palimpsest_numerics::seed::Seed;
+use palimpsest_report::{ReportData, answer_sentences};
+use palimpsest_runs::RunFile;
+
+use crate::attacking::found::Found;
+use crate::attacking::model_file::load_model;
+use crate::attacking::reconstruct::{self, Asked, InputShape, Range, ReconstructArgs};
+use crate::attacking::unjudged::{Mean, page, write_page};
+use crate::error::{Error, Result};
+
+/// What is declared about a network, and how long to search.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AuditOptions {
+    /// Channels (1 or 3), height and width of an input that is a picture; without it inputs are rows of plain numbers.
+    pub input_shape: Option<[usize; 3]>,
+    /// Smallest and largest raw value of an input.
+    pub input_range: (f64, f64),
+    /// Typical Euclidean norm of an input as the network saw it, if it is known; above 0.
+    pub input_norm: Option<f64>,
+    /// Independent restarts, at least 1; more find more.
+    pub restarts: usize,
+    /// Steps of each restart, at least 1; the default of `palimpsest reconstruct` if not given.
+    pub steps: Option<usize>,
+    /// Candidates of each restart, half of each label; twice the directions of the weights if not given.
+    pub candidates: Option<usize>,
+    /// Seed of the starts.
+    pub seed: u64,
+}
+
+impl Default for AuditOptions {
+    /// Eight restarts on inputs between 0 and 1 of which nothing else is known.
+    fn default() -> Self {
+        Self {
+            input_shape: None,
+            input_range: (0.0, 1.0),
+            input_norm: None,
+            restarts: 8,
+            steps: None,
+            candidates: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What the weights of a network give away.
+#[derive(Debug)]
+pub struct Audit {
+    /// Every candidate, with how sure the attack is of each.
+    pub reconstruction: Reconstruction,
+    /// The page, as data: answer, exposure, pictures, limits.
+    pub report: ReportData,
+    record: RunFile,
+}
+
+impl Audit {
+    /// The answer in sentences.
+    pub fn answer(&self) -> String {
+        answer_sentences(&self.report.answer).join(" ")
+    }
+
+    /// The distinct inputs found, (ranking, d), surest first, as the network saw them.
+    pub fn inputs(&self) -> Array2<f32> {
+        self.reconstruction.merged.view().to_owned()
+    }
+
+    /// The same as raw values, where the attack tells what was taken from all inputs.
+    pub fn raw_inputs(&self) -> Option<Array2<f32>> {
+        Some(self.inputs() + self.reconstruction.mean_image.as_ref()?)
+    }
+
+    /// How sure the attack is of each of [`inputs`](Self::inputs), in [0, 1].
+    pub fn confidence(&self) -> Vec<f32> {
+        self.reconstruction.ranking.iter().map(|&j| self.reconstruction.confidence[j]).collect()
+    }
+
+    /// Writes the report and the files of the contract into a folder that is there, as `palimpsest audit` does.
+    ///
+    /// # Errors
+    /// [`Error::Results`].
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        reconstruct::write(folder, &self.reconstruction, &self.record)
+            .and_then(|()| write_page(folder, &self.report))
+            .map_err(|error| Error::Results(format!("{error:#}")))
+    }
+}
+
+/// Audits the network in the file `path` (.pth, .pt, .safetensors, .npz or .palimpsest): attacks its weights, and says what was found
+/// and how sure that is. Works in the thread pool of its caller; the result does not depend on the number of threads.
+///
+/// ```
+/// # use palimpsest_mlp::{BiasPlacement, Mlp, import::save_safetensors};
+/// # use palimpsest_numerics::seed::Seed;
+/// # let folder = std::env::temp_dir().join(format!("palimpsest-audit-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("net.safetensors");
+/// # let network = Mlp::initialise(&[12, 30, 20, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
+/// # save_safetensors(&network, &path)?;
+/// let mut options = palimpsest::AuditOptions::default();
+/// options.input_range = (0.0, 1.0); // what is declared about its inputs
+/// # (options.restarts, options.steps, options.candidates) = (2, Some(10), Some(8));
+/// let audit = palimpsest::audit(&path, &options)?;
+/// println!("{}", audit.answer());
+/// audit.write(&folder)?; // report.html, candidates.npy, ...
+/// # assert!(folder.join("report.html").exists() && audit.inputs().ncols() == 12);
+/// # assert_eq!(audit.confidence().len(), audit.inputs().nrows());
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Model`] for a file that holds no such network; [`Error::Option`]; [`Error::Attack`].
+pub fn audit(path: &Path, options: &AuditOptions) -> Result<Audit> {
+    audit_observed(path, options, &|_| ControlFlow::Continue(()))
+}
+
+/// [`audit`], watched: `observe` sees each step, and ends the search early by `Break`.
+///
+/// # Errors
+/// Those of [`audit`].
+pub fn audit_observed(
+    path: &Path,
+    options: &AuditOptions,
+    observe: &(dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync),
+) -> Result<Audit> {
+    let model = load_model(path)
+        .map_err(|error| Error::Model { path: path.into(), problem: format!("{error:#}") })?;
+    let params = params(&model.network, options)?;
+    let reconstruction =
+        palimpsest_attack::reconstruct(&model.network, &params, Seed::new(options.seed), observe)?;
+    let asked = Asked {
+        model: std::path::absolute(path).unwrap_or_else(|_| path.into()),
+        dims: model.network.dims(),
+        params,
+        seed: options.seed,
+        threads: rayon::current_num_threads(),
+        time_limit_s: None,
+    };
+    let found = Found::of(asked.record(&reconstruction), &reconstruction, model);
+    let mean = found.mean_image.clone().map_or(Mean::Unknown, Mean::Told);
+    let merged = reconstruction.merged.view().to_owned();
+    let report = page(&found, Some(&merged), &mean).map_err(|error| Error::Results(format!("{error:#}")))?;
+    Ok(Audit { reconstruction, report, record: found.run })
+}
+
+/// Attacks the weights of `network` as [`audit`] does; `observe` sees each step, and ends the search early by `Break`.
+///
+/// # Errors
+/// [`Error::Option`]; [`Error::Attack`].
+pub fn reconstruct(
+    network: &Mlp<f32>,
+    options: &AuditOptions,
+    observe: &(dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync),
+) -> Result<Reconstruction> {
+    let params = params(network, options)?;
+    Ok(palimpsest_attack::reconstruct(network, &params, Seed::new(options.seed), observe)?)
+}
+
+/// The attack that `options` describe, by the defaults of the command.
+fn params(network: &Mlp<f32>, options: &AuditOptions) -> Result<AttackParams> {
+    let (low, high) = options.input_range;
+    let args = ReconstructArgs {
+        restarts: Some(options.restarts),
+        steps: options.steps,
+        candidates: options.candidates,
+        input_range: Range(low, high),
+        input_norm: options.input_norm,
+        input_shape: options.input_shape.map(InputShape),
+        ..ReconstructArgs::defaults("".into(), "".into())
+    };
+    let mut params = reconstruct::params(&args).map_err(|error| Error::Option(format!("{error:#}")))?;
+    if let Some(shape @ [channels, height, width]) = options.input_shape
+        && channels.checked_mul(height).and_then(|size| size.checked_mul(width)) != Some(network.inputs())
+    {
+        return Err(Error::Option(format!(
+            "input_shape must have the {} values that the network takes, got {shape:?}",
+            network.inputs()
+        )));
+    }
+    params.prior.image_shape = options.input_shape;
+    Ok(params)
+}

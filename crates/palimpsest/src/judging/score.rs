@@ -1,0 +1,117 @@
+//! The judge's record.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use palimpsest_datasets::Task;
+use palimpsest_metrics::calibration::{Calibration, PrecisionAt};
+use palimpsest_metrics::distance::{DistanceTable, Neighbour};
+use palimpsest_metrics::table::{RowKind, ScoreRow, ScoreTable};
+use serde::{Deserialize, Serialize};
+
+use super::data::DataArgs;
+
+/// The judge's record, `score.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ScoreFile {
+    /// The folder that was judged, by absolute path.
+    pub reconstruction: PathBuf,
+    /// The data it was judged by.
+    pub data: DataRecord,
+    /// Where the attack tells the mean image, pictures are its candidates with that; else with the training mean.
+    pub table: ScoreTable,
+    /// The same with the training mean, as published, where the attack tells one of its own.
+    #[serde(default)]
+    pub with_training_mean: Option<ScoreTable>,
+    /// The best candidate of each training image, in file order.
+    pub matches: Vec<Match>,
+    /// Counts by scaled distance, of plain rows.
+    #[serde(default)]
+    pub distances: Option<DistanceScore>,
+    /// What finding every training image as far as the attack's directions hold it would count, judged alike.
+    #[serde(default)]
+    pub limit: Option<Limit>,
+    /// The attack's own ranking, judged: real means above the held-out threshold and not seen before.
+    pub ranking: RankingScore,
+    /// Seed of the judge's noise and bootstrap.
+    pub seed: u64,
+}
+
+/// Which data a reconstruction was judged against.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// Name of the data set.
+    pub data: String,
+    /// Folder of the data set, if it is not embedded.
+    pub data_dir: Option<PathBuf>,
+    /// The task, as typed.
+    pub task: String,
+    /// Training examples.
+    pub n: usize,
+    /// Held-out examples.
+    pub held_out: usize,
+    /// What was taken from every input instead of the training mean.
+    #[serde(default)]
+    pub subtract: Option<f32>,
+}
+
+impl DataRecord {
+    /// The options that say the same.
+    pub fn args(&self) -> Result<DataArgs> {
+        Ok(DataArgs {
+            data: self.data.parse()?,
+            data_dir: self.data_dir.clone(),
+            task: self.task.parse::<Task>()?,
+            n: self.n,
+            subtract: self.subtract,
+        })
+    }
+}
+
+/// A training image with its best candidate.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Match {
+    /// Index of the candidate.
+    pub candidate: usize,
+    /// Normalised cross-correlation with it, in [-1, 1].
+    pub ncc: f64,
+    /// Structural similarity with it; none for plain rows.
+    pub ssim: Option<f64>,
+}
+
+/// How near the candidates of plain rows come; pictures have none.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DistanceScore {
+    /// How many pass, beside their nulls.
+    pub table: DistanceTable,
+    /// The nearest candidate of each training row, in file order.
+    pub nearest: Vec<Neighbour>,
+}
+
+/// An upper limit, told with the truth: the training inputs themselves, projected on the span of the candidates.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Limit {
+    /// Directions of the span.
+    pub directions: usize,
+    /// Training and held-out images against the projected ones.
+    pub table: ScoreTable,
+}
+
+/// How well the truth-free ranking knows what is real.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RankingScore {
+    /// Candidates ranked.
+    pub ranked: usize,
+    /// Whether each ranked candidate is real, surest first.
+    #[serde(default)]
+    pub real: Vec<bool>,
+    /// How many of the surest k are real.
+    pub precision_at: Vec<PrecisionAt>,
+    /// Whether what is claimed comes true.
+    pub calibration: Calibration,
+}
+
+/// The row of the attack itself.
+pub fn training_row(score: &ScoreFile) -> Result<&ScoreRow> {
+    score.table.row(RowKind::Training).ok_or_else(|| anyhow!("score.json has no row for the training images"))
+}

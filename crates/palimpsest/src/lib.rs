@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+pub mod attacking;
+mod audit;
+pub mod cli;
+mod error;
+mod installed;
+pub mod judging;
+pub mod terminal;
+mod train;
+
+pub use audit::{Audit, AuditOptions, audit, audit_observed, reconstruct};
+pub use error::{Error, Result};
+pub use train::{TrainOptions, train};

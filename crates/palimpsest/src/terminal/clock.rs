@@ -1,0 +1,17 @@
+//! The clock.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+static START: OnceLock<Instant> = OnceLock::new();
+
+/// Time since this was first asked, by a clock that cannot jump.
+pub fn now() -> Duration {
+    START.get_or_init(Instant::now).elapsed()
+}
+
+/// The wall clock, which may jump: told to people, never reckoned with.
+#[expect(clippy::disallowed_methods, reason = "the start that a second writer is told")]
+pub(super) fn wall() -> SystemTime {
+    SystemTime::now()
+}

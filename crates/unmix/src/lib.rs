@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+
+pub mod edges;
+mod error;
+pub mod mean_image;
+pub mod raw;
+pub mod separation;
+pub mod smoothness;
+
+pub use error::UnmixError;

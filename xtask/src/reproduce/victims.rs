@@ -1,0 +1,142 @@
+//! The victims of the benchmark, and which of them are asked for.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use palimpsest::judging::data::DataArgs;
+use palimpsest_datasets::DataName;
+
+use super::nulls::Null;
+
+/// Make the benchmark's victims, attack them, and print one table.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  palimpsest reproduce victims --only mnist-100 --seeds 1
+  palimpsest reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
+  palimpsest reproduce attack --only minus --seeds 1
+  palimpsest reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
+  palimpsest reproduce calibrate --seeds 0,2,4
+
+Options were tuned on even seeds; report odd ones. Victims and attacks that are there already are not made again. The
+whole benchmark takes hours; --only picks the victims whose name contains a text: `minus` those whose inputs lost a constant, or
+nothing, instead of their mean.")]
+pub(crate) struct ReproduceArgs {
+    #[command(subcommand)]
+    pub(super) what: What,
+    /// Folder that holds CIFAR-10; without it its victims are left out.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) cifar10_dir: Option<PathBuf>,
+    /// Only victims whose name contains this.
+    #[arg(long, value_name = "TEXT", global = true)]
+    pub(super) only: Option<String>,
+    /// Seeds of victims and attacks.
+    #[arg(long, value_name = "SEEDS", global = true, value_delimiter = ',', default_values_t = [1, 3, 5])]
+    pub(super) seeds: Vec<u64>,
+    /// Seconds for each attack [default: 120 for 100 examples, 600 for 500].
+    #[arg(long, value_name = "SECONDS", global = true)]
+    pub(super) time_limit: Option<f64>,
+    /// Folder for victims, attacks and tables.
+    #[arg(long, value_name = "DIR", global = true, default_value = "runs/reproduce")]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(super) enum What {
+    /// Train the victims.
+    Victims,
+    /// Train what is missing, attack, judge, and print the table.
+    Attack,
+    /// Attack networks that hold none of the images they are judged by; what is called sure should be what they do hold.
+    Nulls,
+    /// Fit the confidence model to attacks that were judged, and print its coefficients.
+    Calibrate,
+}
+
+/// How far a victim is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Regime {
+    Published,
+    Deep,
+    WeightDecay,
+}
+
+/// A victim of the benchmark.
+#[derive(Clone, Debug)]
+pub(super) struct Victim {
+    pub(super) data: DataName,
+    pub(super) n: usize,
+    pub(super) regime: Regime,
+    pub(super) hidden: Vec<usize>,
+    /// What is taken from every pixel instead of the training mean.
+    pub(super) subtract: Option<f32>,
+    pub(super) seed: u64,
+    /// What it is instead of trained on these images.
+    pub(super) null: Option<Null>,
+}
+
+impl fmt::Display for Victim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let regime = match self.regime {
+            Regime::Published => "published",
+            Regime::Deep => "deep",
+            Regime::WeightDecay => "weight-decay",
+        };
+        let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
+        let inputs = self.subtract.map_or_else(String::new, |value| format!("-minus{value}"));
+        let null = self.null.map_or_else(String::new, |null| format!("-{null}"));
+        write!(f, "{}-{}-{regime}-{}{inputs}{null}-seed{}", self.data, self.n, hidden.join("x"), self.seed)
+    }
+}
+
+pub(super) fn victims(args: &ReproduceArgs) -> Vec<Victim> {
+    let mut all = Vec::new();
+    for data in [DataName::Cifar10, DataName::Mnist, DataName::FashionMnist] {
+        if data == DataName::Cifar10 && args.cifar10_dir.is_none() {
+            continue;
+        }
+        for n in [100, 500] {
+            for regime in [Regime::Published, Regime::Deep, Regime::WeightDecay] {
+                for hidden in [vec![1000, 1000], vec![1000], vec![500, 500, 500]] {
+                    for &seed in &args.seeds {
+                        all.push(Victim {
+                            data,
+                            n,
+                            regime,
+                            hidden: hidden.clone(),
+                            subtract: None,
+                            seed,
+                            null: None,
+                        });
+                    }
+                }
+            }
+        }
+        // What whoever has no mean image does: pictures on black as they are, or around zero.
+        for subtract in [0.0, 0.5].into_iter().filter(|_| data != DataName::Cifar10) {
+            for &seed in &args.seeds {
+                let (regime, hidden) = (Regime::WeightDecay, vec![1000, 1000]);
+                all.push(Victim { data, n: 100, regime, hidden, subtract: Some(subtract), seed, null: None });
+            }
+        }
+    }
+    if matches!(args.what, What::Nulls) {
+        let nulls = |victim: &Victim| Null::ALL.map(|null| Victim { null: Some(null), ..victim.clone() });
+        all = all.iter().flat_map(nulls).collect();
+    }
+    all.retain(|victim| args.only.as_deref().is_none_or(|text| victim.to_string().contains(text)));
+    all
+}
+
+impl Victim {
+    pub(super) fn data(&self, args: &ReproduceArgs) -> Result<DataArgs> {
+        let task = if self.data == DataName::Cifar10 { "animals-vehicles" } else { "odd-even" };
+        let data_dir = args.cifar10_dir.clone().filter(|_| self.data == DataName::Cifar10);
+        Ok(DataArgs { data: self.data, data_dir, task: task.parse()?, n: self.n, subtract: self.subtract })
+    }
+
+    pub(super) fn folder(&self, args: &ReproduceArgs, part: &str) -> PathBuf {
+        args.out.join(self.to_string()).join(part)
+    }
+}
