@@ -9,7 +9,9 @@ use ndarray::Array2;
 use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
 use palimpsest_mlp::loss::{Loss, Targets};
 use palimpsest_mlp::passes::{Passes, Scope, backward, forward, parameter_gradient, squared_norms};
-use palimpsest_mlp::train::{BatchSchedule, Epoch, Moments, Optimizer, Schedule, TrainParams, train_on};
+use palimpsest_mlp::train::{
+    BatchSchedule, Epoch, Moments, Optimizer, RateDecay, Schedule, TrainParams, train_on,
+};
 use palimpsest_mlp::{Activation, BiasPlacement, Mlp, MlpError};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -29,10 +31,11 @@ fn main() -> Result<(), MlpError> {
     let descent = Schedule::WeightDecay { weight_decay: WEIGHT_DECAY, step_size: 0.1 };
     let adam = BatchSchedule {
         weight_decay: WEIGHT_DECAY,
+        rate_decay: Some(RateDecay { every: 150, factor: 0.3 }),
         ..BatchSchedule::new(Optimizer::Adam(Moments::default()), 1e-3, 10, 1)
     };
     for (name, schedule, epochs) in
-        [("descent with momentum", descent, 2_000), ("Adam in batches of 10", Schedule::Batches(adam), 200)]
+        [("descent with momentum", descent, 2_000), ("Adam in batches of 10", Schedule::Batches(adam), 600)]
     {
         let params = TrainParams { loss, max_epochs: epochs, ..TrainParams::new(schedule) };
         let mut go_on = |_: &Epoch<'_, f32>| ControlFlow::Continue(());

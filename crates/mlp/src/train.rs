@@ -11,9 +11,8 @@ use std::ops::ControlFlow;
 
 use ndarray::{ArrayView1, ArrayView2};
 use palimpsest_numerics::Real;
-use serde::{Deserialize, Serialize};
 
-use crate::loss::{Loss, Targets};
+use crate::loss::Targets;
 use crate::{InputSubspace, Mlp, MlpError};
 
 mod augmentation;
@@ -21,7 +20,9 @@ mod batch_options;
 #[cfg(test)]
 mod batch_tests;
 mod batches;
+mod checks;
 mod descent;
+mod epoch;
 mod optimizer;
 mod options;
 mod state;
@@ -33,52 +34,9 @@ use descent::descend;
 
 pub use augmentation::Augmentation;
 pub use batch_options::{BatchOrder, BatchSchedule, Decayed, Moments, Optimizer, RateDecay};
+pub use epoch::{Epoch, StopReason, TrainOutcome};
 pub use options::{Schedule, TrainParams, TrainingSpace};
 pub use state::TrainState;
-
-/// What an observer sees before each step.
-#[derive(Debug)]
-pub struct Epoch<'a, T> {
-    /// Epochs so far; in full-batch descent the steps taken.
-    pub index: usize,
-    /// Log of the mean loss over all examples, without weight decay, dropout or augmentation.
-    pub log_loss: f64,
-    /// Training examples on the wrong side or of another class, ties among them; 0 where targets are values.
-    pub training_errors: usize,
-    /// Present step size.
-    pub step_size: f64,
-    /// The network in training coordinates: in [`TrainingSpace::ExactSubspace`] its first layer has one column per
-    /// coordinate.
-    pub network: &'a Mlp<T>,
-    /// Everything from which [`resume`] goes on.
-    pub state: &'a TrainState<T>,
-}
-
-/// Why training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StopReason {
-    /// `max_epochs` were made.
-    MaxEpochs,
-    /// The log loss reached `until_log_loss`.
-    LogLoss,
-    /// The observer ended it.
-    Observer,
-}
-
-/// A trained network and how it ended.
-#[derive(Clone, Debug)]
-pub struct TrainOutcome<T> {
-    /// The network on all d inputs.
-    pub network: Mlp<T>,
-    /// Epochs; in full-batch descent the steps taken.
-    pub epochs: usize,
-    /// Log of the mean loss at the end.
-    pub log_loss: f64,
-    /// Training examples on the wrong side or of another class at the end.
-    pub training_errors: usize,
-    /// Why training ended.
-    pub reason: StopReason,
-}
 
 /// Trains `network`, of one output, on `inputs` (n, d) with `labels` (n) in {-1, +1}.
 ///
@@ -172,21 +130,4 @@ pub fn train_on<T: Real>(
 fn signs<T: Real>(labels: ArrayView1<'_, T>) -> Targets {
     assert!(labels.iter().all(|y| y.abs() == T::one()), "train: labels must be -1 or +1");
     Targets::Signs(labels.iter().map(|&y| if y > T::zero() { 1 } else { -1 }).collect())
-}
-
-/// NaN and infinities end a run; only a loss that can be 0 may have a log of minus infinity.
-fn check_finite(loss: Loss, log_loss: f64, epoch: usize) -> Result<(), MlpError> {
-    let exactly_fitted = !loss.vanishes() && log_loss == f64::NEG_INFINITY;
-    if log_loss.is_finite() || exactly_fitted { Ok(()) } else { Err(MlpError::Diverged { epoch }) }
-}
-
-impl TrainParams {
-    /// Whether training ends after `index` epochs, at `log_loss`, and why.
-    fn stop(&self, index: usize, log_loss: f64, observed: ControlFlow<()>) -> Option<StopReason> {
-        if self.until_log_loss.is_some_and(|target| log_loss <= target) {
-            return Some(StopReason::LogLoss);
-        }
-        let observer = observed.is_break().then_some(StopReason::Observer);
-        observer.or((index >= self.max_epochs).then_some(StopReason::MaxEpochs))
-    }
 }

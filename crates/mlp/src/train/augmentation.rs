@@ -6,7 +6,7 @@ use palimpsest_numerics::Real;
 use palimpsest_numerics::seed::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::batch_options::bad;
+use super::checks::bad;
 use crate::MlpError;
 
 /// How an image is altered before a step.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::augmentation::Augmentation;
+use super::checks::{bad, positive};
 use crate::MlpError;
 
 /// Training in batches: one step of the optimiser a batch.
@@ -159,17 +160,5 @@ impl BatchSchedule {
         }
         share("dropout", self.dropout)?;
         self.augmentation.map_or(Ok(()), |augmentation| augmentation.check())
-    }
-}
-
-pub(super) fn bad(name: &'static str, allowed: &'static str, got: &str) -> Result<(), MlpError> {
-    Err(MlpError::BadOption { name, allowed, got: got.into() })
-}
-
-pub(super) fn positive(name: &'static str, value: f64) -> Result<(), MlpError> {
-    if value.is_finite() && value > 0.0 {
-        Ok(())
-    } else {
-        bad(name, "a finite number above 0", &value.to_string())
     }
 }

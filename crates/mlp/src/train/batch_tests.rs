@@ -6,6 +6,7 @@ use palimpsest_numerics::seed::Seed;
 use proptest::prelude::*;
 
 use super::*;
+use crate::loss::Loss;
 use crate::loss::tests::{any_loss, on_tape};
 use crate::passes::tests::{any_activation, close, masked_on_tape, parts};
 use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};

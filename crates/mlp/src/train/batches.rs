@@ -8,9 +8,9 @@ use palimpsest_numerics::Real;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::{Rng, Seed};
 
-use super::{
-    BatchOrder, BatchSchedule, Epoch, TrainOutcome, TrainParams, TrainState, check_finite, optimizer,
-};
+use super::epoch::{check_finite, stop};
+use super::optimizer;
+use super::{BatchOrder, BatchSchedule, Epoch, TrainOutcome, TrainParams, TrainState};
 use crate::loss::{Loss, Scale, Targets};
 use crate::passes::{Passes, Scope, backward, forward, forward_masked, parameter_gradient};
 use crate::{Activation, Mlp, MlpError};
@@ -48,7 +48,7 @@ pub(super) fn descend_in_batches<T: Real>(
         let step_size = schedule.rate(index);
         let epoch =
             Epoch { index, log_loss, training_errors, step_size, network: &state.network, state: &state };
-        if let Some(reason) = params.stop(index, log_loss, observer(&epoch)) {
+        if let Some(reason) = stop(params, index, log_loss, observer(&epoch)) {
             let network = state.network;
             let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
             return Ok((outcome, state.shrink.factor));

@@ -8,8 +8,9 @@ use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::epoch::{check_finite, stop};
 use super::state::MOMENTUM;
-use super::{Epoch, Schedule, TrainOutcome, TrainParams, TrainState, check_finite};
+use super::{Epoch, Schedule, TrainOutcome, TrainParams, TrainState};
 use crate::loss::{Scale, Targets};
 use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
 use crate::{Mlp, MlpError};
@@ -76,7 +77,7 @@ pub(super) fn descend<T: Real>(
         };
         let epoch =
             Epoch { index, log_loss, training_errors, step_size, network: &state.network, state: &state };
-        let stop = params.stop(index, log_loss, observer(&epoch));
+        let stop = stop(params, index, log_loss, observer(&epoch));
         if let Some(reason) = stop {
             let network = state.network;
             let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };

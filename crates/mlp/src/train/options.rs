@@ -3,7 +3,8 @@
 use palimpsest_numerics::gemm::Parallelism;
 use serde::{Deserialize, Serialize};
 
-use super::batch_options::{BatchSchedule, Optimizer, bad, positive};
+use super::batch_options::{BatchSchedule, Optimizer};
+use super::checks::{bad, positive};
 use crate::loss::Loss;
 use crate::{Activation, MlpError};
 
