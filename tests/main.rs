@@ -11,6 +11,7 @@ mod firewall;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod golden_training;
 mod import_graph;
 #[cfg(test)]
 mod pipeline;
