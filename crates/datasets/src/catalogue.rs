@@ -1,12 +1,9 @@
-//! The data sets known by name: their files, the pinned checksums, and loading from a folder or from the embedded
-//! samples.
+//! The data sets known by name: their files and the pinned checksums.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::source::{read, sha256};
-use crate::{Dataset, DatasetError, cifar, embedded, idx, npy};
+use crate::DatasetError;
 
 /// A data set known by name: `fashion-mnist`, `mnist`, `digits`, `breast-cancer`, `cifar10` or, for data of one's own,
 /// `npz`.
@@ -35,17 +32,6 @@ pub struct KnownFile {
     pub sha256: &'static str,
 }
 
-/// A file that was loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataFile {
-    /// Path, or name of an embedded file.
-    pub name: PathBuf,
-    /// SHA-256 of the unpacked bytes, 64 lower-case hexadecimal digits.
-    pub sha256: String,
-    /// What the checksum says about it.
-    pub origin: Origin,
-}
-
 /// What is known of a file by its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -57,17 +43,6 @@ pub enum Origin {
     Unrecognised,
 }
 
-/// Training and held-out examples that do not overlap.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Split {
-    /// Examples to train on.
-    pub train: Dataset,
-    /// Separate examples that no training may see.
-    pub test: Dataset,
-    /// The files they came from, in the order they were read.
-    pub files: Vec<DataFile>,
-}
-
 const NAMES: [DataName; 6] = [
     DataName::FashionMnist,
     DataName::Mnist,
@@ -76,9 +51,11 @@ const NAMES: [DataName; 6] = [
     DataName::BreastCancer,
     DataName::Npz,
 ];
-const NPZ_FILES: [&str; 2] = ["train.npz", "test.npz"];
-const CIFAR_FOLDER: &str = "cifar-10-batches-bin";
-const IDX_FILES: [&str; 4] = [
+pub(crate) const NPZ_FILES: [&str; 2] = ["train.npz", "test.npz"];
+pub(crate) const CIFAR_FOLDER: &str = "cifar-10-batches-bin";
+/// Files of the sample's `report` block.
+pub(crate) const REPORT_FILES: [&str; 2] = ["report-images-idx3-ubyte", "report-labels-idx1-ubyte"];
+pub(crate) const IDX_FILES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
@@ -106,6 +83,15 @@ impl DataName {
         match self {
             DataName::BreastCancer => &BREAST_CANCER_COLUMNS,
             _ => &[],
+        }
+    }
+
+    /// The embedded sample's files of its `report` block: images and labels; empty where there is none.
+    pub(crate) fn report_files(self) -> &'static [KnownFile] {
+        match self {
+            DataName::FashionMnist => &FASHION_MNIST_REPORT,
+            DataName::Mnist => &MNIST_REPORT,
+            DataName::Cifar10 | DataName::Digits | DataName::BreastCancer | DataName::Npz => &[],
         }
     }
 
@@ -143,118 +129,12 @@ impl FromStr for DataName {
     }
 }
 
-/// Training and test set of a folder, or the embedded sample when no folder is given.
-///
-/// A folder holds the files under their published names, plain or with `.gz`: `train-images-idx3-ubyte`,
-/// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`, `t10k-labels-idx1-ubyte`; for CIFAR-10 those of
-/// `data_batch_1.bin` to `data_batch_5.bin` that are there (at least one) and `test_batch.bin`, also in a subfolder
-/// `cifar-10-batches-bin`; for the others `train.npz` and `test.npz`, each with the arrays of [`crate::npy`]. Subsets are welcome; [`Split::files`] tells their checksums.
-///
-/// # Errors
-/// [`DatasetError::NotEmbedded`] for CIFAR-10 without a folder, [`DatasetError::NotFound`] for a missing file,
-/// [`DatasetError::WrongFile`] when a checksum is that of another known file (MNIST and Fashion-MNIST use the same
-/// names), and the errors of the readers.
-///
-/// ```
-/// use palimpsest_datasets::{DataName, load};
-///
-/// let split = load(DataName::FashionMnist, None)?;
-/// assert_eq!(split.train.inputs().dim(), (500, 784));
-/// # Ok::<(), palimpsest_datasets::DatasetError>(())
-/// ```
-pub fn load(name: DataName, data_dir: Option<&Path>) -> Result<Split, DatasetError> {
-    match (data_dir, name) {
-        (None, _) => embedded::split(name),
-        (Some(dir), DataName::Cifar10) => load_cifar(dir),
-        (Some(dir), DataName::FashionMnist | DataName::Mnist) => load_idx(name, dir),
-        (Some(dir), DataName::Digits | DataName::BreastCancer | DataName::Npz) => load_npz(name, dir),
-    }
-}
-
-fn load_idx(name: DataName, dir: &Path) -> Result<Split, DatasetError> {
-    let mut files = Vec::new();
-    let mut part = |[images, labels]: [&str; 2], which: &str| {
-        let (image_path, images) = fetch(name, &[dir.to_owned()], images, &mut files)?;
-        let (label_path, labels) = fetch(name, &[dir.to_owned()], labels, &mut files)?;
-        let images = idx::parse_images(&images).map_err(|e| e.in_file(&image_path))?;
-        let labels = idx::parse_labels(&labels).map_err(|e| e.in_file(&label_path))?;
-        idx::from_parts(images, labels, &format!("{name} {which}"))
-    };
-    let train = part([IDX_FILES[0], IDX_FILES[1]], "train")?;
-    let test = part([IDX_FILES[2], IDX_FILES[3]], "test")?;
-    Ok(Split { train, test, files })
-}
-
-fn load_cifar(dir: &Path) -> Result<Split, DatasetError> {
-    let name = DataName::Cifar10;
-    let dirs = [dir.to_owned(), dir.join(CIFAR_FOLDER)];
-    let mut files = Vec::new();
-    let mut part = |file: &str, which: &str| {
-        let (path, bytes) = fetch(name, &dirs, file, &mut files)?;
-        cifar::parse(&bytes, &format!("{name} {which}")).map_err(|e| e.in_file(&path))
-    };
-    let mut batches = Vec::new();
-    for batch in 1..=5 {
-        match part(&format!("data_batch_{batch}.bin"), "train") {
-            Ok(data) => batches.push(data),
-            Err(DatasetError::NotFound { .. }) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    if batches.is_empty() {
-        return Err(not_found(dir, "data_batch_1.bin .. data_batch_5.bin"));
-    }
-    let test = part("test_batch.bin", "test")?;
-    Ok(Split { train: Dataset::concat(&batches, format!("{name} train"))?, test, files })
-}
-
-fn load_npz(name: DataName, dir: &Path) -> Result<Split, DatasetError> {
-    let mut files = Vec::new();
-    let mut part = |file: &str, which: &str| {
-        let (path, bytes) = fetch(name, &[dir.to_owned()], file, &mut files)?;
-        npy::parse_npz(&bytes, &format!("{name} {which}")).map_err(|e| e.in_file(&path))
-    };
-    let (train, test) = (part(NPZ_FILES[0], "train")?, part(NPZ_FILES[1], "test")?);
-    if train.shape() != test.shape() {
-        let problem =
-            format!("train.npz has inputs of {} values and test.npz of {}", train.shape(), test.shape());
-        return Err(DatasetError::Invalid { name: name.to_string(), problem });
-    }
-    Ok(Split { train, test, files })
-}
-
-/// Reads the first of the possible places of a file, unpacked, and notes it with its checksum.
-fn fetch(
-    name: DataName,
-    dirs: &[PathBuf],
-    file: &str,
-    files: &mut Vec<DataFile>,
-) -> Result<(PathBuf, Vec<u8>), DatasetError> {
-    let packed = format!("{file}.gz");
-    let mut places = dirs.iter().flat_map(|dir| [dir.join(file), dir.join(&packed)]);
-    let path = places.find(|path| path.exists()).ok_or_else(|| not_found(&dirs[0], file))?;
-    let bytes = read(&path)?;
-    let sum = sha256(&bytes);
-    let origin = match recognise(&sum) {
-        None => Origin::Unrecognised,
-        Some((known, known_file, origin)) if (known, known_file) == (name, file) => origin,
-        Some((known, known_file, _)) => {
-            let (is, expected) = (format!("{known_file} of {known}"), format!("{file} of {name}"));
-            return Err(DatasetError::WrongFile { path, is, expected });
-        }
-    };
-    files.push(DataFile { name: path.clone(), sha256: sum, origin });
-    Ok((path, bytes))
-}
-
-fn not_found(dir: &Path, file: &str) -> DatasetError {
-    DatasetError::NotFound { dir: dir.to_owned(), looked_for: format!("{file}[.gz]") }
-}
-
-fn recognise(sum: &str) -> Option<(DataName, &'static str, Origin)> {
+/// The known file that has a checksum.
+pub(crate) fn recognise(sum: &str) -> Option<(DataName, &'static str, Origin)> {
     let known = NAMES.into_iter().flat_map(|name| {
         let official = name.official_files().iter().map(move |file| (name, file, Origin::Official));
-        official.chain(name.embedded_files().iter().map(move |file| (name, file, Origin::Embedded)))
+        let embedded = name.embedded_files().iter().chain(name.report_files());
+        official.chain(embedded.map(move |file| (name, file, Origin::Embedded)))
     });
     known
         .filter(|(_, file, _)| file.sha256 == sum)
@@ -296,6 +176,26 @@ static MNIST_EMBEDDED: [KnownFile; 4] = pinned([
     "de7c252b04f05e1f8309634180ccdf286dc6dbac8c579b74e76e02ae0331ca52",
     "832c0d20f0dc42e575488c75a83a970787d4c8d4d05831b2ef03701b4a478a90",
 ]);
+static FASHION_MNIST_REPORT: [KnownFile; 2] = [
+    KnownFile {
+        name: REPORT_FILES[0],
+        sha256: "b4f43296ebef2eed1f1182c3c09504b64ef54d39e3c677e2c75b9fdd8f374399",
+    },
+    KnownFile {
+        name: REPORT_FILES[1],
+        sha256: "01787aea887027b3b9b31fd82a2a0cb49924c65cc5049ca94f8be05668f6ea46",
+    },
+];
+static MNIST_REPORT: [KnownFile; 2] = [
+    KnownFile {
+        name: REPORT_FILES[0],
+        sha256: "4c169738343b45e8829434aea75b30d4fa9da652cee081f455fa0f7d9f6df59a",
+    },
+    KnownFile {
+        name: REPORT_FILES[1],
+        sha256: "eea0089512a1dd25bf7025d636574ffb6b3418f9a957ba871f6ada9f6112a1e3",
+    },
+];
 
 static DIGITS_EMBEDDED: [KnownFile; 2] = [
     KnownFile {
@@ -352,27 +252,7 @@ static BREAST_CANCER_COLUMNS: [&str; 30] = [
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::Task;
-
-    /// Lays the embedded files of a data set into a folder, unpacked.
-    fn lay_out(name: DataName, dir: &Path) {
-        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name.to_string());
-        for file in IDX_FILES {
-            fs::write(dir.join(file), read(&data.join(format!("{file}.gz"))).unwrap()).unwrap();
-        }
-    }
-
-    /// The folder with the lossless subsets, beside the work tree; tests that need it are skipped without it.
-    fn shared(data: &str) -> Option<PathBuf> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(data);
-        if !dir.is_dir() {
-            println!("skipped: {} is not there", dir.display());
-        }
-        dir.is_dir().then_some(dir)
-    }
 
     #[test]
     fn names_are_written_as_they_are_read() {
@@ -382,94 +262,5 @@ mod tests {
         assert!(
             "MNIST".parse::<DataName>().unwrap_err().to_string().contains("fashion-mnist, mnist, digits")
         );
-    }
-
-    #[test]
-    fn a_folder_gives_what_is_embedded_whether_packed_or_not() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in [DataName::FashionMnist, DataName::Mnist] {
-            let embedded = load(name, None).unwrap();
-            lay_out(name, dir.path());
-            let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name.to_string());
-            for folder in [dir.path(), &packed] {
-                let split = load(name, Some(folder)).unwrap();
-                assert_eq!((&split.train, &split.test), (&embedded.train, &embedded.test));
-                assert!(split.files.iter().all(|file| file.origin == Origin::Embedded));
-            }
-        }
-    }
-
-    #[test]
-    fn files_of_the_other_data_set_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        lay_out(DataName::Mnist, dir.path());
-        let message = load(DataName::FashionMnist, Some(dir.path())).unwrap_err().to_string();
-        assert!(message.contains("of mnist, but train-images-idx3-ubyte of fashion-mnist"), "{message}");
-        fs::copy(dir.path().join(IDX_FILES[0]), dir.path().join(IDX_FILES[2])).unwrap();
-        assert!(matches!(load(DataName::Mnist, Some(dir.path())), Err(DatasetError::WrongFile { .. })));
-    }
-
-    #[test]
-    fn missing_and_damaged_files_are_named_and_own_data_are_welcome() {
-        let dir = tempfile::tempdir().unwrap();
-        let message = || load(DataName::Mnist, Some(dir.path())).unwrap_err().to_string();
-        assert!(message().contains("train-images-idx3-ubyte[.gz]"));
-        lay_out(DataName::Mnist, dir.path());
-        let labels = dir.path().join(IDX_FILES[3]);
-        let mut bytes = fs::read(&labels).unwrap();
-        fs::write(&labels, &bytes[..100]).unwrap();
-        assert!(message().contains("t10k-labels"));
-        bytes[8] ^= 1;
-        fs::write(&labels, &bytes).unwrap();
-        let files = load(DataName::Mnist, Some(dir.path())).unwrap().files;
-        assert_eq!((files[3].origin, &files[3].sha256), (Origin::Unrecognised, &sha256(&bytes)));
-        fs::remove_file(&labels).unwrap();
-        assert!(message().contains("t10k-labels-idx1-ubyte[.gz]"));
-    }
-
-    #[test]
-    fn cifar_batches_are_joined_in_order_from_either_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        let record = |label: u8| [&[label][..], &[10 * label; 3072]].concat();
-        let sub = dir.path().join(CIFAR_FOLDER);
-        fs::create_dir(&sub).unwrap();
-        let message = load(DataName::Cifar10, Some(dir.path())).unwrap_err().to_string();
-        assert!(message.contains("data_batch_1.bin .. data_batch_5.bin[.gz]"), "{message}");
-        fs::write(sub.join("data_batch_5.bin"), record(5)).unwrap();
-        fs::write(sub.join("data_batch_2.bin"), [record(2), record(3)].concat()).unwrap();
-        assert!(
-            load(DataName::Cifar10, Some(dir.path())).unwrap_err().to_string().contains("test_batch.bin")
-        );
-        fs::write(dir.path().join("test_batch.bin"), record(9)).unwrap();
-        let split = load(DataName::Cifar10, Some(dir.path())).unwrap();
-        assert_eq!((split.train.labels(), split.test.labels()), (&[2, 3, 5][..], &[9][..]));
-        assert_eq!(split.train.inputs()[[1, 7]], 30.0 / 255.0);
-        assert_eq!(split.files.len(), 3);
-    }
-
-    #[test]
-    fn the_lossless_mnist_subset_agrees_with_the_pins_and_the_sample() {
-        let Some(dir) = shared("mnist") else { return };
-        let split = load(DataName::Mnist, Some(&dir)).unwrap();
-        let origins: Vec<_> = split.files.iter().map(|file| file.origin).collect();
-        // The training part there is the first 10,000 images, the test part is complete.
-        assert_eq!(origins, [Origin::Unrecognised, Origin::Unrecognised, Origin::Official, Origin::Official]);
-        let (task, sample) = ("odd-even".parse::<Task>().unwrap(), load(DataName::Mnist, None).unwrap());
-        for n in [2, 100, 500] {
-            let (full, small) =
-                (task.balanced(&split.train, n).unwrap(), task.balanced(&sample.train, n).unwrap());
-            assert_eq!((full.dataset, full.signs), (small.dataset, small.signs), "n = {n}");
-        }
-        assert_eq!(task.held_out(&split.test, 1000).unwrap().dataset, sample.test);
-    }
-
-    #[test]
-    fn the_lossless_cifar_subset_has_the_known_vehicles() {
-        let Some(dir) = shared("cifar10") else { return };
-        let split = load(DataName::Cifar10, Some(&dir)).unwrap();
-        let task: Task = "animals-vehicles".parse().unwrap();
-        let vehicles = |data: &Dataset| data.labels().iter().filter(|&&c| task.sign(c) == Some(-1.0)).count();
-        assert_eq!((split.train.count(), vehicles(&split.train)), (2000, 799));
-        assert_eq!((split.test.count(), vehicles(&split.test)), (1000, 407));
     }
 }

@@ -117,6 +117,11 @@ impl Dataset {
         &self.name
     }
 
+    /// The same examples under another name.
+    pub(crate) fn renamed(self, name: String) -> Dataset {
+        Dataset { name, ..self }
+    }
+
     /// Number of examples n.
     pub fn count(&self) -> usize {
         self.labels.len()

@@ -1,17 +1,18 @@
-//! Small samples that are part of the crate: 500 training and 1,000 held-out images of Fashion-MNIST, of MNIST and of 8x8
-//! digits, and 120 training and 449 held-out rows of breast cancer measurements.
+//! Small samples that are part of the crate: two blocks of 500 training images and 1,000 held-out images of Fashion-MNIST
+//! and of MNIST, 500 and 1,000 of 8x8 digits, and 120 training and 449 held-out rows of breast cancer measurements.
 //!
-//! The training images are the first 250 of odd and the first 250 of even class in file order, so that a balanced
-//! odd-even selection of up to 500 is the one of the complete set; the held-out images are the first 1,000 of the
-//! official test set. Origin and licence: `data/fashion-mnist/README.md` (MIT) and `data/mnist/README.md`
+//! The training images of a block are the first 250 of odd and the first 250 of even class in file order, so that a
+//! balanced odd-even selection of up to 500 is the one of that block of the complete set (`dev` also that of the whole
+//! set); the held-out images are the first 1,000 of the official test set. Origin and licence: `data/fashion-mnist/README.md` (MIT) and `data/mnist/README.md`
 //! (CC BY-SA 3.0), cut by `examples/cut_subset.rs`; `data/digits/README.md` and `data/breast-cancer/README.md`
 //! (CC BY 4.0).
 
 use std::borrow::Cow;
 
-use crate::catalogue::{DataFile, DataName, Origin, Split};
+use crate::catalogue::{DataName, KnownFile, Origin};
+use crate::loading::{DataFile, Split};
 use crate::source::{unpack, verify_sha256};
-use crate::{DatasetError, idx, npy};
+use crate::{Block, DatasetError, idx, npy};
 
 /// Embedded gzip files of one data set: training images and labels, test images and labels.
 struct Files<const N: usize>([(&'static str, &'static [u8]); N]);
@@ -50,8 +51,25 @@ macro_rules! npz_files {
     };
 }
 
+macro_rules! report_files {
+    ($folder:literal) => {
+        Files([
+            (
+                "report-images-idx3-ubyte",
+                sample!(concat!("../data/", $folder, "/report-images-idx3-ubyte.gz")),
+            ),
+            (
+                "report-labels-idx1-ubyte",
+                sample!(concat!("../data/", $folder, "/report-labels-idx1-ubyte.gz")),
+            ),
+        ])
+    };
+}
+
 const FASHION_MNIST: Files<4> = files!("fashion-mnist");
 const MNIST: Files<4> = files!("mnist");
+const FASHION_MNIST_REPORT: Files<2> = report_files!("fashion-mnist");
+const MNIST_REPORT: Files<2> = report_files!("mnist");
 const DIGITS: Files<2> = npz_files!("digits");
 const BREAST_CANCER: Files<2> = npz_files!("breast-cancer");
 
@@ -83,21 +101,45 @@ pub fn split(name: DataName) -> Result<Split, DatasetError> {
     }
 }
 
+/// The embedded sample with the training images of a block; without one, as [`split`] gives it.
+///
+/// # Errors
+/// Those of [`split`]; [`DatasetError::Block`] for a block that is not embedded.
+pub(crate) fn block(name: DataName, block: Option<Block>) -> Result<Split, DatasetError> {
+    let mut sample = split(name)?;
+    let Some(block) = block else { return Ok(sample) };
+    let report = match (block, name) {
+        (Block::Dev, _) => {
+            sample.train = block.named(sample.train);
+            return Ok(sample);
+        }
+        (Block::Report, DataName::FashionMnist) => FASHION_MNIST_REPORT,
+        (Block::Report, DataName::Mnist) => MNIST_REPORT,
+        _ => return Err(block.not_embedded(name)),
+    };
+    let (unpacked, files) = verified(report, name.report_files())?;
+    sample.train = block.named(idx::parse(&unpacked[0], &unpacked[1], &format!("{name} train"))?);
+    sample.files.extend(files);
+    Ok(sample)
+}
+
 fn idx_split(name: DataName, files: Files<4>) -> Result<Split, DatasetError> {
-    let (unpacked, files) = verified(name, files)?;
+    let (unpacked, files) = verified(files, name.embedded_files())?;
     Ok(Split {
         train: idx::parse(&unpacked[0], &unpacked[1], &format!("{name} train"))?,
         test: idx::parse(&unpacked[2], &unpacked[3], &format!("{name} test"))?,
         files,
+        readings: Vec::new(),
     })
 }
 
 fn npz_split(name: DataName, files: Files<2>) -> Result<Split, DatasetError> {
-    let (bytes, files) = verified(name, files)?;
+    let (bytes, files) = verified(files, name.embedded_files())?;
     Ok(Split {
         train: npy::parse_npz(&bytes[0], &format!("{name} train"))?,
         test: npy::parse_npz(&bytes[1], &format!("{name} test"))?,
         files,
+        readings: Vec::new(),
     })
 }
 
@@ -105,10 +147,10 @@ fn npz_split(name: DataName, files: Files<2>) -> Result<Split, DatasetError> {
 type Verified = (Vec<Cow<'static, [u8]>>, Vec<DataFile>);
 
 /// Unpacks files and compares them with their pinned checksums.
-fn verified<const N: usize>(name: DataName, files: Files<N>) -> Result<Verified, DatasetError> {
+fn verified<const N: usize>(files: Files<N>, pins: &[KnownFile]) -> Result<Verified, DatasetError> {
     let mut unpacked = Vec::with_capacity(N);
     let mut listed = Vec::with_capacity(N);
-    for ((file, packed), pinned) in files.0.into_iter().zip(name.embedded_files()) {
+    for ((file, packed), pinned) in files.0.into_iter().zip(pins) {
         let bytes = unpack(packed)?;
         verify_sha256(&bytes, pinned.sha256)?;
         unpacked.push(bytes);
@@ -137,6 +179,20 @@ mod tests {
     }
 
     #[test]
+    fn the_report_block_is_balanced_too_and_shares_no_image_with_dev() {
+        let task: Task = "odd-even".parse().unwrap();
+        for name in [DataName::FashionMnist, DataName::Mnist] {
+            let [dev, report] = [Block::Dev, Block::Report].map(|part| block(name, Some(part)).unwrap());
+            assert_eq!(task.balanced(&report.train, 500).unwrap().dataset, report.train);
+            assert_eq!((dev.files.len(), report.files.len()), (4, 6));
+            assert_eq!(dev.test, report.test);
+            for image in report.train.inputs().rows() {
+                assert!(dev.train.inputs().rows().into_iter().all(|other| other != image));
+            }
+        }
+    }
+
+    #[test]
     fn digits_are_pictures_and_breast_cancer_is_a_table_with_named_columns() {
         let digits = split(DataName::Digits).unwrap();
         assert_eq!(digits.train.shape().to_string(), "1x8x8");
@@ -159,7 +215,7 @@ mod tests {
             _ => include_str!("../data/mnist/README.md"),
         };
         for name in [DataName::FashionMnist, DataName::Mnist, DataName::Digits, DataName::BreastCancer] {
-            for file in name.embedded_files() {
+            for file in name.embedded_files().iter().chain(name.report_files()) {
                 assert!(
                     readme(name).contains(&format!("{}  {}", file.sha256, file.name)),
                     "{name}: {}",

@@ -57,14 +57,22 @@ pub enum DatasetError {
     },
     /// A task could not be parsed.
     #[error(
-        "task {got:?}: {problem}; expected odd-even, animals-vehicles or two class lists such as 0,1,2/3,4 \
-         (the first is +1)"
+        "task {got:?}: {problem}; expected odd-even, animals-vehicles, two class lists such as 0,1,2/3,4 (the first \
+         is +1), classes (each class for itself) or classes:0,2+3,5 (these, 2 and 3 together)"
     )]
     Task {
         /// The text.
         got: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// Numbers of examples could not be parsed.
+    #[error(
+        "{got:?} is no number of examples; expected 100, 70/30 (of each label) or first:100 (in file order)"
+    )]
+    Counts {
+        /// The text.
+        got: String,
     },
     /// The requested examples cannot be selected.
     #[error("cannot select {requested} examples of task {task} from {available}: {problem}")]
@@ -77,6 +85,22 @@ pub enum DatasetError {
         available: String,
         /// Why that does not suffice, and what to do.
         problem: String,
+    },
+    /// A block of a data set cannot be had.
+    #[error("block {block} of {name}: {problem}")]
+    Block {
+        /// The block.
+        block: String,
+        /// The data set.
+        name: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
+    /// No block has that name.
+    #[error("unknown block {got:?}; expected dev, calibrate or report")]
+    UnknownBlock {
+        /// The text.
+        got: String,
     },
     /// No data set of that name is known.
     #[error("unknown data set {got:?}; expected fashion-mnist, mnist, digits, breast-cancer, cifar10 or npz")]
@@ -122,6 +146,19 @@ pub enum DatasetError {
 impl DatasetError {
     pub(crate) fn malformed(format: &'static str, problem: impl Into<String>) -> Self {
         DatasetError::Malformed { format, problem: problem.into() }
+    }
+
+    /// The same error of a selection with the name of what was selected from.
+    pub(crate) fn of_data(self, name: &str) -> Self {
+        match self {
+            DatasetError::Selection { task, requested, available, problem } => DatasetError::Selection {
+                task,
+                requested,
+                available: format!("{available} in {name}"),
+                problem,
+            },
+            other => other,
+        }
     }
 
     /// The same error with the file it came from.

@@ -1,13 +1,14 @@
-//! Data sets to train on and to judge by: read, checked, turned into a binary task, and centred.
+//! Data sets to train on and to judge by: read, checked, turned into a task, and centred.
 //!
 //! A datum walks one way: bytes ([`source`]) are parsed ([`idx`], [`cifar`], [`npy`]) into a checked [`Dataset`]; a
-//! [`Task`] picks a balanced training set and a held-out set and turns class labels into +1 and -1; [`PixelMean`]
-//! removes the mean of the training inputs, and puts it back when a picture is wanted.
+//! [`Block`] keeps what is looked at, fitted on and reported apart; a [`Task`] picks a training set and a held-out set and
+//! turns classes into a [`Label`] each, or into +1 and -1; [`PixelMean`] removes the mean of the training inputs, and puts
+//! it back when a picture is wanted.
 //!
 //! ```
 //! use palimpsest_datasets::{DataName, PixelMean, Task, load};
 //!
-//! // 500 training and 1,000 held-out images are embedded; a folder with the complete set may be given instead.
+//! // 500 training images of each of two blocks and 1,000 held-out ones are embedded; a folder with the complete set may be given instead.
 //! let split = load(DataName::FashionMnist, None)?;
 //! let task: Task = "odd-even".parse()?;
 //! let train = task.balanced(&split.train, 100)?;
@@ -35,17 +36,27 @@ pub mod idx;
 pub mod npy;
 pub mod source;
 
+mod block;
 mod catalogue;
 mod centering;
 mod dataset;
 mod error;
+mod label;
+mod loading;
 mod npz;
+mod reading;
+mod selection;
 mod tabular;
 mod task;
 
-pub use catalogue::{DataFile, DataName, KnownFile, Origin, Split, load};
+pub use block::Block;
+pub use catalogue::{DataName, KnownFile, Origin};
 pub use centering::{CenteredInputs, PixelMean};
 pub use dataset::{Dataset, InputShape};
 pub use error::DatasetError;
+pub use label::{Counts, Label};
+pub use loading::{DataFile, LoadParams, Split, load, load_with};
+pub use reading::Reading;
+pub use selection::{BinarySet, LabelledSet};
 pub use tabular::ZScore;
-pub use task::{BinarySet, Task};
+pub use task::Task;

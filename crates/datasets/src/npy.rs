@@ -1,17 +1,20 @@
 //! NumPy arrays: two `.npy` files or one `.npz` archive with the arrays `inputs` and `labels`.
 //!
-//! `inputs` is (n, d) for vectors, (n, height, width) or (n, channels, height, width) for images. Unsigned bytes in
-//! image shape are pixels and are divided by 255; every other value is taken as it is. `labels` is (n) or (n, 1) of
-//! whole numbers 0..=255. Element types: booleans, integers of 1 to 8 bytes, floats of 4 or 8 bytes, either byte
-//! order. The header is parsed by `ndarray-npy`; its shape is compared with the bytes that are there *before*
+//! `inputs` is (n, d) for vectors, (n, height, width) or (n, channels, height, width) for images, or what a declared shape
+//! makes of it. Unsigned bytes in image shape are pixels and are divided by 255, and so are other images of values from 0
+//! to 255 of which one is above 127; every other value is taken as it is. `labels` is (n) or (n, 1) of whole numbers
+//! 0..=255 or of -1 and +1, or one-hot (n, classes). Element types: booleans, integers of 1 to 8 bytes, floats of 2, 4 or
+//! 8 bytes, either byte order. The header is parsed by `ndarray-npy`; its shape is compared with the bytes that are there *before*
 //! anything is allocated.
 
 use std::path::Path;
 
-use ndarray::{ArrayD, Ix2, ShapeBuilder};
+use half::f16;
+use ndarray::{ArrayD, ShapeBuilder};
 use ndarray_npy::npy::header::Header;
 
 use crate::npz::member;
+use crate::reading::{Element, Numbers, Reading, from_arrays};
 use crate::source::{read, unpack};
 use crate::{Dataset, DatasetError, InputShape};
 
@@ -38,7 +41,7 @@ const MAX_HEADER_BYTES: usize = 4096;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn parse(inputs: &[u8], labels: &[u8], name: &str) -> Result<Dataset, DatasetError> {
-    from_arrays(array(&unpack(inputs)?)?, array(&unpack(labels)?)?, name)
+    plain(array(&unpack(inputs)?)?, array(&unpack(labels)?)?, name)
 }
 
 /// Data set from the bytes of an archive with `inputs` and `labels`, as `numpy.savez` or `numpy.savez_compressed`
@@ -47,8 +50,38 @@ pub fn parse(inputs: &[u8], labels: &[u8], name: &str) -> Result<Dataset, Datase
 /// # Errors
 /// Those of [`parse`], and [`DatasetError::Malformed`] or [`DatasetError::TooLarge`] for the archive.
 pub fn parse_npz(bytes: &[u8], name: &str) -> Result<Dataset, DatasetError> {
+    parse_npz_as(bytes, name, None).map(|(set, _)| set)
+}
+
+/// The same with examples brought to a declared shape: flat rows become images, channels that are last become first.
+///
+/// Also told is what was read otherwise than it is written.
+///
+/// # Errors
+/// Those of [`parse_npz`], and [`DatasetError::Malformed`] when an example does not have the declared number of inputs.
+///
+/// ```
+/// use ndarray::array;
+/// use ndarray_npy::NpzWriter;
+/// use palimpsest_datasets::{InputShape, Reading, npy};
+///
+/// let mut archive = NpzWriter::new(std::io::Cursor::new(Vec::new()));
+/// archive.add_array("inputs", &array![[0.0, 51.0, 102.0, 255.0]])?;
+/// archive.add_array("labels", &array![-1])?;
+/// let bytes = archive.finish()?.into_inner();
+/// let shape = InputShape::Image { channels: 1, height: 2, width: 2 };
+/// let (set, readings) = npy::parse_npz_as(&bytes, "one picture", Some(shape))?;
+/// assert_eq!((set.inputs(), set.labels()), (array![[0.0, 0.2, 0.4, 1.0]].view(), &[0][..]));
+/// assert_eq!(readings, [Reading::RowsAsImages(shape), Reading::PixelsOf255, Reading::SignedLabels]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn parse_npz_as(
+    bytes: &[u8],
+    name: &str,
+    shape: Option<InputShape>,
+) -> Result<(Dataset, Vec<Reading>), DatasetError> {
     let inputs = array(&member(bytes, "inputs.npy")?)?;
-    from_arrays(inputs, array(&member(bytes, "labels.npy")?)?, name)
+    from_arrays(inputs, array(&member(bytes, "labels.npy")?)?, name, shape)
 }
 
 /// Data set from two `.npy` files.
@@ -57,7 +90,7 @@ pub fn parse_npz(bytes: &[u8], name: &str) -> Result<Dataset, DatasetError> {
 /// Those of [`parse`], with the path of the file at fault.
 pub fn read_files(inputs: &Path, labels: &Path, name: &str) -> Result<Dataset, DatasetError> {
     let values = array(&read(inputs)?).map_err(|e| e.in_file(inputs))?;
-    from_arrays(values, array(&read(labels)?).map_err(|e| e.in_file(labels))?, name)
+    plain(values, array(&read(labels)?).map_err(|e| e.in_file(labels))?, name)
 }
 
 /// Data set from one `.npz` file.
@@ -68,55 +101,12 @@ pub fn read_npz(path: &Path, name: &str) -> Result<Dataset, DatasetError> {
     parse_npz(&read(path)?, name).map_err(|e| e.in_file(path))
 }
 
-struct Numbers {
-    values: ArrayD<f32>,
-    unsigned_bytes: bool,
+fn plain(inputs: Numbers, labels: Numbers, name: &str) -> Result<Dataset, DatasetError> {
+    from_arrays(inputs, labels, name, None).map(|(set, _)| set)
 }
 
 fn malformed<T>(problem: impl Into<String>) -> Result<T, DatasetError> {
     Err(DatasetError::malformed(FORMAT, problem))
-}
-
-fn from_arrays(inputs: Numbers, labels: Numbers, name: &str) -> Result<Dataset, DatasetError> {
-    let shape = match *inputs.values.shape() {
-        [_, len] => InputShape::Vector { len },
-        [_, height, width] => InputShape::Image { channels: 1, height, width },
-        [_, channels, height, width] => {
-            // The usual mistake would otherwise go unnoticed: same numbers, scrambled pictures.
-            if !matches!(channels, 1 | 3) && matches!(width, 1 | 3) {
-                return malformed(format!(
-                    "inputs are {:?}, which looks like channels last; transpose to (n, channels, height, width)",
-                    inputs.values.shape()
-                ));
-            }
-            InputShape::Image { channels, height, width }
-        }
-        ref other => return malformed(format!("inputs have shape {other:?}, expected 2, 3 or 4 dimensions")),
-    };
-    let n = inputs.values.shape()[0];
-    let mut flat = inputs
-        .values
-        .as_standard_layout()
-        .into_owned()
-        .into_shape_with_order((n, shape.size()))
-        .and_then(|a| a.into_dimensionality::<Ix2>())
-        .expect("the shape has as many inputs as a row");
-    if inputs.unsigned_bytes && matches!(shape, InputShape::Image { .. }) {
-        flat.mapv_inplace(|pixel| pixel / 255.0);
-    }
-    let classes = match *labels.values.shape() {
-        [_] | [_, 1] => labels.values.iter().map(|&v| class(v)).collect::<Result<Vec<u8>, _>>()?,
-        ref other => return malformed(format!("labels have shape {other:?}, expected (n) or (n, 1)")),
-    };
-    Dataset::new(flat, classes, shape, name)
-}
-
-fn class(value: f32) -> Result<u8, DatasetError> {
-    if (0.0..=255.0).contains(&value) && value.fract() == 0.0 {
-        Ok(value as u8)
-    } else {
-        malformed(format!("label {value} is not a whole number in 0..=255"))
-    }
 }
 
 /// One array; the declared shape is checked against the bytes at hand before memory is asked for.
@@ -142,7 +132,12 @@ fn array(bytes: &[u8]) -> Result<Numbers, DatasetError> {
     let values = numbers(descr, data);
     let shape = header.shape.set_f(header.layout.is_fortran());
     let values = ArrayD::from_shape_vec(shape, values).expect("the length was checked against the shape");
-    Ok(Numbers { values, unsigned_bytes: descr.ends_with("u1") })
+    let element = match &descr[1..] {
+        "u1" => Element::UnsignedByte,
+        "f2" => Element::Half,
+        _ => Element::Other,
+    };
+    Ok(Numbers { values, element })
 }
 
 /// Parsed header and data. `ndarray-npy` would allocate any header length and recurse as deep as brackets are nested,
@@ -175,7 +170,7 @@ fn split_header(bytes: &[u8]) -> Result<(Header, &[u8]), DatasetError> {
 fn element_width(descr: &str) -> Option<usize> {
     match descr.strip_prefix(['<', '>', '|'])? {
         "b1" | "u1" | "i1" => Some(1),
-        "u2" | "i2" => Some(2),
+        "u2" | "i2" | "f2" => Some(2),
         "u4" | "i4" | "f4" => Some(4),
         "u8" | "i8" | "f8" => Some(8),
         _ => None,
@@ -191,6 +186,7 @@ fn numbers(descr: &str, data: &[u8]) -> Vec<f32> {
         "i2" => each(data, big_endian, |v| f32::from(i16::from_le_bytes(v))),
         "u4" => each(data, big_endian, |v| u32::from_le_bytes(v) as f32),
         "i4" => each(data, big_endian, |v| i32::from_le_bytes(v) as f32),
+        "f2" => each(data, big_endian, |v| f16::from_le_bytes(v).to_f32()),
         "f4" => each(data, big_endian, f32::from_le_bytes),
         "u8" => each(data, big_endian, |v| u64::from_le_bytes(v) as f32),
         "i8" => each(data, big_endian, |v| i64::from_le_bytes(v) as f32),
@@ -264,6 +260,26 @@ mod tests {
         }
         assert_eq!(parse(&npy(&array![[-3_i8, 4]]), &labels, "i1").unwrap().inputs(), array![[-3.0, 4.0]]);
         assert_eq!(parse(&npy(&array![[true, false]]), &labels, "b1").unwrap().inputs(), array![[1.0, 0.0]]);
+    }
+
+    #[test]
+    fn float16_is_read_and_said_aloud() {
+        let halves = |order: &str| {
+            let bytes = [0.5_f32, -2.0, 65504.0, 0.333].map(|v| f16::from_f32(v));
+            let data: Vec<u8> = match order {
+                "<" => bytes.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                _ => bytes.iter().flat_map(|v| v.to_be_bytes()).collect(),
+            };
+            let header = format!("{{'descr': '{order}f2', 'fortran_order': False, 'shape': (1, 4), }}");
+            array(&raw(&header, &data)).unwrap()
+        };
+        for order in ["<", ">"] {
+            let labels = array(&npy(&array![1_u8])).unwrap();
+            let (set, readings) = from_arrays(halves(order), labels, "halves", None).unwrap();
+            let row = set.inputs().row(0).to_vec();
+            assert!(row[..3] == [0.5, -2.0, 65504.0] && (row[3] - 0.333).abs() < 2e-4, "{row:?}");
+            assert_eq!(readings, [Reading::HalfPrecision]);
+        }
     }
 
     #[test]

@@ -1,57 +1,133 @@
-//! Binary tasks: which classes are +1, which are -1, and which examples are taken.
+//! Tasks: which classes of a data set are told apart, and which examples are taken.
 //!
-//! This is the only place of the workspace where class labels become signs.
+//! This is the only place of the workspace where class labels of files become labels of a task, and signs.
 
 use std::fmt;
 use std::str::FromStr;
 
-use ndarray::Array1;
+use crate::selection::{BinarySet, LabelledSet, first_of, pick};
+use crate::{Counts, Dataset, DatasetError, Label};
 
-use crate::{Dataset, DatasetError};
-
-/// Two disjoint sets of classes; the first is +1, the second -1, all other classes are left out.
+/// Disjoint sets of classes, each a label; all other classes are left out.
 ///
-/// Written `odd-even` (odd = +1), `animals-vehicles` (CIFAR-10: 2..=7 against 0, 1, 8, 9) or as two class lists:
+/// With two sets the task is binary: the first is +1 and has the label 1, the second is -1 and has the label 0. Written
+/// `odd-even` (odd = +1), `animals-vehicles` (CIFAR-10: 2..=7 against 0, 1, 8, 9) or as two class lists:
 ///
 /// ```
-/// use palimpsest_datasets::Task;
+/// use palimpsest_datasets::{Label, Task};
 ///
 /// let task: Task = "0,1,2/3,4".parse()?;
 /// assert_eq!((task.sign(2), task.sign(3), task.sign(9)), (Some(1.0), Some(-1.0), None));
+/// assert_eq!((task.label(2), task.label(3)), (Some(Label(1)), Some(Label(0))));
 /// assert_eq!(task.to_string(), "0,1,2/3,4");
+/// # Ok::<(), palimpsest_datasets::DatasetError>(())
+/// ```
+///
+/// With any number of sets, labels count them in the order written. Written `classes` (each class of the data for itself,
+/// its number being its label) or as a list, in which `+` joins classes:
+///
+/// ```
+/// use palimpsest_datasets::{Label, Task};
+///
+/// let task: Task = "classes:0,2+3,5".parse()?;
+/// assert_eq!((task.label(0), task.label(3), task.label(5), task.label(1)), (Some(Label(0)), Some(Label(1)), Some(Label(2)), None));
+/// assert_eq!("classes".parse::<Task>()?.label(7), Some(Label(7)));
 /// # Ok::<(), palimpsest_datasets::DatasetError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     name: String,
-    /// Sign of each class, 0 for classes left out.
-    signs: [i8; 256],
+    sets: Sets,
+    /// Label of each class; none for classes left out.
+    labels: [Option<u8>; 256],
 }
 
-/// Examples of a task with their signs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BinarySet {
-    /// The selected examples with their original labels, in file order.
-    pub dataset: Dataset,
-    /// +1 or -1 for each example (n).
-    pub signs: Array1<f32>,
-    /// Row of each example in the data set it was selected from, ascending.
-    pub rows: Vec<usize>,
+/// How many labels there are, and in which order they are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sets {
+    /// Two: first the label 1, then 0.
+    Signed,
+    /// So many, from 0 on.
+    Numbered(usize),
+    /// As many as the data have.
+    OfData,
 }
 
 impl Task {
-    /// +1 or -1 for a class of the task, `None` for any other.
+    /// Label of a class of the task, `None` for any other.
+    pub fn label(&self, class: u8) -> Option<Label> {
+        self.labels[usize::from(class)].map(|label| Label(usize::from(label)))
+    }
+
+    /// +1 or -1 for a class of a task with two labels (label 1 and label 0), `None` for any other class or task.
     pub fn sign(&self, class: u8) -> Option<f32> {
-        match self.signs[usize::from(class)] {
-            0 => None,
-            sign => Some(f32::from(sign)),
+        match (self.sets, self.label(class)?) {
+            (Sets::Signed | Sets::Numbered(2), Label(label)) => Some(if label == 1 { 1.0 } else { -1.0 }),
+            _ => None,
         }
+    }
+
+    /// Number of labels; `None` for `classes`, where the data tell it.
+    pub fn label_count(&self) -> Option<usize> {
+        match self.sets {
+            Sets::Signed => Some(2),
+            Sets::Numbered(count) => Some(count),
+            Sets::OfData => None,
+        }
+    }
+
+    /// The first examples of each label in file order, as many as `counts` says, together in file order.
+    ///
+    /// # Errors
+    /// [`DatasetError::Selection`] when the numbers do not fit the labels, there are not enough examples of a label, or
+    /// fewer than two labels would have any.
+    ///
+    /// ```
+    /// use palimpsest_datasets::{Counts, DataName, Task, load};
+    ///
+    /// let train = load(DataName::Mnist, None)?.train;
+    /// let select = |task: &str, counts: &str| task.parse::<Task>()?.select(&train, &counts.parse()?);
+    /// assert_eq!(select("odd-even", "70/30")?.counts(), [30, 70]); // labels 0 (-1) and 1 (+1)
+    /// assert_eq!(select("classes", "100")?.counts(), [10; 10]);
+    /// assert_eq!(select("classes", "first:37")?.counts().iter().sum::<usize>(), 37);
+    /// # Ok::<(), palimpsest_datasets::DatasetError>(())
+    /// ```
+    pub fn select(&self, data: &Dataset, counts: &Counts) -> Result<LabelledSet, DatasetError> {
+        let rows = self.select_rows(data.labels(), counts).map_err(|e| e.of_data(data.name()))?;
+        pick(self, data, rows)
+    }
+
+    /// Rows, ascending, that [`select`](Task::select) takes from examples with these classes.
+    ///
+    /// # Errors
+    /// Those of [`select`](Task::select).
+    pub fn select_rows(&self, classes: &[u8], counts: &Counts) -> Result<Vec<usize>, DatasetError> {
+        let order = self.labels_named(classes);
+        let wanted = self.wanted(classes, &order, counts)?;
+        let selected = match wanted {
+            Some(wanted) => {
+                let wanted =
+                    |label| order.iter().position(|&named| named == label).map_or(0, |at| wanted[at]);
+                first_of(self, classes, wanted)
+            }
+            None => {
+                let of_task = (0..classes.len()).filter(|&row| self.label(classes[row]).is_some());
+                of_task.take(counts.total()).collect()
+            }
+        };
+        let first = selected.first().map(|&row| self.label(classes[row]));
+        if selected.iter().all(|&row| Some(self.label(classes[row])) == first) {
+            let problem = "examples of at least two labels are needed".into();
+            return Err(self.refuse(classes, counts.total(), problem));
+        }
+        Ok(selected)
     }
 
     /// The published selection: the first n/2 examples of each sign in file order, together in file order.
     ///
     /// # Errors
-    /// [`DatasetError::Selection`] when `n` is zero or odd, or a sign has fewer than n/2 examples.
+    /// [`DatasetError::Selection`] when `n` is zero or odd, a sign has fewer than n/2 examples, or the task has other than
+    /// two labels.
     ///
     /// # Source
     /// Haim et al., NeurIPS 2022 (arXiv 2206.07758): the balanced training sets of the experiments, as its released code
@@ -66,8 +142,9 @@ impl Task {
     /// # Ok::<(), palimpsest_datasets::DatasetError>(())
     /// ```
     pub fn balanced(&self, data: &Dataset, n: usize) -> Result<BinarySet, DatasetError> {
-        let rows = self.balanced_rows(data.labels(), n)?;
-        self.pick(data, rows)
+        self.check_binary(data.labels(), n)?;
+        let set = self.select(data, &Counts::Balanced(n))?;
+        Ok(set.into_binary().expect("a task with two labels has signs"))
     }
 
     /// Rows, ascending, that [`balanced`](Task::balanced) selects from examples with these labels.
@@ -75,29 +152,8 @@ impl Task {
     /// # Errors
     /// Those of [`balanced`](Task::balanced).
     pub fn balanced_rows(&self, labels: &[u8], n: usize) -> Result<Vec<usize>, DatasetError> {
-        let available = |sign| labels.iter().filter(|&&class| self.sign(class) == Some(sign)).count();
-        let (positive, negative) = (available(1.0), available(-1.0));
-        let refuse = |problem: String| {
-            let available = format!("{} ({positive} of +1, {negative} of -1)", labels.len());
-            Err(DatasetError::Selection { task: self.name.clone(), requested: n, available, problem })
-        };
-        if n == 0 || n % 2 == 1 {
-            return refuse("the number must be even and at least 2, half for each sign".into());
-        }
-        let most = 2 * positive.min(negative);
-        if n > most {
-            return refuse(format!(
-                "at most {most} can be balanced; ask for fewer or pass larger data with --data-dir"
-            ));
-        }
-        let first = |sign| {
-            let of_sign =
-                labels.iter().enumerate().filter(move |(_, class)| self.sign(**class) == Some(sign));
-            of_sign.map(|(row, _)| row).take(n / 2)
-        };
-        let mut rows: Vec<usize> = first(1.0).chain(first(-1.0)).collect();
-        rows.sort_unstable();
-        Ok(rows)
+        self.check_binary(labels, n)?;
+        self.select_rows(labels, &Counts::Balanced(n))
     }
 
     /// The first k examples of the task in a *separate* test set, in file order; fewer when there are not k.
@@ -105,9 +161,19 @@ impl Task {
     /// Examples of classes outside the task are passed over and do not count.
     ///
     /// # Errors
-    /// [`DatasetError::Selection`] when k is zero or no example belongs to the task.
+    /// [`DatasetError::Selection`] when k is zero, no example belongs to the task, or the task has other than two labels.
     pub fn held_out(&self, test: &Dataset, k: usize) -> Result<BinarySet, DatasetError> {
-        let of_task = test.labels().iter().enumerate().filter(|(_, class)| self.sign(**class).is_some());
+        self.check_binary(test.labels(), k)?;
+        let set = self.held_out_labelled(test, k)?;
+        Ok(set.into_binary().expect("a task with two labels has signs"))
+    }
+
+    /// The same for any number of labels.
+    ///
+    /// # Errors
+    /// [`DatasetError::Selection`] when k is zero or no example belongs to the task.
+    pub fn held_out_labelled(&self, test: &Dataset, k: usize) -> Result<LabelledSet, DatasetError> {
+        let of_task = test.labels().iter().enumerate().filter(|(_, class)| self.label(**class).is_some());
         let rows: Vec<usize> = of_task.map(|(row, _)| row).take(k).collect();
         if rows.is_empty() {
             return Err(DatasetError::Selection {
@@ -117,25 +183,109 @@ impl Task {
                 problem: "at least one held-out example of a class of the task is needed".into(),
             });
         }
-        self.pick(test, rows)
+        pick(self, test, rows)
     }
 
-    fn pick(&self, data: &Dataset, rows: Vec<usize>) -> Result<BinarySet, DatasetError> {
-        let dataset = data.select(&rows)?;
-        let sign = |&class: &u8| self.sign(class).expect("only rows of the task were picked");
-        let signs = dataset.labels().iter().map(sign).collect();
-        Ok(BinarySet { dataset, signs, rows })
+    /// The labels in the order in which the task names them; of `classes`, those that occur.
+    fn labels_named(&self, classes: &[u8]) -> Vec<Label> {
+        match self.sets {
+            Sets::Signed => vec![Label(1), Label(0)],
+            Sets::Numbered(count) => (0..count).map(Label).collect(),
+            Sets::OfData => (0..256)
+                .map(Label)
+                .filter(|label| classes.iter().any(|&c| usize::from(c) == label.0))
+                .collect(),
+        }
     }
 
-    fn from_classes(name: String, classes: impl Iterator<Item = (u8, i8)>) -> Result<Task, String> {
-        let mut signs = [0; 256];
-        for (class, sign) in classes {
-            if signs[usize::from(class)] != 0 {
+    /// How many examples of each label of `order` are wanted; none when it is the first ones of any label.
+    fn wanted(
+        &self,
+        classes: &[u8],
+        order: &[Label],
+        counts: &Counts,
+    ) -> Result<Option<Vec<usize>>, DatasetError> {
+        let n = counts.total();
+        let refuse = |problem: String| Err(self.refuse(classes, n, problem));
+        let more = "ask for fewer or pass larger data with --data-dir";
+        let available = |label| classes.iter().filter(|&&class| self.label(class) == Some(label)).count();
+        let labels = order.len();
+        match counts {
+            Counts::Balanced(_) if n == 0 || labels == 0 || n % labels != 0 => {
+                let unit = if labels == 2 { "even".into() } else { format!("a multiple of {labels}") };
+                let each = if self.sets == Sets::Signed {
+                    "half for each sign"
+                } else {
+                    "equally many of each label"
+                };
+                refuse(format!(
+                    "the number must be {unit} and at least {labels}, {each}; other numbers are written as 70/30 or \
+                     first:37"
+                ))
+            }
+            Counts::Balanced(_) => {
+                let most = labels * order.iter().map(|&label| available(label)).min().unwrap_or(0);
+                if n > most {
+                    return refuse(format!("at most {most} can be balanced; {more}"));
+                }
+                Ok(Some(vec![n / labels; labels]))
+            }
+            Counts::Declared(declared) if declared.len() != labels => {
+                refuse(format!("{} numbers are given and the task has {labels} labels", declared.len()))
+            }
+            Counts::Declared(declared) => {
+                match order.iter().zip(declared).find(|(label, wanted)| available(**label) < **wanted) {
+                    Some((&label, wanted)) => refuse(format!(
+                        "there are {} of {}, fewer than {wanted}; {more}",
+                        available(label),
+                        self.spell(label)
+                    )),
+                    None => Ok(Some(declared.clone())),
+                }
+            }
+            Counts::FileOrder(_) => {
+                let most: usize = order.iter().map(|&label| available(label)).sum();
+                if n > most { refuse(format!("there are {most}; {more}")) } else { Ok(None) }
+            }
+        }
+    }
+
+    fn refuse(&self, classes: &[u8], requested: usize, problem: String) -> DatasetError {
+        let of = |label| classes.iter().filter(|&&class| self.label(class) == Some(label)).count();
+        let counts =
+            self.labels_named(classes).into_iter().map(|l| format!("{} of {}", of(l), self.spell(l)));
+        let counts: Vec<String> = counts.collect();
+        let available = format!("{} ({})", classes.len(), counts.join(", "));
+        DatasetError::Selection { task: self.name.clone(), requested, available, problem }
+    }
+
+    fn check_binary(&self, classes: &[u8], n: usize) -> Result<(), DatasetError> {
+        match self.label_count() {
+            Some(2) => Ok(()),
+            _ => Err(self.refuse(classes, n, "only a task with two labels has signs".into())),
+        }
+    }
+
+    fn spell(&self, Label(label): Label) -> String {
+        match (self.sets, label) {
+            (Sets::Signed, 1) => "+1".into(),
+            (Sets::Signed, _) => "-1".into(),
+            _ => format!("label {label}"),
+        }
+    }
+
+    fn from_classes(
+        name: String,
+        sets: Sets,
+        classes: impl Iterator<Item = (u8, u8)>,
+    ) -> Result<Task, String> {
+        let mut labels = [None; 256];
+        for (class, label) in classes {
+            if labels[usize::from(class)].replace(label).is_some() {
                 return Err(format!("class {class} is listed twice"));
             }
-            signs[usize::from(class)] = sign;
         }
-        Ok(Task { name, signs })
+        Ok(Task { name, sets, labels })
     }
 }
 
@@ -156,28 +306,47 @@ impl fmt::Display for Task {
 
 fn parse(text: &str) -> Result<Task, String> {
     match text {
-        "odd-even" => {
-            Task::from_classes(text.into(), (0..=255).map(|c| (c, if c % 2 == 1 { 1 } else { -1 })))
-        }
+        "odd-even" => Task::from_classes(text.into(), Sets::Signed, (0..=255).map(|c| (c, c % 2))),
         "animals-vehicles" => {
-            let sign = |c| if [0, 1, 8, 9].contains(&c) { -1 } else { 1 };
-            Task::from_classes(text.into(), (0..10).map(|c| (c, sign(c))))
+            let label = |c| u8::from(![0, 1, 8, 9].contains(&c));
+            Task::from_classes(text.into(), Sets::Signed, (0..10).map(|c| (c, label(c))))
         }
-        _ => {
-            let (positive, negative) = text.split_once('/').ok_or("it is no known name and has no '/'")?;
-            let (positive, negative) = (class_list(positive)?, class_list(negative)?);
-            let join = |classes: &[u8]| classes.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
-            let name = format!("{}/{}", join(&positive), join(&negative));
-            let signed = positive.into_iter().map(|c| (c, 1)).chain(negative.into_iter().map(|c| (c, -1)));
-            Task::from_classes(name, signed)
-        }
+        "classes" => Task::from_classes(text.into(), Sets::OfData, (0..=255).map(|c| (c, c))),
+        _ => match text.strip_prefix("classes:") {
+            Some(sets) => numbered(sets),
+            None => {
+                let (positive, negative) =
+                    text.split_once('/').ok_or("it is no known name and has no '/'")?;
+                let (positive, negative) = (class_list(positive, ',')?, class_list(negative, ',')?);
+                let name = format!("{}/{}", join(&positive, ","), join(&negative, ","));
+                let labelled =
+                    positive.into_iter().map(|c| (c, 1)).chain(negative.into_iter().map(|c| (c, 0)));
+                Task::from_classes(name, Sets::Signed, labelled)
+            }
+        },
     }
 }
 
-fn class_list(text: &str) -> Result<Vec<u8>, String> {
+/// `0,2+3,5`: sets in order, each of one or more classes.
+fn numbered(text: &str) -> Result<Task, String> {
+    let sets = text.split(',').map(|set| class_list(set, '+')).collect::<Result<Vec<_>, _>>()?;
+    if !(2..=256).contains(&sets.len()) {
+        return Err(format!("it has {} labels, from 2 to 256 are possible", sets.len()));
+    }
+    let names: Vec<String> = sets.iter().map(|set| join(set, "+")).collect();
+    let labelled =
+        (0_u8..=255).zip(&sets).flat_map(|(label, set)| set.iter().map(move |&class| (class, label)));
+    Task::from_classes(format!("classes:{}", names.join(",")), Sets::Numbered(sets.len()), labelled)
+}
+
+fn join(classes: &[u8], between: &str) -> String {
+    classes.iter().map(u8::to_string).collect::<Vec<_>>().join(between)
+}
+
+fn class_list(text: &str, between: char) -> Result<Vec<u8>, String> {
     let class =
         |c: &str| c.trim().parse().map_err(|_| format!("{:?} is not a class number 0..=255", c.trim()));
-    let mut classes = text.split(',').map(class).collect::<Result<Vec<u8>, _>>()?;
+    let mut classes = text.split(between).map(class).collect::<Result<Vec<u8>, _>>()?;
     classes.sort_unstable();
     Ok(classes)
 }

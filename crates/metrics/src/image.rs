@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 use palimpsest_numerics::Real;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,13 @@ impl<'a> CandidateImages<'a> {
     /// Number of candidates m.
     pub fn count(&self) -> usize {
         self.0.centered.nrows()
+    }
+
+    /// The first k candidates, or all when there are fewer.
+    pub(crate) fn first(self, k: usize) -> Self {
+        let Images { centered, restored, shape } = self.0;
+        let first = |images: ArrayView2<'a, f32>| images.split_at(Axis(0), k.min(images.nrows())).0;
+        Self(Images { centered: first(centered), restored: first(restored), shape })
     }
 
     pub(crate) fn images(&self) -> Images<'a> {

@@ -15,7 +15,9 @@
 //! | how many images is that, with which interval, beside the nulls? | [`table`] |
 //! | how is a count, its threshold and its interval made? | [`tally`] |
 //! | how near is a row of plain numbers to its nearest candidate? | [`distance`] |
+//! | what can be read in the first n images of the list, what is sure, does the truth fit the weights? | [`judge`] |
 //! | does the attack know which of its candidates are real? | [`calibration`] |
+//! | what is as smooth as a photograph and is none? | [`mod@pink_noise`] |
 //!
 //! **Two coordinates.** A network is trained on images minus their training mean, and the published protocol
 //! *searches* in those centred coordinates but *shows* images with the mean restored. The two differ a lot: with
@@ -54,14 +56,15 @@
 //! # Ok::<(), palimpsest_metrics::MetricsError>(())
 //! ```
 
-pub mod calibration;
 pub mod distance;
 mod error;
 mod image;
+pub mod judge;
 pub mod logistic;
 pub mod matching;
 pub mod ncc;
 pub mod null_model;
+pub mod pink_noise;
 pub mod resize;
 pub mod score;
 pub mod ssim;
@@ -70,3 +73,4 @@ pub mod tally;
 
 pub use error::{MetricsError, Result};
 pub use image::{CandidateImages, ImageShape, TargetImages};
+pub use judge::calibration;

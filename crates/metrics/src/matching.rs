@@ -80,6 +80,70 @@ pub fn match_by(ncc: ArrayView2<'_, f32>, pairing: Pairing) -> Result<Matching> 
     Ok(Matching { target, candidate, ncc })
 }
 
+/// As many pairs (target, candidate) as possible whose NCC exceeds a threshold, no target and no candidate twice; targets
+/// ascending.
+///
+/// [`Pairing::OneToOne`] makes the *total* largest, and may give up a pair above a threshold for it; this makes the
+/// *number* largest.
+///
+/// ```
+/// use ndarray::array;
+/// use palimpsest_metrics::matching::match_above;
+///
+/// let ncc = array![[0.95, 0.91], [0.92, 0.2]];
+/// assert_eq!(match_above(ncc.view(), 0.9), [(0, 1), (1, 0)]);
+/// ```
+///
+/// # Source
+/// Augmenting paths, Berge, "Two theorems in graph theory", PNAS 43(9), 1957; searched breadth first.
+pub fn match_above(ncc: ArrayView2<'_, f32>, threshold: f64) -> Vec<(usize, usize)> {
+    let (n, m) = ncc.dim();
+    let above = |row: ArrayView1<'_, f32>| {
+        let pairs = row.iter().enumerate().filter(|&(_, &v)| f64::from(v) > threshold);
+        pairs.map(|(j, _)| j).collect::<Vec<usize>>()
+    };
+    let edges: Vec<Vec<usize>> = ncc.rows().into_iter().map(above).collect();
+    let mut target_of: Vec<Option<usize>> = vec![None; m];
+    let mut candidate_of: Vec<Option<usize>> = vec![None; n];
+    // The target from which a search came to a candidate, and the search that was the last to come there.
+    let (mut from, mut reached_by) = (vec![0; m], vec![usize::MAX; m]);
+    let mut queue = Vec::with_capacity(n);
+    for start in 0..n {
+        queue.clear();
+        queue.push(start);
+        let mut next = 0;
+        let mut free = None;
+        // Each candidate is reached at most once, so at most m + 1 targets wait.
+        'search: while let Some(&target) = queue.get(next) {
+            next += 1;
+            for &candidate in &edges[target] {
+                if std::mem::replace(&mut reached_by[candidate], start) == start {
+                    continue;
+                }
+                from[candidate] = target;
+                match target_of[candidate] {
+                    Some(taken_by) => queue.push(taken_by),
+                    None => {
+                        free = Some(candidate);
+                        break 'search;
+                    }
+                }
+            }
+        }
+        // Along the path every target passes its candidate on.
+        while let Some(candidate) = free {
+            let target = from[candidate];
+            target_of[candidate] = Some(target);
+            free = candidate_of[target].replace(candidate);
+        }
+    }
+    candidate_of
+        .into_iter()
+        .enumerate()
+        .filter_map(|(target, candidate)| Some((target, candidate?)))
+        .collect()
+}
+
 fn first_largest(row: ArrayView1<'_, f32>) -> usize {
     let mut best = 0;
     for (j, &v) in row.iter().enumerate() {
@@ -154,7 +218,7 @@ fn assign(value: ArrayView2<'_, f32>) -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ndarray::{Array2, array};
     use proptest::prelude::*;
 
@@ -179,6 +243,19 @@ mod tests {
         best
     }
 
+    /// The largest number of pairs of which no two share a row or a column, by trying every set of them.
+    pub(crate) fn most_pairs(allowed: ArrayView2<'_, bool>) -> usize {
+        fn best(allowed: ArrayView2<'_, bool>, row: usize, taken: u64) -> usize {
+            if row == allowed.nrows() {
+                return 0;
+            }
+            let free = (0..allowed.ncols()).filter(|&j| allowed[[row, j]] && (taken >> j) & 1 == 0);
+            let with = free.map(|j| 1 + best(allowed, row + 1, taken | (1 << j))).max();
+            with.unwrap_or(0).max(best(allowed, row + 1, taken))
+        }
+        best(allowed, 0, 0)
+    }
+
     fn assert_one_to_one(matching: &Matching, pairs: usize) {
         let mut used = matching.candidate.clone();
         used.sort_unstable();
@@ -197,6 +274,29 @@ mod tests {
             assert_one_to_one(&matching, n.min(m));
             let rows = if n <= m { value.view() } else { value.t() };
             prop_assert!((matching.total() - best_total(rows, 0, &mut Vec::new())).abs() < 1e-6);
+        }
+
+        #[test]
+        fn no_set_of_pairs_above_a_threshold_is_larger(
+            n in 0usize..7, m in 0usize..7, threshold in -1.5..1.5_f64, seed: u64,
+        ) {
+            let value = random_noise(n, m, 1.0, &Seed::new(seed));
+            let pairs = match_above(value.view(), threshold);
+            prop_assert!(pairs.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            let candidates: std::collections::HashSet<usize> = pairs.iter().map(|pair| pair.1).collect();
+            prop_assert_eq!(candidates.len(), pairs.len());
+            prop_assert!(pairs.iter().all(|&pair| f64::from(value[pair]) > threshold));
+            prop_assert_eq!(pairs.len(), most_pairs(value.mapv(|v| f64::from(v) > threshold).view()));
+        }
+
+        #[test]
+        fn there_are_no_fewer_pairs_above_a_threshold_than_the_largest_total_has(
+            n in 1usize..40, m in 1usize..60, threshold in -0.5..1.5_f64, seed: u64,
+        ) {
+            let value = random_noise(n, m, 1.0, &Seed::new(seed));
+            let matching = match_by(value.view(), Pairing::OneToOne).unwrap();
+            let of_total = matching.ncc.iter().filter(|&&v| v > threshold).count();
+            prop_assert!(match_above(value.view(), threshold).len() >= of_total);
         }
 
         #[test]
@@ -233,6 +333,21 @@ mod tests {
         }
         let matching = match_by(value.view(), Pairing::OneToOne).unwrap();
         assert!(matching.candidate.iter().enumerate().all(|(i, &j)| j == 3 * i));
+    }
+
+    #[test]
+    fn a_long_chain_of_exchanges_is_found() {
+        // Target i may have the candidates i and i + 1, the last only its first: each gives way in turn.
+        let n = 2000;
+        let mut value = Array2::zeros((n, n));
+        for i in 0..n {
+            value[[n - 1 - i, i]] = 1.0;
+            if i + 1 < n {
+                value[[n - 1 - i, i + 1]] = 1.0;
+            }
+        }
+        assert_eq!(match_above(value.view(), 0.5).len(), n);
+        assert!(match_above(Array2::zeros((0, 3)).view(), 0.5).is_empty());
     }
 
     #[test]

@@ -5,9 +5,12 @@
 //! images. A null of the second kind is built here or taken from the checkpoint, and its mean is restored like that of
 //! any candidate.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use palimpsest_numerics::quantile::median;
 use palimpsest_numerics::reduce;
+use palimpsest_numerics::seed::Seed;
 pub use palimpsest_numerics::seed::random_noise;
+use rand::seq::SliceRandom as _;
 
 use crate::image::check_finite;
 use crate::table::RowKind;
@@ -96,6 +99,46 @@ pub fn class_means<L: PartialEq>(images: ArrayView2<'_, f32>, labels: &[L]) -> R
     Ok(means)
 }
 
+/// Rows of a weight matrix (k, d) as candidates, each scaled to a norm; a zero row stays zero.
+pub fn weight_rows(weight: ArrayView2<'_, f32>, norm: f64) -> Array2<f32> {
+    let mut rows = weight.to_owned();
+    for mut row in rows.rows_mut() {
+        let length = reduce::norm(row.view());
+        row.mapv_inplace(|v| if length > 0.0 { (f64::from(v) * norm / length) as f32 } else { 0.0 });
+    }
+    rows
+}
+
+/// Median norm of candidates (m, d), m at least 1: what a null of the second kind is scaled to.
+///
+/// # Panics
+/// When there is no candidate.
+#[track_caller]
+pub fn typical_norm(candidates: ArrayView2<'_, f32>) -> f64 {
+    median(&candidates.axis_iter(Axis(0)).map(|row| reduce::norm(row)).collect::<Vec<f64>>())
+}
+
+/// A first layer whose neurons have changed places: rows of its weights (k, d) and their biases (k) in another order, the
+/// same for both.
+///
+/// With the later layers left as they are this is a network of the same weights that was trained on nothing. It passes
+/// every gate that looks at the first layer alone.
+///
+/// # Panics
+/// When there are not as many biases as rows.
+#[track_caller]
+pub fn permuted_neurons(
+    weight: ArrayView2<'_, f32>,
+    bias: Option<ArrayView1<'_, f32>>,
+    seed: &Seed,
+) -> (Array2<f32>, Option<Array1<f32>>) {
+    let k = weight.nrows();
+    assert!(bias.is_none_or(|bias| bias.len() == k), "weights of shape {:?} and other biases", weight.dim());
+    let mut order: Vec<usize> = (0..k).collect();
+    order.shuffle(&mut seed.rng());
+    (weight.select(Axis(0), &order), bias.map(|bias| bias.select(Axis(0), &order)))
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::array;
@@ -110,6 +153,31 @@ mod tests {
         assert_eq!(means, array![[3.0, 0.5], [3.0, 0.5], [2.0, 2.0]]);
         let none = Array2::zeros((0, 2));
         assert!(matches!(class_means::<u8>(none.view(), &[]), Err(MetricsError::Empty { .. })));
+    }
+
+    #[test]
+    fn rows_get_the_norm_of_a_typical_candidate() {
+        let candidates = array![[3.0, 4.0], [0.0, 1.0], [0.0, 9.0]];
+        let norm = typical_norm(candidates.view());
+        assert_eq!(norm, 5.0);
+        assert_eq!(
+            weight_rows(array![[0.0, 2.0], [0.0, 0.0], [-0.6, 0.8]].view(), norm),
+            array![[0.0, 5.0], [0.0, 0.0], [-3.0, 4.0]]
+        );
+    }
+
+    #[test]
+    fn neurons_change_places_with_their_biases() {
+        let weight = Array2::from_shape_fn((40, 3), |(i, j)| (3 * i + j) as f32);
+        let bias = Array1::from_shape_fn(40, |i| (3 * i) as f32);
+        let (moved, moved_bias) = permuted_neurons(weight.view(), Some(bias.view()), &Seed::new(1));
+        let moved_bias = moved_bias.unwrap();
+        assert_ne!(moved, weight);
+        assert_eq!(moved.column(0), moved_bias);
+        let mut rows: Vec<usize> = moved_bias.iter().map(|&b| b as usize / 3).collect();
+        rows.sort_unstable();
+        assert!(rows.into_iter().eq(0..40));
+        assert_eq!(permuted_neurons(weight.view(), None, &Seed::new(1)), (moved, None));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The score of every image: search by NCC, scale for display, compare by SSIM.
 
-use ndarray::{Array2, Axis, CowArray, Ix2};
+use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
 pub use palimpsest_numerics::display::min_max;
 use palimpsest_numerics::gemm::Parallelism;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,18 @@ pub fn score_against(
     parallelism: Parallelism,
 ) -> Result<Scores> {
     let ncc = search_ncc(candidates, targets, protocol, parallelism)?;
-    let matching = match_by(ncc.view(), pairing)?;
+    scores_by(ncc.view(), candidates, targets, protocol, pairing)
+}
+
+/// The scores of a pairing by an NCC (n targets, m candidates) that is there already.
+pub(crate) fn scores_by(
+    ncc: ArrayView2<'_, f32>,
+    candidates: CandidateImages<'_>,
+    targets: TargetImages<'_>,
+    protocol: &Protocol,
+    pairing: Pairing,
+) -> Result<Scores> {
+    let matching = match_by(ncc, pairing)?;
     let ssim = shown_ssim(candidates, targets, &matching, protocol)?;
     Ok(Scores { matching, ssim })
 }

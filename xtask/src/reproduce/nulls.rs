@@ -55,7 +55,7 @@ pub(super) fn shuffle(network: &mut Mlp<f32>, seed: &Seed) {
 /// Where the noise in `folder` is, in the place of the images that `real` names.
 pub(super) fn noise_data(real: &DataArgs, folder: &Path) -> Result<DataArgs> {
     let (data_dir, task) = (Some(folder.to_path_buf()), "1/0".parse()?);
-    Ok(DataArgs { data: DataName::Npz, data_dir, task, ..real.clone() })
+    Ok(DataArgs { data: DataName::Npz, data_dir, task, counts: None, block: None, ..real.clone() })
 }
 
 /// Writes n images of noise to train on, and others to hold out: pixels are normal around 0.5 with a deviation of 0.25, cut to [0, 1],
@@ -115,7 +115,7 @@ mod tests {
     fn noise_is_read_back_as_images_of_the_shape_and_number_of_the_real_ones() {
         let folder = tempfile::tempdir().unwrap();
         let (data, task) = ("mnist".parse().unwrap(), "odd-even".parse().unwrap());
-        let real = DataArgs { data, data_dir: None, task, n: 10, subtract: None };
+        let real = DataArgs { data, data_dir: None, task, n: 10, counts: None, block: None, subtract: None };
         let shape = VictimData::load(&real).unwrap().shape;
         write_noise(real.n, shape, folder.path(), &Seed::new(3)).unwrap();
         let noise = VictimData::load(&noise_data(&real, folder.path()).unwrap()).unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use palimpsest::judging::data::DataArgs;
-use palimpsest_datasets::DataName;
+use palimpsest_datasets::{Block, DataName};
 
 use super::nulls::Null;
 
@@ -17,9 +17,10 @@ use super::nulls::Null;
   palimpsest reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
   palimpsest reproduce attack --only minus --seeds 1
   palimpsest reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
-  palimpsest reproduce calibrate --seeds 0,2,4
+  palimpsest reproduce attack --block report --only mnist-100-weight-decay --seeds 7
+  palimpsest reproduce calibrate --block calibrate --seeds 6,7,8
 
-Options were tuned on even seeds; report odd ones. Victims and attacks that are there already are not made again. The
+Options were tuned on block `dev` and seeds 0 to 5; report others (docs/results/burnt.md). Victims and attacks that are there already are not made again. The
 whole benchmark takes hours; --only picks the victims whose name contains a text: `minus` those whose inputs lost a constant, or
 nothing, instead of their mean.")]
 pub(crate) struct ReproduceArgs {
@@ -28,6 +29,9 @@ pub(crate) struct ReproduceArgs {
     /// Folder that holds CIFAR-10; without it its victims are left out.
     #[arg(long, value_name = "DIR", global = true)]
     pub(super) cifar10_dir: Option<PathBuf>,
+    /// Train and judge with the training images of one block: dev, calibrate or report [default: the first of the file].
+    #[arg(long, value_name = "BLOCK", global = true)]
+    pub(super) block: Option<Block>,
     /// Only victims whose name contains this.
     #[arg(long, value_name = "TEXT", global = true)]
     pub(super) only: Option<String>,
@@ -133,10 +137,15 @@ impl Victim {
     pub(super) fn data(&self, args: &ReproduceArgs) -> Result<DataArgs> {
         let task = if self.data == DataName::Cifar10 { "animals-vehicles" } else { "odd-even" };
         let data_dir = args.cifar10_dir.clone().filter(|_| self.data == DataName::Cifar10);
-        Ok(DataArgs { data: self.data, data_dir, task: task.parse()?, n: self.n, subtract: self.subtract })
+        let (n, subtract, block) = (self.n, self.subtract, args.block);
+        Ok(DataArgs { data: self.data, data_dir, task: task.parse()?, n, counts: None, block, subtract })
     }
 
     pub(super) fn folder(&self, args: &ReproduceArgs, part: &str) -> PathBuf {
-        args.out.join(self.to_string()).join(part)
+        let name = match args.block {
+            Some(block) => format!("{self}-{block}"),
+            None => self.to_string(),
+        };
+        args.out.join(name).join(part)
     }
 }

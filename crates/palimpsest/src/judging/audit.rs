@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use palimpsest_datasets::{DataName, Task};
+use palimpsest_datasets::{Block, Counts, DataName, Task};
 use palimpsest_report::answer_sentences;
 
 use super::data::{DataArgs, VictimData};
@@ -47,6 +47,12 @@ struct TruthArgs {
     /// Training examples: the first n/2 of each label, in file order.
     #[arg(long, value_name = "N", requires = "truth", help_heading = "Judge")]
     n: Option<usize>,
+    /// Other numbers of each label, n in all: 70/30 or first:37.
+    #[arg(long, value_name = "COUNTS", requires = "truth", help_heading = "Judge")]
+    counts: Option<Counts>,
+    /// Block of the training images: dev, calibrate or report.
+    #[arg(long, value_name = "BLOCK", requires = "truth", help_heading = "Judge")]
+    block: Option<Block>,
     /// What was taken from every raw input in training, if it was not the training mean; 0 if nothing was.
     #[arg(
         long,
@@ -60,8 +66,8 @@ struct TruthArgs {
 
 impl TruthArgs {
     fn data(&self) -> Option<DataArgs> {
-        let Self { truth, data_dir, task, n, subtract } = self.clone();
-        Some(DataArgs { data: truth?, data_dir, task: task?, n: n?, subtract })
+        let Self { truth, data_dir, task, n, counts, block, subtract } = self.clone();
+        Some(DataArgs { data: truth?, data_dir, task: task?, n: n?, counts, block, subtract })
     }
 }
 

@@ -6,11 +6,12 @@ use anyhow::Result;
 use clap::Args;
 use ndarray::{Array1, Array2, ArrayView2};
 use palimpsest_datasets::{
-    BinarySet, DataName, Dataset, DatasetError, InputShape, PixelMean, Task, ZScore, load,
+    BinarySet, Block, Counts, DataName, Dataset, DatasetError, InputShape, LoadParams, PixelMean, Task,
+    ZScore, load_with,
 };
 use palimpsest_report::InputKind;
 
-use crate::terminal::Misuse;
+use crate::terminal::{Misuse, output};
 
 /// Held-out images that every count is compared with.
 pub const HELD_OUT: usize = 1000;
@@ -30,6 +31,12 @@ pub struct DataArgs {
     /// Training examples: the first n/2 of each label, in file order.
     #[arg(long, value_name = "N")]
     pub n: usize,
+    /// Other numbers of each label, n in all: 70/30 (the first set of the task has 70) or first:37 (in file order).
+    #[arg(long, value_name = "COUNTS")]
+    pub counts: Option<Counts>,
+    /// Training images of one block only, so that what is tuned on and what is reported share none: dev, calibrate or report.
+    #[arg(long, value_name = "BLOCK")]
+    pub block: Option<Block>,
     /// Take VALUE from every raw input before the network sees it, instead of the training mean; 0 leaves them as they are.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     pub subtract: Option<f32>,
@@ -93,16 +100,37 @@ pub struct VictimData {
     pub shape: InputShape,
 }
 
+/// The examples that `args` name.
+fn select(args: &DataArgs, train: &Dataset) -> Result<BinarySet, DatasetError> {
+    let Some(counts) = &args.counts else { return args.task.balanced(train, args.n) };
+    let set = args.task.select(train, counts)?;
+    // Tasks with more labels are refused where signs are asked for.
+    match set.into_binary() {
+        Some(set) => Ok(set),
+        None => args.task.balanced(train, args.n),
+    }
+}
+
 impl VictimData {
     /// Loads and selects what `args` say.
     pub fn load(args: &DataArgs) -> Result<Self> {
-        let split = load(args.data, args.data_dir.as_deref()).map_err(|error| match error {
-            DatasetError::NotEmbedded | DatasetError::NoFolder => {
+        let params = LoadParams { data_dir: args.data_dir.as_deref(), block: args.block, shape: None };
+        let split = load_with(args.data, &params).map_err(|error| match error {
+            DatasetError::NotEmbedded | DatasetError::NoFolder | DatasetError::Block { .. } => {
                 anyhow::Error::new(Misuse(error.to_string()))
             }
             error => error.into(),
         })?;
-        let train = args.task.balanced(&split.train, args.n).map_err(|e| Misuse(e.to_string()))?;
+        if let Some(counts) = args.counts.as_ref().filter(|counts| counts.total() != args.n) {
+            return Err(Misuse(format!(
+                "--counts {counts} is {} examples and --n {}",
+                counts.total(),
+                args.n
+            ))
+            .into());
+        }
+        split.readings.iter().for_each(|reading| output::note(&reading.to_string()));
+        let train = select(args, &split.train).map_err(|e| Misuse(e.to_string()))?;
         let held_out = args.task.held_out(&split.test, HELD_OUT)?;
         let scaling = Scaling::fit(&train.dataset, args.subtract)?;
         let centered = scaling.apply(train.dataset.inputs());
@@ -150,7 +178,16 @@ mod tests {
     fn inputs_lose_their_mean_or_the_constant_that_is_named() {
         let load = |data: &str, task: &str, subtract| {
             let (data, task) = (data.parse().unwrap(), task.parse().unwrap());
-            VictimData::load(&DataArgs { data, data_dir: None, task, n: 10, subtract }).unwrap()
+            VictimData::load(&DataArgs {
+                data,
+                data_dir: None,
+                task,
+                n: 10,
+                counts: None,
+                block: None,
+                subtract,
+            })
+            .unwrap()
         };
         for (data, task) in [("mnist", "odd-even"), ("breast-cancer", "0/1")] {
             let centred = load(data, task, None);
@@ -164,5 +201,31 @@ mod tests {
                 assert_ne!(constant.digest(), centred.digest());
             }
         }
+    }
+
+    #[test]
+    fn other_numbers_of_each_label_and_other_blocks_can_be_asked_for() {
+        let load = |n, counts: Option<&str>, block: Option<&str>| {
+            VictimData::load(&DataArgs {
+                data: "mnist".parse().unwrap(),
+                data_dir: None,
+                task: "odd-even".parse().unwrap(),
+                n,
+                counts: counts.map(|counts| counts.parse().unwrap()),
+                block: block.map(|block| block.parse().unwrap()),
+                subtract: None,
+            })
+        };
+        let of_plus_one = |data: &VictimData| data.labels().iter().filter(|&&label| label == 1).count();
+        let (plain, dev) = (load(10, None, None).unwrap(), load(10, None, Some("dev")).unwrap());
+        assert_eq!(plain.digest(), dev.digest());
+        assert_ne!(plain.digest(), load(10, None, Some("report")).unwrap().digest());
+        assert_eq!(of_plus_one(&load(10, Some("7/3"), None).unwrap()), 7);
+        assert_eq!(load(37, Some("19/18"), Some("report")).unwrap().centered.nrows(), 37);
+        assert_eq!(load(7, Some("first:7"), None).unwrap().centered.nrows(), 7);
+        let message = |n, counts, block| load(n, counts, block).err().unwrap().to_string();
+        assert!(message(10, Some("7/4"), None).contains("is 11 examples and --n 10"));
+        assert!(message(10, None, Some("calibrate")).contains("holds dev and report"));
+        assert!(message(502, None, Some("report")).contains("block report"));
     }
 }

@@ -43,6 +43,8 @@ pub fn run(args: &DemoArgs) -> Result<()> {
         data_dir: None,
         task: "odd-even".parse::<Task>()?,
         n: EXAMPLES,
+        counts: None,
+        block: None,
         subtract: None,
     };
     let (victim, attack, judged) =

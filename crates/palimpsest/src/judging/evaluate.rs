@@ -10,16 +10,17 @@ use palimpsest_metrics::calibration::{
     CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
 };
 use palimpsest_metrics::distance::{distance_table, judge_rows};
-use palimpsest_metrics::null_model::NullModel;
-use palimpsest_metrics::null_model::{class_means, random_noise};
+use palimpsest_metrics::judge::pool::{Contestants, Measure};
+use palimpsest_metrics::judge::span::{Fit, TruthFit, fit_of_truth, project, shares_kept};
+use palimpsest_metrics::judge::{Evidence, Judgement, evaluate as judge_all};
+use palimpsest_metrics::null_model::{NullModel, class_means, random_noise, typical_norm, weight_rows};
 use palimpsest_metrics::score::Protocol;
 use palimpsest_metrics::table::{RowKind, judge, score_table, thresholds};
 use palimpsest_metrics::{CandidateImages, ImageShape, TargetImages};
-use palimpsest_mlp::Mlp;
-use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
-use palimpsest_report::{render_score_table, render_text_table};
+use palimpsest_report::{ConfidenceKind, render_score_table, render_text_table};
 use palimpsest_runs::files;
 
 use super::data::{DataArgs, VictimData};
@@ -80,20 +81,41 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
     let attack = CandidateImages::new(candidates.view(), as_shown.view(), shape)?;
     let (training, held_out) = targets(data)?;
     let means = class_means(data.centered.view(), &data.labels())?;
-    let rows = weight_rows(network, typical_norm(candidates));
+    let rows = weight_rows(network.layers()[0].weight.view(), typical_norm(candidates.view()));
     let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
     let noise = random_noise(candidates.nrows(), candidates.ncols(), deviation, &seed.named("noise"));
     // Each null as it is compared (centred) and as it is shown (mean restored).
     let restored = |centered: &Array2<f32>| data.scaling.restore(centered.view());
     let (shown_means, shown_rows, shown_noise) = (restored(&means), restored(&rows), restored(&noise));
+    let kept = InSpan::of(&found, data, parallelism)?;
+    let in_span =
+        kept.as_ref().map(|kept| CandidateImages::new(kept.centered.view(), kept.restored.view(), shape));
+    let in_span = in_span.transpose()?;
+    let pool = Contestants {
+        attack,
+        training,
+        held_out,
+        class_means: CandidateImages::new(means.view(), shown_means.view(), shape)?,
+        weight_rows: CandidateImages::new(rows.view(), shown_rows.view(), shape)?,
+        noise: CandidateImages::new(noise.view(), shown_noise.view(), shape)?,
+        in_span,
+    };
     let models = [
-        NullModel::HeldOut(held_out),
-        NullModel::ClassMeans(CandidateImages::new(means.view(), shown_means.view(), shape)?),
-        NullModel::WeightRows(CandidateImages::new(rows.view(), shown_rows.view(), shape)?),
-        NullModel::RandomNoise(CandidateImages::new(noise.view(), shown_noise.view(), shape)?),
+        NullModel::HeldOut(pool.held_out),
+        NullModel::ClassMeans(pool.class_means),
+        NullModel::WeightRows(pool.weight_rows),
+        NullModel::RandomNoise(pool.noise),
     ];
+    // The ranking names one candidate for each distinct input: those alone are claims.
+    let claims = candidates.select(Axis(0), &run.ranking);
+    let shown_claims = shown(&found, data, claims.view());
+    let claims = CandidateImages::new(claims.view(), shown_claims.view(), shape)?;
+    let (kind, confidence) = found.claimed(data.input_kind());
+    let claimed: Vec<f64> = run.ranking.iter().map(|&j| f64::from(confidence[j])).collect();
+    let probabilities = (kind == ConfidenceKind::Probability).then_some(claimed.as_slice());
     let protocol = Protocol::published(shape);
-    let scored = judge(attack, training, &models, &protocol, parallelism)?;
+    let evidence = Evidence { pool, list: claims, probabilities };
+    let (judgement, scored) = judge_all(&evidence, &protocol, parallelism)?;
     let table = score_table(&scored, &protocol, &seed.named("bootstrap"))?;
     let as_published = found.mean_image.as_ref().map(|_| restored(candidates));
     let with_training_mean = as_published
@@ -104,7 +126,10 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
             score_table(&scored, &protocol, &seed.named("bootstrap"))
         })
         .transpose()?;
-    let limit = limit(&found, data, &protocol, &seed, parallelism)?;
+    let directions = kept.as_ref().map_or(0, |kept| kept.directions);
+    let limit = in_span
+        .map(|perfect| limit(perfect, directions, (training, held_out), &protocol, &seed, parallelism))
+        .transpose()?;
     let distances = if shape.is_vector() {
         let rows = judge_rows(attack, training, &models)?;
         let table = distance_table(&rows, &seed.named("bootstrap"))?;
@@ -121,10 +146,6 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
         })
         .collect();
     let limits = thresholds(&scored)?;
-    // The ranking names one candidate for each distinct input: those alone are claims.
-    let claims = candidates.select(Axis(0), &run.ranking);
-    let shown_claims = shown(&found, data, claims.view());
-    let claims = CandidateImages::new(claims.view(), shown_claims.view(), shape)?;
     let in_order: Vec<usize> = (0..run.ranking.len()).collect();
     let truth = candidate_truth(claims, training, &protocol, &limits, &in_order, parallelism)?;
     let score = ScoreFile {
@@ -134,10 +155,14 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
             data_dir: args.data.data_dir.as_deref().map(output::absolute),
             task: args.data.task.to_string(),
             n: args.data.n,
+            counts: args.data.counts.as_ref().map(ToString::to_string),
+            block: args.data.block.map(|block| block.to_string()),
             held_out: data.held_out.rows.len(),
             subtract: args.data.subtract,
         },
-        ranking: judge_ranking(&run.ranking, &truth, found.claimed(data.input_kind()).1)?,
+        ranking: judge_ranking(&run.ranking, &truth, confidence)?,
+        judgement: Some(judgement),
+        truth: kept.map(|kept| kept.fit),
         table,
         with_training_mean,
         distances,
@@ -167,35 +192,107 @@ fn targets(data: &VictimData) -> Result<(TargetImages<'_>, TargetImages<'_>)> {
     ))
 }
 
-/// What finding every training image as far as the directions of `found` hold it would count; none for an attack on all inputs.
+/// The training images as far as the directions of an attack keep them.
+struct InSpan {
+    directions: usize,
+    centered: Array2<f32>,
+    restored: Array2<f32>,
+    fit: Fit,
+}
+
+impl InSpan {
+    /// None for an attack on all inputs.
+    fn of(found: &Found, data: &VictimData, parallelism: Parallelism) -> Result<Option<Self>> {
+        let Some(basis) = found.span(parallelism)? else { return Ok(None) };
+        let mut centered = project(data.centered.view(), basis.view(), parallelism);
+        let mut restored = data.scaling.restore(centered.view());
+        if found.mean_image.is_some() {
+            // An attack that knows raw images keeps them in the range of inputs.
+            let raw = data.train.dataset.inputs();
+            let (low, high) =
+                raw.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+            restored.mapv_inplace(|v| v.clamp(low, high));
+            centered = data.scaling.apply(restored.view());
+        }
+        let shares = |inputs: &Array2<f32>| shares_kept(inputs.view(), basis.view(), parallelism);
+        let fit = fit_of_truth(&shares(&data.centered), &shares(&data.held_out_centered));
+        Ok(Some(Self { directions: basis.nrows(), centered, restored, fit }))
+    }
+}
+
+/// What finding every training image as far as the directions hold it would count.
 fn limit(
-    found: &Found,
-    data: &VictimData,
+    perfect: CandidateImages<'_>,
+    directions: usize,
+    (training, held_out): (TargetImages<'_>, TargetImages<'_>),
     protocol: &Protocol,
     seed: &Seed,
     parallelism: Parallelism,
-) -> Result<Option<Limit>> {
-    let Some(basis) = found.span(parallelism)? else { return Ok(None) };
-    let inside = matmul(data.centered.view(), basis.t(), parallelism);
-    let mut projected = matmul(inside.view(), basis.view(), parallelism);
-    let mut restored = data.scaling.restore(projected.view());
-    if found.mean_image.is_some() {
-        // An attack that knows raw images keeps them in the range of inputs.
-        let raw = data.train.dataset.inputs();
-        let (low, high) =
-            raw.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-        restored.mapv_inplace(|v| v.clamp(low, high));
-        projected = data.scaling.apply(restored.view());
-    }
-    let perfect = CandidateImages::new(projected.view(), restored.view(), image_shape(data.shape))?;
-    let (training, held_out) = targets(data)?;
+) -> Result<Limit> {
     let rows = judge(perfect, training, &[NullModel::HeldOut(held_out)], protocol, parallelism)?;
     let table = score_table(&rows, protocol, &seed.named("limit"))?;
-    Ok(Some(Limit { directions: basis.nrows(), table }))
+    Ok(Limit { directions, table })
+}
+
+/// Prints the first headline, the counts beside their nulls, and what was called sure.
+fn print_judgement(judgement: &Judgement) {
+    let Judgement { legible, legible_held_out, pool, reliability, .. } = judgement;
+    output::line(&format!(
+        "legible: {} of {} training images among the first {} of the list (NCC above 0.9; {} with the sign left open; \
+         {} of the images are negatives); of held-out images {legible_held_out}",
+        legible.legible, legible.n, legible.ranked, legible.up_to_sign, legible.negatives
+    ));
+    let header = [
+        "over the pool, one-to-one",
+        "bar",
+        "found",
+        "held out",
+        "class means",
+        "rows of W1",
+        "noise",
+        "span keeps",
+        "",
+    ];
+    let rows: Vec<Vec<String>> = pool
+        .counts
+        .iter()
+        .map(|count| {
+            let measure = if count.measure == Measure::Ncc { "NCC" } else { "SSIM" };
+            let mark = count.class_means_reach.map_or_else(String::new, |n| format!("class means reach {n}"));
+            vec![
+                measure.into(),
+                format!("{:.3}", count.threshold),
+                count.count.to_string(),
+                format!("{} of {}", count.held_out, pool.held_out),
+                count.class_means.to_string(),
+                count.weight_rows.to_string(),
+                count.noise.to_string(),
+                count.span_keeps.map_or_else(|| "-".into(), |n| n.to_string()),
+                mark,
+            ]
+        })
+        .collect();
+    output::line(&render_text_table(&header, &rows));
+    if let Some(reliability) = reliability {
+        let sure = &reliability.sure;
+        let interval = sure.interval.map_or_else(String::new, |[low, high]| {
+            format!(" (Wilson interval of the share {:.0} to {:.0} %)", 100.0 * low, 100.0 * high)
+        });
+        output::line(&format!(
+            "called 95 % sure: {}, of these {} real{interval}, {} again, {} negatives, {} nothing",
+            sure.called, sure.real, sure.repeated, sure.negatives, sure.chance
+        ));
+    }
 }
 
 /// Prints the table and the ranking.
 pub fn print(score: &ScoreFile) {
+    if let Some(fit) = score.truth.as_ref().filter(|fit| fit.verdict == TruthFit::Foreign) {
+        output::note(&format!("warning: {fit}"));
+    }
+    if let Some(judgement) = &score.judgement {
+        print_judgement(judgement);
+    }
     output::line(&render_score_table(&judge_section(score)));
     let cells =
         |of: &dyn Fn(&PrecisionAt) -> String| score.ranking.precision_at.iter().map(of).collect::<Vec<_>>();
@@ -268,20 +365,4 @@ fn judge_ranking(
         calibration: calibration(claimed.view(), &real, 10)?,
         real,
     })
-}
-
-/// Rows of the first weight matrix as candidates, each scaled to the norm of a typical candidate.
-fn weight_rows(network: &Mlp<f32>, norm: f32) -> Array2<f32> {
-    let mut rows = network.layers()[0].weight.clone();
-    for mut row in rows.rows_mut() {
-        let length = reduce::norm(row.view()) as f32;
-        row.mapv_inplace(|v| if length > 0.0 { v * norm / length } else { 0.0 });
-    }
-    rows
-}
-
-fn typical_norm(candidates: &Array2<f32>) -> f32 {
-    let mut norms: Vec<f32> = candidates.axis_iter(Axis(0)).map(|row| reduce::norm(row) as f32).collect();
-    norms.sort_by(f32::total_cmp);
-    norms[norms.len() / 2]
 }

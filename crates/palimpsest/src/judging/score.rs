@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 use palimpsest_datasets::Task;
 use palimpsest_metrics::calibration::{Calibration, PrecisionAt};
 use palimpsest_metrics::distance::{DistanceTable, Neighbour};
+use palimpsest_metrics::judge::{Judgement, span::Fit};
 use palimpsest_metrics::table::{RowKind, ScoreRow, ScoreTable};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,12 @@ pub struct ScoreFile {
     pub reconstruction: PathBuf,
     /// The data it was judged by.
     pub data: DataRecord,
+    /// What is legible, the counts beside their nulls, what was called sure; none in files of older versions.
+    #[serde(default)]
+    pub judgement: Option<Judgement>,
+    /// Whether the training images lie in the directions of the weights; none for an attack on all inputs.
+    #[serde(default)]
+    pub truth: Option<Fit>,
     /// Where the attack tells the mean image, pictures are its candidates with that; else with the training mean.
     pub table: ScoreTable,
     /// The same with the training mean, as published, where the attack tells one of its own.
@@ -48,6 +55,12 @@ pub struct DataRecord {
     pub task: String,
     /// Training examples.
     pub n: usize,
+    /// Numbers of each label, where they are not equal.
+    #[serde(default)]
+    pub counts: Option<String>,
+    /// The block of the training images.
+    #[serde(default)]
+    pub block: Option<String>,
     /// Held-out examples.
     pub held_out: usize,
     /// What was taken from every input instead of the training mean.
@@ -63,6 +76,8 @@ impl DataRecord {
             data_dir: self.data_dir.clone(),
             task: self.task.parse::<Task>()?,
             n: self.n,
+            counts: self.counts.as_deref().map(str::parse).transpose()?,
+            block: self.block.as_deref().map(str::parse).transpose()?,
             subtract: self.subtract,
         })
     }
