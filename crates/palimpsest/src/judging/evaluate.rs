@@ -221,10 +221,10 @@ impl InSpan {
 }
 
 /// What finding every training image as far as the directions hold it would count.
-fn limit(
-    perfect: CandidateImages<'_>,
+fn limit<'a>(
+    perfect: CandidateImages<'a>,
     directions: usize,
-    (training, held_out): (TargetImages<'_>, TargetImages<'_>),
+    (training, held_out): (TargetImages<'a>, TargetImages<'a>),
     protocol: &Protocol,
     seed: &Seed,
     parallelism: Parallelism,
