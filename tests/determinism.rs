@@ -112,16 +112,9 @@ fn every_attack() {
 /// Compares the reconstructions; whether any candidate has a confidence above 0.
 fn attack_on_all_threads(network: &Mlp<f32>, method: Method, restarts: usize) -> bool {
     let prior = PriorKnowledge::default();
-    let params = AttackParams {
-        method,
-        candidates: Some(EXAMPLES),
-        restarts,
-        rank: None,
-        prior,
-        patterns: None,
-        separation: None,
-        deflation: None,
-    };
+    let mut params = AttackParams::of(method, restarts);
+    params.candidates = Some(EXAMPLES);
+    params.prior = prior;
     let attack = |threads: usize, seed: u64| {
         let run = || reconstruct(network, &params, Seed::new(seed), &|_| ControlFlow::Continue(())).unwrap();
         reconstruction_bits(&on_threads(threads, run))

@@ -16,7 +16,7 @@
 use std::ops::ControlFlow;
 
 use palimpsest_attack::search::alternating::{AlternatingParams, ScaleRule};
-use palimpsest_attack::{AttackParams, Method, PriorKnowledge, reconstruct};
+use palimpsest_attack::{AttackParams, Method, reconstruct};
 use palimpsest_datasets::{BinarySet, DataName, PixelMean, Task, load};
 use palimpsest_kkt::certify;
 use palimpsest_metrics::matching::Pairing;
@@ -103,21 +103,17 @@ fn attacked_and_judged(
     rank: Option<usize>,
     seed: Seed,
 ) -> (Judged, usize) {
-    let params = AttackParams {
-        method: Method::Alternating(AlternatingParams {
+    let mut params = AttackParams::of(
+        Method::Alternating(AlternatingParams {
             steps: 500,
             scale: ScaleRule::FixedNorm,
             damping: 0.5,
             ..AlternatingParams::default()
         }),
-        candidates: Some(24),
-        restarts: 10,
-        rank,
-        prior: PriorKnowledge::default(),
-        patterns: None,
-        separation: None,
-        deflation: None,
-    };
+        10,
+    );
+    params.candidates = Some(24);
+    params.rank = rank;
     let found = reconstruct(network, &params, seed.named("attack"), &|_| ControlFlow::Continue(())).unwrap();
     let shown = world.mean.restore(found.candidates.view());
     let candidates = CandidateImages::new(found.candidates.view(), shown.view(), SHAPE).unwrap();

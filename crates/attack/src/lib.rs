@@ -12,23 +12,17 @@
 //! metrics that judge it.
 //!
 //! ```
-//! use palimpsest_attack::{AttackParams, Method, PriorKnowledge, search::alternating::AlternatingParams, reconstruct};
+//! use palimpsest_attack::{AttackParams, Method, reconstruct, search::alternating::AlternatingParams};
 //! use palimpsest_mlp::{BiasPlacement, Mlp};
 //! use palimpsest_numerics::seed::Seed;
 //! use std::ops::ControlFlow;
 //!
 //! // Random weights hold no training data; the attack runs all the same and says so by a large residual.
 //! let network = Mlp::initialise(&[12, 60, 40, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
-//! let params = AttackParams {
-//!     method: Method::Alternating(AlternatingParams { steps: 20, ..AlternatingParams::default() }),
-//!     candidates: Some(8),
-//!     restarts: 2,
-//!     rank: Some(6),
-//!     prior: PriorKnowledge::default(),
-//!     patterns: None,
-//!     separation: None,
-//!     deflation: None,
-//! };
+//! let steps = AlternatingParams { steps: 20, ..AlternatingParams::default() };
+//! let mut params = AttackParams::of(Method::Alternating(steps), 2);
+//! params.candidates = Some(8);
+//! params.rank = Some(6);
 //! let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(()))?;
 //! assert_eq!(found.candidates.view().dim(), (16, 12));
 //! # Ok::<(), palimpsest_attack::AttackError>(())
@@ -42,12 +36,18 @@ pub mod search;
 pub mod stages;
 
 pub use error::AttackError;
-pub use pipeline::driver::{AttackParams, AttackStep, Method, RestartStep, reconstruct, reconstruct_from};
+pub use pipeline::driver::{reconstruct, reconstruct_by, reconstruct_from};
 pub use pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
 pub use problem::exposure::{Attackability, Outlook};
 pub use problem::later_layers::LaterLayer;
 pub use problem::prepared::AttackProblem;
 pub use problem::prior::PriorKnowledge;
-pub use search::run::{Run, Step, TerminationReason};
+pub use search::method::Method;
+pub use search::run::{Run, TerminationReason};
 pub use search::state::{AttackState, RunState};
+pub use search::step::Step;
 pub use stages::activation_patterns::PatternParams;
+pub use stages::candidate::{Candidate, Origin, OriginGroup};
+pub use stages::context::{AttackContext, AttackStep, RestartStep};
+pub use stages::params::AttackParams;
+pub use stages::stage::{Outcome, Stage, StageRecord, WhyNot};

@@ -21,15 +21,12 @@ mod tests {
 
     fn attack(method: Method) -> AttackParams {
         let prior = PriorKnowledge::default();
-        AttackParams {
-            method,
-            candidates: Some(8),
-            restarts: 5,
-            rank: Some(6),
-            prior,
-            patterns: None,
-            separation: None,
-            deflation: None,
+        {
+            let mut params = AttackParams::of(method, 5);
+            params.candidates = Some(8);
+            params.rank = Some(6);
+            params.prior = prior;
+            params
         }
     }
 
@@ -138,7 +135,11 @@ mod tests {
     fn runs_of_another_attack_are_refused() {
         let [annealed, alternating, gradient] = methods();
         let (_, done) = watched(annealed, &AttackState::default(), [3; 5]);
-        let fewer = AttackParams { candidates: Some(6), ..attack(annealed) };
+        let fewer = {
+            let mut params = attack(annealed);
+            params.candidates = Some(6);
+            params
+        };
         let shorter = attack(Method::Annealed(DescentParams { steps: 3, ..DescentParams::default() }));
         let mut finished = done.clone();
         finished.under_way.clear();

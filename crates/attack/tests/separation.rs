@@ -58,15 +58,16 @@ mod tests {
     }
 
     fn params(image_shape: Option<[usize; 3]>) -> AttackParams {
-        AttackParams {
-            method: Method::Annealed(DescentParams { steps: 40, ..DescentParams::default() }),
-            candidates: Some(32),
-            restarts: 3,
-            rank: Some(IMAGES),
-            prior: PriorKnowledge { image_shape, ..PriorKnowledge::default() },
-            patterns: None,
-            separation: Some(SeparationParams::default()),
-            deflation: None,
+        {
+            let mut params = AttackParams::of(
+                Method::Annealed(DescentParams { steps: 40, ..DescentParams::default() }),
+                3,
+            );
+            params.candidates = Some(32);
+            params.rank = Some(IMAGES);
+            params.prior = PriorKnowledge { image_shape, ..PriorKnowledge::default() };
+            params.separation = Some(SeparationParams::default());
+            params
         }
     }
 

@@ -15,7 +15,7 @@
 //! Nothing here allocates, apart from [`Passes::new`].
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
-use palimpsest_numerics::elementwise::vectorised;
+use palimpsest_numerics::elementwise::{self, vectorised};
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::{Real, reduce};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Activation, Mlp};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Which parameters an equation is about; the others are left out of products, not only of sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub struct Passes<T> {
     hidden: Vec<Array2<T>>,
     /// Slopes at the same places.
     slopes: Vec<Array2<T>>,
+    /// Curvatures at the same places, or none: see [`Passes::with_curvature`].
+    curvatures: Vec<Array2<T>>,
     /// Phi, (m, outputs).
     output: Array2<T>,
     /// dF/dh_l before the slope is applied.
@@ -79,6 +81,7 @@ impl<T: Real> Passes<T> {
         Self {
             hidden: hidden_layers(),
             slopes: hidden_layers(),
+            curvatures: Vec::new(),
             output: output(),
             upstream: hidden_layers(),
             delta: hidden_layers(),
@@ -88,6 +91,13 @@ impl<T: Real> Passes<T> {
             output_tangent: output(),
             adjoint: hidden_layers(),
         }
+    }
+
+    /// [`Passes::new`] with room for curvatures, which [`tangent_input_gradient`] needs with an activation that
+    /// [has its own](Activation::has_own_curvature).
+    pub fn with_curvature(network: &Mlp<T>, batch: usize) -> Self {
+        let passes = Self::new(network, batch);
+        Self { curvatures: passes.slopes.clone(), ..passes }
     }
 
     /// Phi(x) of the last [`forward`], (m, outputs).
@@ -142,7 +152,25 @@ pub fn forward<T: Real>(
     passes: &mut Passes<T>,
     parallelism: Parallelism,
 ) {
+    forward_masked(network, x, activation, &[], passes, parallelism);
+}
+
+/// [`forward`] with hidden values and slopes multiplied by `masks`, one (m, width) a hidden layer, or none at all:
+/// dropout. [`backward`] and [`parameter_gradient`] after it are those of the masked network.
+///
+/// # Panics
+/// As [`forward`], and when a mask does not fit.
+#[track_caller]
+pub fn forward_masked<T: Real>(
+    network: &Mlp<T>,
+    x: ArrayView2<'_, T>,
+    activation: Activation,
+    masks: &[Array2<T>],
+    passes: &mut Passes<T>,
+    parallelism: Parallelism,
+) {
     let last = network.depth() - 1;
+    assert!(masks.is_empty() || masks.len() == last, "forward_masked: {} masks", masks.len());
     for (l, layer) in network.layers().iter().enumerate() {
         let (before, rest) = passes.hidden.split_at_mut(l);
         let h = before.last().map_or(x, |h| h.view());
@@ -151,7 +179,18 @@ pub fn forward<T: Real>(
         let bias = layer.bias.as_ref().map(|b| b.as_slice().expect("a bias is contiguous"));
         if l < last {
             let (width, slopes) = (z.ncols(), rows_mut(&mut passes.slopes[l]));
+            if let Some(curvature) = passes.curvatures.get_mut(l).filter(|_| activation.has_own_curvature()) {
+                curvature.assign(z);
+                let curvature = curvature.as_slice_mut().expect("workspace arrays are contiguous");
+                for (z, s) in curvature.chunks_exact_mut(width).zip(slopes.chunks_exact_mut(width)) {
+                    activation.curvature_slope(z, bias, s);
+                }
+            }
             activate(activation, bias, width, rows_mut(z), slopes, parallelism);
+            if let Some(mask) = masks.get(l) {
+                elementwise::multiply_assign(rows_mut(z), rows(mask));
+                elementwise::multiply_assign(rows_mut(&mut passes.slopes[l]), rows(mask));
+            }
         } else if let Some(bias) = &layer.bias {
             *z += bias;
         }
@@ -257,7 +296,7 @@ pub fn tangent<T: Real>(
 /// same `scope`.
 ///
 /// # Panics
-/// When the shapes differ.
+/// When the shapes differ, or when the activation has a curvature of its own and the memory no room for it.
 #[track_caller]
 pub fn tangent_input_gradient<T: Real>(
     network: &Mlp<T>,
@@ -296,6 +335,15 @@ pub fn tangent_input_gradient<T: Real>(
                 *a = *a * s + u * dz * sharpness * s * (T::one() - s);
             }
         });
+        if activation.has_own_curvature() {
+            let curvature = passes.curvatures.get(l).expect("memory was taken with room for curvatures");
+            let inputs = [curvature, &passes.upstream[l], &passes.tangent_z[l]].map(rows);
+            for_pieces(rows_mut(adjoint), inputs, parallelism, |a, [c, u, dz]| {
+                for (((a, &c), &u), &dz) in a.iter_mut().zip(c).zip(u).zip(dz) {
+                    *a += u * dz * c;
+                }
+            });
+        }
     }
     let (first, along) = (&network.layers()[0], &direction.layers()[0]);
     gemm(scale, passes.d(0), along.weight.view(), T::zero(), out.view_mut(), parallelism);

@@ -1,76 +1,44 @@
-//! Training to a KKT point, by three schedules behind one loop.
+//! Training: full-batch descent to a KKT point, and batches with SGD, Adam or AdamW as tutorials train.
 //!
-//! The loop owns neither clock nor terminal: an observer sees every epoch and may end the run, which is how time
-//! limits, certificates and progress lines are added from outside.
+//! [`train`] is the door for one output and labels -1 and +1, [`train_on`] the one for any [`Loss`](crate::loss::Loss) and
+//! number of outputs. [`Schedule`] says how the parameters move; [`Schedule::Batches`] has the options of an optimiser.
+//!
+//! The loops own neither clock nor terminal: an observer sees every epoch and may end the run, which is how time
+//! limits, certificates and progress lines are added from outside. All of them give the same bits for any number of
+//! threads, and after a stop and a resume.
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{ArrayView1, ArrayView2};
 use palimpsest_numerics::Real;
-use palimpsest_numerics::elementwise::vectorised;
-use palimpsest_numerics::gemm::Parallelism;
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use crate::loss::{log_loss_gradient, log_mean_loss};
-use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
-use crate::{Activation, InputSubspace, Mlp, MlpError};
+use crate::loss::Targets;
+use crate::{InputSubspace, Mlp, MlpError};
 
+mod augmentation;
+mod batch_options;
+#[cfg(test)]
+mod batch_tests;
+mod batches;
+mod checks;
+mod descent;
+mod epoch;
+mod optimizer;
 mod options;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use state::MOMENTUM;
+use batches::descend_in_batches;
+use descent::descend;
 
+pub use augmentation::Augmentation;
+pub use batch_options::{BatchOrder, BatchSchedule, Decayed, Moments, Optimizer, RateDecay};
+pub use epoch::{Epoch, StopReason, TrainOutcome};
 pub use options::{Schedule, TrainParams, TrainingSpace};
 pub use state::TrainState;
 
-/// What an observer sees before each step.
-#[derive(Debug)]
-pub struct Epoch<'a, T> {
-    /// Steps taken so far.
-    pub index: usize,
-    /// Log of the mean logistic loss, without weight decay.
-    pub log_loss: f64,
-    /// Training examples with margin <= 0.
-    pub training_errors: usize,
-    /// Present step size.
-    pub step_size: f64,
-    /// The network in training coordinates: in [`TrainingSpace::ExactSubspace`] its first layer has one column per
-    /// coordinate.
-    pub network: &'a Mlp<T>,
-    /// Everything from which [`resume`] goes on.
-    pub state: &'a TrainState<T>,
-}
-
-/// Why training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StopReason {
-    /// `max_epochs` steps were taken.
-    MaxEpochs,
-    /// The log loss reached `until_log_loss`.
-    LogLoss,
-    /// The observer ended it.
-    Observer,
-}
-
-/// A trained network and how it ended.
-#[derive(Clone, Debug)]
-pub struct TrainOutcome<T> {
-    /// The network on all d inputs.
-    pub network: Mlp<T>,
-    /// Steps taken.
-    pub epochs: usize,
-    /// Log of the mean logistic loss at the end.
-    pub log_loss: f64,
-    /// Training examples with margin <= 0 at the end.
-    pub training_errors: usize,
-    /// Why training ended.
-    pub reason: StopReason,
-}
-
-/// Trains `network` on `inputs` (n, d) with `labels` (n) in {-1, +1} by full-batch descent.
+/// Trains `network`, of one output, on `inputs` (n, d) with `labels` (n) in {-1, +1}.
 ///
 /// # Errors
 /// [`MlpError::BadOption`] for impossible options, [`MlpError::Diverged`] when the loss becomes NaN, and
@@ -86,7 +54,7 @@ pub fn train<T: Real>(
     params: &TrainParams,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<TrainOutcome<T>, MlpError> {
-    train_from(network, inputs, labels, params, None, observer)
+    train_on(network, inputs, &signs(labels), params, None, observer)
 }
 
 /// Goes on with a run of [`train`] that an observer saw at `state`; all other arguments are those of that run. The
@@ -106,187 +74,60 @@ pub fn resume<T: Real>(
     state: TrainState<T>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<TrainOutcome<T>, MlpError> {
-    train_from(network, inputs, labels, params, Some(state), observer)
+    train_on(network, inputs, &signs(labels), params, Some(state), observer)
 }
 
+/// Trains `network` on `inputs` (n, d) for any loss and targets (n), from its start or going on `from` a state that an
+/// observer saw in a run with the same other arguments. The outcome is the same to the bit as if it had never stopped.
+///
+/// # Errors
+/// [`MlpError::BadOption`] for impossible options and targets of a kind that `params.loss` does not take,
+/// [`MlpError::Diverged`] when the loss becomes NaN, [`MlpError::Factor`] for NaN inputs, and
+/// [`MlpError::ForeignState`] when the state cannot be of this run.
+///
+/// # Panics
+/// When shapes do not fit, a label is not +-1 or names no output, or a value is not finite.
 #[track_caller]
-fn train_from<T: Real>(
+pub fn train_on<T: Real>(
     network: Mlp<T>,
     inputs: ArrayView2<'_, T>,
-    labels: ArrayView1<'_, T>,
+    targets: &Targets,
     params: &TrainParams,
     from: Option<TrainState<T>>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<TrainOutcome<T>, MlpError> {
     params.check()?;
-    assert_eq!(network.outputs(), 1, "train: a binary task needs one output");
-    assert_eq!(
-        (inputs.ncols(), labels.len()),
-        (network.inputs(), inputs.nrows()),
-        "train: inputs are {:?}",
-        inputs.dim()
-    );
-    assert!(labels.iter().all(|y| y.abs() == T::one()), "train: labels must be -1 or +1");
+    assert_eq!(inputs.ncols(), network.inputs(), "train: inputs are {:?}", inputs.dim());
+    assert!(inputs.nrows() > 0, "train: no examples");
+    params.loss.check(targets, network.outputs())?;
+    if let Schedule::Batches(BatchSchedule { augmentation: Some(augmentation), .. }) = &params.schedule {
+        augmentation.check_pixels(inputs.ncols())?;
+    }
+    targets.expect_shape((inputs.nrows(), network.outputs()));
+    let run = |network, x: ArrayView2<'_, T>, observer| match &params.schedule {
+        Schedule::Batches(batches) => {
+            descend_in_batches(network, x, targets, params, batches, from, observer)
+        }
+        _ => descend(network, x, targets, params, from, observer),
+    };
     let parallelism = params.parallelism;
     match params.space {
-        TrainingSpace::Full => {
-            descend(network, inputs, labels, params, from, observer).map(|(outcome, _)| outcome)
-        }
+        TrainingSpace::Full => run(network, inputs, observer).map(|(outcome, _)| outcome),
         TrainingSpace::ExactSubspace => {
             let subspace = InputSubspace::spanned_by(inputs, parallelism)?;
             let remainder = subspace.remainder(network.layers()[0].weight.view(), parallelism);
             let projected = subspace.project_network(&network, parallelism);
             let coordinates = subspace.project(inputs, parallelism);
-            let (outcome, kept) = descend(projected, coordinates.view(), labels, params, from, observer)?;
+            let (outcome, kept) = run(projected, coordinates.view(), observer)?;
             let network = subspace.lift_network(&outcome.network, remainder, T::of(kept), parallelism);
             Ok(TrainOutcome { network, ..outcome })
         }
     }
 }
 
-/// Descends from `network`, or goes on `from` where a descent from it was; also returns the factor by which weight
-/// decay shrank whatever no input touches.
-fn descend<T: Real>(
-    network: Mlp<T>,
-    x: ArrayView2<'_, T>,
-    labels: ArrayView1<'_, T>,
-    params: &TrainParams,
-    from: Option<TrainState<T>>,
-    observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
-) -> Result<(TrainOutcome<T>, f64), MlpError> {
-    let (n, parallelism) = (x.nrows(), params.parallelism);
-    let mut state = TrainState::start(network, params.schedule);
-    if let Some(from) = from {
-        from.check_fits(&state)?;
-        state = from;
-    }
-    let mut passes = Passes::new(&state.network, n);
-    let (mut margins, mut weights) = (vec![0.0; n], vec![0.0; n]);
-    let mut g = Array2::zeros((n, 1));
-    for index in state.epoch.. {
-        state.epoch = index;
-        forward(&state.network, x, Activation::Relu, &mut passes, parallelism);
-        for ((margin, &y), &o) in margins.iter_mut().zip(labels).zip(passes.output().column(0)) {
-            *margin = (y * o).wide();
-        }
-        let log_loss = log_mean_loss(&margins);
-        if !log_loss.is_finite() {
-            return Err(MlpError::Diverged { epoch: index });
-        }
-        let (mut step_share, mut flow_momentum) = (state.step_share, FLOW_MOMENTUM);
-        let step_size = match params.schedule {
-            Schedule::GradientDescent { step_size } => step_size,
-            Schedule::LossNormalised { step_size } => {
-                if index > 100 {
-                    step_share = if log_loss > state.previous_log_loss {
-                        step_share * 0.5
-                    } else {
-                        f64::min(1.0, step_share * 1.02)
-                    };
-                }
-                step_size * step_share
-            }
-            Schedule::PacedFlow { step_size } => {
-                if index > 5 {
-                    let fall = state.previous_log_loss - log_loss;
-                    if fall < 0.0 {
-                        (step_share, flow_momentum) = (step_share * 0.5, 0.0);
-                    } else if fall > 0.1 {
-                        step_share *= 0.9;
-                    } else {
-                        step_share = f64::min(5.0, step_share * 1.05);
-                    }
-                }
-                step_size * step_share
-            }
-            Schedule::WeightDecay { step_size, .. } => {
-                step_size * heavy_ball_profile(index, params.max_epochs)
-            }
-        };
-        let training_errors = margins.iter().filter(|&&m| m <= 0.0).count();
-        let epoch =
-            Epoch { index, log_loss, training_errors, step_size, network: &state.network, state: &state };
-        let stop = observer(&epoch).is_break().then_some(StopReason::Observer);
-        let stop = stop.or((index >= params.max_epochs).then_some(StopReason::MaxEpochs));
-        let stop =
-            params.until_log_loss.filter(|&target| log_loss <= target).map(|_| StopReason::LogLoss).or(stop);
-        if let Some(reason) = stop {
-            let network = state.network;
-            let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
-            return Ok((outcome, state.shrink.factor));
-        }
-        // Only now: a run resumed from what the observer saw comes by above again.
-        (state.step_share, state.previous_log_loss) = (step_share, log_loss);
-        // d(log L)/dm, turned into d(mean L)/dm by the factor L where the schedule asks for it.
-        log_loss_gradient(&margins, log_loss, &mut weights);
-        let scale = match params.schedule {
-            Schedule::LossNormalised { .. } | Schedule::PacedFlow { .. } => 1.0,
-            Schedule::GradientDescent { .. } | Schedule::WeightDecay { .. } => log_loss.exp(),
-        };
-        for ((g, &w), &y) in g.iter_mut().zip(&weights).zip(labels) {
-            *g = T::of(w * scale) * y;
-        }
-        backward(&state.network, g.view(), &mut passes, parallelism);
-        let (alpha, beta, sum) = match (&mut state.velocity, params.schedule) {
-            (Some(velocity), Schedule::WeightDecay { .. }) => (1.0, MOMENTUM, velocity),
-            (Some(velocity), _) => (-step_size, flow_momentum, velocity),
-            (None, _) => (-step_size, 1.0, &mut state.network),
-        };
-        parameter_gradient(x, &passes, T::of(alpha), T::of(beta), Scope::AllLayers, sum, parallelism);
-        match (&mut state.velocity, params.schedule) {
-            (Some(velocity), Schedule::WeightDecay { weight_decay, .. }) => {
-                // v <- v + weight_decay * w; w <- w - step * v, where v holds momentum and loss gradient.
-                let (decay, step) = (T::of(weight_decay), T::of(step_size));
-                for_each_parameter(&mut state.network, velocity, parallelism, |w, v| {
-                    *v += decay * *w;
-                    *w -= step * *v;
-                });
-                state.shrink.step(weight_decay, step_size);
-            }
-            (Some(velocity), _) => {
-                for_each_parameter(&mut state.network, velocity, parallelism, |w, v| *w += *v)
-            }
-            (None, _) => {}
-        }
-    }
-    unreachable!("the loop over all integers returns at max_epochs")
-}
-
-/// More momentum leaves the path of the flow: with 0.9 the certificate was worse by a fifth.
-const FLOW_MOMENTUM: f64 = 0.5;
-
-/// Warm-up over 200 epochs, then 1, then a cosine fall from 1 to 0.001 over the last 30 %.
-fn heavy_ball_profile(index: usize, max_epochs: usize) -> f64 {
-    let (epoch, total) = (index as f64, max_epochs as f64);
-    let warm = ((epoch + 1.0) / 200.0).min(1.0);
-    let fall = ((epoch / total - 0.7) / 0.3).clamp(0.0, 1.0);
-    warm * (0.5005 + 0.4995 * (std::f64::consts::PI * fall).cos())
-}
-
-/// Calls `update(weight, velocity)` for each parameter.
-fn for_each_parameter<T: Real>(
-    network: &mut Mlp<T>,
-    velocity: &mut Mlp<T>,
-    parallelism: Parallelism,
-    update: impl Fn(&mut T, &mut T) + Sync,
-) {
-    let update =
-        |w: &mut [T], v: &mut [T]| vectorised(|| w.iter_mut().zip(v).for_each(|(w, v)| update(w, v)));
-    for (layer, v) in network.layers_mut().iter_mut().zip(velocity.layers_mut()) {
-        let w = layer.weight.as_slice_mut().expect("weights are contiguous");
-        let v_weight = v.weight.as_slice_mut().expect("velocities are contiguous");
-        match parallelism {
-            Parallelism::Sequential => update(w, v_weight),
-            // Elementwise: how it is cut changes no bit.
-            Parallelism::Threads(_) => {
-                w.par_chunks_mut(1 << 16)
-                    .zip(v_weight.par_chunks_mut(1 << 16))
-                    .for_each(|(w, v)| update(w, v));
-            }
-        }
-        if let (Some(b), Some(v)) = (&mut layer.bias, &mut v.bias) {
-            let b = b.as_slice_mut().expect("a bias is contiguous");
-            update(b, v.as_slice_mut().expect("a bias velocity is contiguous"));
-        }
-    }
+/// Labels as targets.
+#[track_caller]
+fn signs<T: Real>(labels: ArrayView1<'_, T>) -> Targets {
+    assert!(labels.iter().all(|y| y.abs() == T::one()), "train: labels must be -1 or +1");
+    Targets::Signs(labels.iter().map(|&y| if y > T::zero() { 1 } else { -1 }).collect())
 }

@@ -71,6 +71,36 @@ pub enum ReportError {
     /// The report file is not the JSON this version writes.
     #[error("report JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// A document asks for a table of results that does not exist.
+    #[error("table must be one of {known}, got {name}; name it in docs/results or correct the marker")]
+    UnknownTable {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A marker of a table of results stands where it cannot.
+    #[error("line {line}: expected {expected}, got {got}")]
+    TableMarker {
+        /// Line of the document, from 1.
+        line: usize,
+        /// What stands there.
+        got: String,
+        /// What should have stood there or before.
+        expected: String,
+    },
+    /// A row of results lacks a field, or holds what no cell can show.
+    #[error("table {table}, row {row}: {field} must be a number, a text, a tally or null, got {got}")]
+    TableField {
+        /// Name of the table.
+        table: String,
+        /// Row as shown, from 1.
+        row: usize,
+        /// Field of the column.
+        field: String,
+        /// What the row holds there.
+        got: String,
+    },
     /// The page template failed.
     #[error("report template: {0}")]
     Template(#[from] minijinja::Error),

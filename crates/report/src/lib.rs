@@ -11,6 +11,7 @@
 //! | the numbers as data | [`to_json`], [`from_json`] |
 //! | pictures side by side as a PNG | [`render_grid`] |
 //! | a table in the terminal | [`render_text_table`], [`render_score_table`] |
+//! | measured results in a document, from JSON | [`write_results_tables`], [`results_markdown`] |
 //!
 //! ```
 //! use palimpsest_report::*;
@@ -58,6 +59,7 @@ mod json;
 mod nan;
 mod number;
 mod picture;
+mod results_table;
 #[cfg(test)]
 mod sample;
 mod shape;
@@ -74,5 +76,9 @@ pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, M
 pub use html::{render_html, render_markdown};
 pub use json::{from_json, to_json};
 pub use picture::{MAX_SIDE, Picture};
+pub use results_table::{
+    Align, Column, ResultsTable, ResultsTables, RowsFrom, Tally, parse_results_table, results_markdown,
+    write_results_tables,
+};
 pub use shape::PictureShape;
 pub use table::{render_score_table, render_text_table};

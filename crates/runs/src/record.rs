@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use palimpsest_attack::RunRecord;
-use palimpsest_attack::{AttackParams, Attackability};
+use palimpsest_attack::pipeline::reconstruction;
+use palimpsest_attack::{AttackParams, Attackability, Origin, OriginGroup, RunRecord, StageRecord};
 use serde::{Deserialize, Serialize};
 
 /// The record of an attack, [`RUN_FILE`].
@@ -33,11 +33,10 @@ pub struct RunFile {
     pub candidates_per_run: usize,
     /// Candidates in all.
     pub candidates: usize,
-    /// How many of the candidates, after those of the restarts, were found exactly from their gate patterns.
-    pub exact: usize,
-    /// How many of the candidates, the last ones after those, are means of what a round of restarts agreed on.
-    #[serde(default)]
-    pub agreed: usize,
+    /// Where the candidates come from, in their order.
+    pub origins: Vec<OriginGroup>,
+    /// What each stage found, or why it did not apply, in their order.
+    pub stages: Vec<StageRecord>,
     /// Share of distinct candidates among those of the first six runs.
     pub distinct_share: f64,
     /// Candidates that stand for the distinct inputs found, surest first.
@@ -52,6 +51,18 @@ pub struct RunFile {
     pub elapsed_s: f64,
     /// Whether a time limit or an interrupt ended the attack before all restarts were done.
     pub stopped_early: bool,
+}
+
+impl RunFile {
+    /// Where each candidate comes from, (M).
+    pub fn origins(&self) -> Vec<Origin> {
+        reconstruction::origins(&self.origins)
+    }
+
+    /// Candidates that come from an `origin`.
+    pub fn count(&self, origin: Origin) -> usize {
+        reconstruction::count(&self.origins, origin)
+    }
 }
 
 /// The record of an attack.

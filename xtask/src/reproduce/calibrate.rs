@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use ndarray::{Array1, Array2};
 use palimpsest::judging::score::ScoreFile;
 use palimpsest::terminal::{Misuse, output};
+use palimpsest_attack::Origin;
 use palimpsest_attack::evidence::confidence::{Evidence, features_of_agreed};
 use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_runs::record::APPEARANCE_FILE;
@@ -28,11 +29,10 @@ pub(super) fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> 
         let bias_shares: Option<Array1<f32>> = path.exists().then(|| files::read_npy(&path)).transpose()?;
         let path = attacked.join(APPEARANCE_FILE);
         let looks: Option<Array2<f32>> = path.exists().then(|| files::read_npy(&path)).transpose()?;
-        // Inputs that were solved for exactly or agreed on by a round, the last ones, have probabilities of their own.
-        let solved = agreement.len().saturating_sub(run.agreed);
-        let of_runs = solved.saturating_sub(run.exact);
+        // Inputs that were solved for exactly or agreed on by a round have probabilities of their own.
+        let origins = run.origins();
         let ranked = run.ranking.iter().zip(&score.ranking.real);
-        let agreed = ranked.clone().filter(|(candidate, _)| **candidate >= solved);
+        let agreed = ranked.clone().filter(|(candidate, _)| origins[**candidate] == Origin::Deflation);
         let count = agreed.clone().count();
         if let (Some(shares), true) = (&bias_shares, count > 0) {
             fits[2].victims += 1;
@@ -42,7 +42,7 @@ pub(super) fn calibrate(args: &ReproduceArgs, victims: &[Victim]) -> Result<()> 
             }
         }
         let fit = &mut fits[usize::from(looks.is_some())];
-        let ranked = ranked.filter(|(candidate, _)| **candidate < of_runs);
+        let ranked = ranked.filter(|(candidate, _)| matches!(origins[**candidate], Origin::Restart(_)));
         let count = ranked.clone().count();
         fit.victims += 1;
         for (&candidate, &is_real) in ranked {

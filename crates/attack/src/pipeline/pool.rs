@@ -6,17 +6,18 @@ use palimpsest_kkt::stationarity::{OutputWeighting, StationarityResidual};
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::{self, unit_rows};
-use palimpsest_unmix::raw::RawImages;
 
 use crate::error::AttackError;
-use crate::evidence::confidence::{ConfidenceModel, Evidence, probability_of_agreed, probability_of_pattern};
+use crate::evidence::confidence::{ConfidenceModel, Evidence};
 use crate::evidence::consensus::{Comparison, consensus, merge, ranking as distinct_of};
 use crate::pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
 use crate::problem::exposure::Attackability;
 use crate::problem::prepared::AttackProblem;
 use crate::search::run::{Run, TerminationReason};
-use crate::stages::activation_patterns::PatternInput;
-use crate::stages::deflation::AgreedImage;
+use crate::stages::candidate::{Candidate, Origin, OriginGroup};
+use crate::stages::context::AttackContext;
+use crate::stages::separated_starts::sources::Sources;
+use crate::stages::stage::StageRecord;
 
 /// Runs among which the share of distinct candidates is counted: it falls with every run, so it needs a fixed number.
 const DISTINCT_RUNS: usize = 6;
@@ -24,55 +25,20 @@ const DISTINCT_RUNS: usize = 6;
 /// sets here.
 const LENGTHS: (f64, f64) = (0.5, 2.0);
 
-/// An input of which more is known than that a run has a candidate for it.
-pub(crate) struct Solved {
-    coordinates: Array1<f32>,
-    multiplier: f32,
-    label: i8,
-    /// That of being a real training input.
-    probability: f32,
-    /// Its agreement and bias share if a round agreed on it; of one found exactly they are those with the candidates of all runs.
-    support: Option<(f32, f32)>,
-}
-
-impl Solved {
-    /// An input found from its gate pattern.
-    pub(crate) fn exactly(input: &PatternInput) -> Self {
-        Self {
-            coordinates: input.coordinates.clone(),
-            multiplier: input.multiplier as f32,
-            label: input.label,
-            probability: probability_of_pattern(input.held_out_agreement, input.stability) as f32,
-            support: None,
-        }
-    }
-
-    /// An image on which a round of restarts agreed, the first round having left `relative_residual` unexplained.
-    pub(crate) fn by_agreement(image: &AgreedImage, relative_residual: f64) -> Self {
-        Self {
-            coordinates: image.coordinates.clone(),
-            multiplier: image.multiplier,
-            label: image.label,
-            probability: probability_of_agreed(image.agreement, image.bias_share, relative_residual) as f32,
-            support: Some((image.agreement, image.bias_share)),
-        }
-    }
-}
-
-/// Pools the candidates of `runs`, which share `labels`, and after them the inputs that were `solved` for.
+/// Pools the candidates of the restarts, and after them the candidates that stages `solved` for.
 ///
 /// # Errors
 /// [`AttackError::NothingFinished`] when every run ended in a NaN.
 pub(crate) fn pool(
-    problem: &AttackProblem,
-    attackability: Attackability,
-    runs: Vec<Option<Run>>,
-    solved: Vec<Solved>,
-    labels: &[i8],
-    lift: bool,
-    raw: Option<&RawImages>,
-    parallelism: Parallelism,
+    mut context: AttackContext<'_>,
+    solved: Vec<Candidate>,
+    stages: Vec<StageRecord>,
 ) -> Result<Reconstruction, AttackError> {
+    let runs = std::mem::take(&mut context.runs);
+    let (problem, labels, parallelism) = (context.problem, context.labels, context.threads);
+    let lift = context.params.method.is_in_subspace();
+    let raw = context.sources.as_ref().and_then(Sources::raw);
+    let attackability = Attackability::of(context.network, problem);
     let numbered = runs.into_iter().enumerate().filter_map(|(i, run)| run.map(|run| (i as u64, run)));
     let (mut kept, others): (Vec<_>, Vec<_>) = numbered.partition(|(_, run)| {
         !matches!(run.termination, TerminationReason::NonFinite { .. } | TerminationReason::TimeLimit)
@@ -153,18 +119,18 @@ pub(crate) fn pool(
         of_solved = refined;
     }
     let of_solved = of_solved.view();
-    let exact = solved.iter().filter(|input| input.support.is_none()).count();
     stacked.append(Axis(0), of_solved).expect("inputs have the coordinates of the runs");
     let compared_solved = comparison.apply(of_solved, parallelism);
     let votes = compared_solved.axis_chunks_iter(Axis(0), 1).zip(&solved).map(|(compared, input)| {
-        input.support.unwrap_or_else(|| vote(compared, input.label, &voters, labels))
+        let of_stage = input.support.map(|support| (support.agreement, support.bias_share));
+        of_stage.unwrap_or_else(|| vote(compared, input.label, &voters, labels))
     });
     let (agreeing, shares_of_solved): (Vec<f32>, Vec<f32>) = votes.unzip();
     append(&mut bias_share, shares_of_solved);
     append(&mut multipliers, solved.iter().map(|input| input.multiplier).collect());
     append(&mut confidence, solved.iter().map(|input| input.probability).collect());
     // Before all that restarts only agree on, if it is likelier real than not.
-    let rank = |(input, &agreeing): (&Solved, &f32)| {
+    let rank = |(input, &agreeing): (&Candidate, &f32)| {
         if input.probability >= 0.5 { 1.0 + input.probability } else { agreeing }
     };
     append(&mut order, solved.iter().zip(&agreeing).map(rank).collect());
@@ -199,11 +165,17 @@ pub(crate) fn pool(
         merged -= &mean;
         mean + problem.prior.input_range.0 as f32
     });
+    let of_restart = |(restart, _): &(u64, Run)| OriginGroup {
+        origin: Origin::Restart(*restart),
+        candidates: labels.len(),
+    };
+    let of_solved = |input: &Candidate| OriginGroup { origin: input.origin, candidates: 1 };
+    let origins = grouped(kept.iter().map(of_restart).chain(solved.iter().map(of_solved)));
     Ok(Reconstruction {
         candidates: Candidates::new(candidates),
         merged: Candidates::new(merged),
-        exact,
-        agreed: solved.len() - exact,
+        origins,
+        stages,
         multipliers,
         labels: labels_of_all,
         agreement: scores,
@@ -218,7 +190,7 @@ pub(crate) fn pool(
             .zip(&agreement.collapsed)
             .map(|((restart, run), &collapsed)| RunRecord {
                 restart: *restart,
-                separated: false,
+                separated: context.begins_with_sources(*restart),
                 relative_residual: run.relative_residual,
                 curve: run.curve.clone(),
                 termination: run.termination,
@@ -231,6 +203,18 @@ pub(crate) fn pool(
         input_norm: problem.input_norm,
         spectrum: problem.spectrum.clone(),
     })
+}
+
+/// Neighbours of the same origin as one group.
+fn grouped(groups: impl Iterator<Item = OriginGroup>) -> Vec<OriginGroup> {
+    let mut joined: Vec<OriginGroup> = Vec::new();
+    for group in groups {
+        match joined.last_mut() {
+            Some(last) if last.origin == group.origin => last.candidates += group.candidates,
+            _ => joined.push(group),
+        }
+    }
+    joined
 }
 
 /// Brings candidates within [`LENGTHS`] of the prior `norm`; their multipliers change so that what they explain stays. A candidate

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::exposure::Attackability;
 use crate::search::run::TerminationReason;
+use crate::stages::candidate::{Origin, OriginGroup};
+use crate::stages::stage::StageRecord;
 
 /// Reconstructed inputs, one a row, (m, d), with the training mean removed. Never mixed up with the truth, which is
 /// another type of another crate.
@@ -60,7 +62,7 @@ pub struct RunRecord {
 /// All candidates of all finished runs, with what can be said of them without the truth.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
-    /// Candidates, (M, d), ordered by run, then by index in the run; after them those found exactly or agreed on by a round.
+    /// Candidates, (M, d), ordered by run, then by index in the run; after them those of other stages, see `origins`.
     pub candidates: Candidates,
     /// Multipliers (M), in the convention without 1/m.
     pub multipliers: Array1<f32>,
@@ -84,11 +86,10 @@ pub struct Reconstruction {
     /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly, else what the restarts agree on,
     /// of the prior norm, or, where raw images are known, as long as these are.
     pub merged: Candidates,
-    /// How many of the candidates, after those of the runs, were found exactly from their gate patterns.
-    pub exact: usize,
-    /// How many of the candidates, the last ones after those found exactly, are means of what a round of restarts agreed on, see
-    /// [`crate::stages::deflation`].
-    pub agreed: usize,
+    /// Where the candidates (M) come from, in their order.
+    pub origins: Vec<OriginGroup>,
+    /// What each stage found, or why it did not apply, in their order.
+    pub stages: Vec<StageRecord>,
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
     /// What the weights said beforehand.
@@ -101,4 +102,26 @@ pub struct Reconstruction {
     pub input_norm: f64,
     /// Singular values of the first layer, descending.
     pub spectrum: Vec<f32>,
+}
+
+impl Reconstruction {
+    /// Where each candidate comes from, (M).
+    pub fn origins(&self) -> Vec<Origin> {
+        origins(&self.origins)
+    }
+
+    /// Candidates that come from an `origin`.
+    pub fn count(&self, origin: Origin) -> usize {
+        count(&self.origins, origin)
+    }
+}
+
+/// The origin of each candidate of these groups.
+pub fn origins(groups: &[OriginGroup]) -> Vec<Origin> {
+    groups.iter().flat_map(|group| std::iter::repeat_n(group.origin, group.candidates)).collect()
+}
+
+/// How many candidates of these groups come from an `origin`.
+pub fn count(groups: &[OriginGroup], origin: Origin) -> usize {
+    groups.iter().filter(|group| group.origin == origin).map(|group| group.candidates).sum()
 }

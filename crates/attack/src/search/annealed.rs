@@ -27,8 +27,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::AttackError;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::start::random_start;
-use crate::search::run::{Run, Step, TerminationReason};
+use crate::search::run::{Run, TerminationReason};
 use crate::search::state::{Point, RunShape, RunState, Start};
+use crate::search::step::Step;
 
 /// Options of annealed descent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

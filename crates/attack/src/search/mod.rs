@@ -2,6 +2,8 @@
 
 pub mod alternating;
 pub mod annealed;
+pub mod method;
 pub mod published;
 pub mod run;
 pub mod state;
+pub mod step;

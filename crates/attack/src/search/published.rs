@@ -16,8 +16,9 @@ use palimpsest_numerics::gemm::Parallelism;
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
-use crate::search::run::{Run, Step, TerminationReason};
+use crate::search::run::{Run, TerminationReason};
 use crate::search::state::{Point, RunShape, RunState, Start};
+use crate::search::step::Step;
 
 /// Options of the published attack. Defaults are those of the released CIFAR-10 runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

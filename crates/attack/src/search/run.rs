@@ -1,9 +1,7 @@
-//! One run of an attack from one start: what it gives, and where it is while it is under way.
+//! One run of an attack from one start, and what it gives.
 
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
-
-use crate::search::state::RunState;
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +36,4 @@ pub struct Run {
     pub curve: Vec<(usize, f64)>,
     /// Why it ended.
     pub termination: TerminationReason,
-}
-
-/// Where a run is, as its observer sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
-    /// Steps taken.
-    pub index: usize,
-    /// Steps planned.
-    pub steps: usize,
-    /// Relative residual before this step (of the alternating attack: at the last point of its curve).
-    pub relative_residual: f64,
-    /// Everything from which the run goes on.
-    pub state: &'a RunState,
 }

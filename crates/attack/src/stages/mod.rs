@@ -1,5 +1,21 @@
-//! The stages of an attack.
+//! The stages of an attack, one a folder or file, and their order.
 
 pub mod activation_patterns;
+pub mod candidate;
+pub mod context;
 pub mod deflation;
-pub(crate) mod separated_starts;
+pub mod params;
+pub mod restarts;
+pub mod separated_starts;
+pub mod stage;
+
+/// All stages, in the order in which they run.
+pub fn all() -> Vec<Box<dyn stage::Stage>> {
+    vec![
+        Box::new(separated_starts::stage::SeparatedStarts),
+        Box::new(deflation::stage::DeflationRounds),
+        Box::new(restarts::FirstRestarts),
+        Box::new(activation_patterns::stage::ActivationPatterns),
+        Box::new(restarts::RemainingRestarts),
+    ]
+}

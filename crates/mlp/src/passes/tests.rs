@@ -33,14 +33,36 @@ impl Jet {
     }
 
     fn activated(self, activation: Activation) -> Self {
-        let k = activation.sharpness();
-        let value = match activation {
-            Activation::Softplus { .. } => (k * self.value).exp().ln_1p() / k,
-            Activation::Relu | Activation::SigmoidGate { .. } => self.value.max(0.0),
+        let (k, z) = (activation.sharpness(), self.value);
+        let gate = 1.0 / (1.0 + (-k * z).exp());
+        let gated = |value| [value, gate, k * gate * (1.0 - gate)];
+        let [value, slope, curvature] = match activation {
+            Activation::Softplus { .. } => gated((k * z).exp().ln_1p() / k),
+            Activation::SigmoidGate { .. } => gated(z.max(0.0)),
+            Activation::Relu => [z.max(0.0), f64::from(u8::from(z > 0.0)), 0.0],
+            Activation::LeakyRelu { slope } if z <= 0.0 => [slope * z, slope, 0.0],
+            Activation::LeakyRelu { .. } => [z, 1.0, 0.0],
+            Activation::Tanh => {
+                let slope = z.cosh().powi(-2);
+                [z.tanh(), slope, -2.0 * z.tanh() * slope]
+            }
+            Activation::Silu => self.times_sigmoid_of(z, 1.0, 0.0),
+            Activation::GeluTanh => {
+                let s = (8.0 / std::f64::consts::PI).sqrt();
+                let u = s * (z + 0.044_715 * z.powi(3));
+                self.times_sigmoid_of(u, s * (1.0 + 0.134_145 * z * z), s * 0.268_29 * z)
+            }
         };
-        let slope = 1.0 / (1.0 + (-k * self.value).exp());
-        let e12 = slope * self.e12 + k * slope * (1.0 - slope) * self.e1 * self.e2;
+        let e12 = slope * self.e12 + curvature * self.e1 * self.e2;
         Self { value, e1: slope * self.e1, e2: slope * self.e2, e12 }
+    }
+
+    /// Value and derivatives of z sigmoid(u) for u with derivatives u1 and u2, by the product rule on exponentials.
+    fn times_sigmoid_of(self, u: f64, u1: f64, u2: f64) -> [f64; 3] {
+        let (z, e) = (self.value, (-u).exp());
+        let (s, s1) = (1.0 / (1.0 + e), e / (1.0 + e).powi(2));
+        let s2 = e * (e - 1.0) / (1.0 + e).powi(3);
+        [z * s, s + z * s1 * u1, 2.0 * s1 * u1 + z * (s2 * u1 * u1 + s1 * u2)]
     }
 }
 
@@ -62,7 +84,7 @@ fn naive(net: &Mlp<f64>, along: &Mlp<f64>, x: Vec<Jet>, activation: Activation) 
 }
 
 /// Weights and biases in layer order, as (rows, cols).
-fn parts(net: &Mlp<f64>) -> Vec<Array2<f64>> {
+pub(crate) fn parts(net: &Mlp<f64>) -> Vec<Array2<f64>> {
     let bias = |l: &Dense<f64>| l.bias.clone().map(|b| b.insert_axis(Axis(0)));
     net.layers().iter().flat_map(|l| [Some(l.weight.clone()), bias(l)]).flatten().collect()
 }
@@ -74,6 +96,17 @@ fn on_tape<'t>(
     x: Var<'t, f64>,
     activation: Activation,
 ) -> Vec<Var<'t, f64>> {
+    masked_on_tape(net, theta, x, activation, &[])
+}
+
+/// [`on_tape`] with hidden values multiplied by `masks`, if there are any.
+pub(crate) fn masked_on_tape<'t>(
+    net: &Mlp<f64>,
+    theta: &[Var<'t, f64>],
+    x: Var<'t, f64>,
+    activation: Activation,
+    masks: &[Array2<f64>],
+) -> Vec<Var<'t, f64>> {
     let (mut theta, mut h, mut pre_activations) = (theta.iter(), x, Vec::new());
     for layer in net.layers() {
         let mut z = h.matmul(theta.next().unwrap().t());
@@ -84,13 +117,36 @@ fn on_tape<'t>(
             Activation::Relu => z.relu(),
             Activation::SigmoidGate { alpha } => z.relu_gated(alpha),
             Activation::Softplus { beta } => z.softplus(beta),
+            Activation::LeakyRelu { slope } => z.relu().scale(1.0 - slope) + z.scale(slope),
+            Activation::Tanh => (z.scale(2.0).sigmoid() - z.scale(0.0).sigmoid()).scale(2.0),
+            Activation::Silu => z * z.sigmoid(),
+            Activation::GeluTanh => {
+                let s = (8.0 / std::f64::consts::PI).sqrt();
+                z * (z + (z * z * z).scale(0.044_715)).scale(s).sigmoid()
+            }
         };
+        if let Some(mask) = masks.get(pre_activations.len()) {
+            h = h * h.tape().var(mask.clone());
+        }
         pre_activations.push(z);
     }
     pre_activations
 }
 
-fn close(found: &Array2<f64>, expected: &Array2<f64>) -> bool {
+/// Every activation whose derivatives agree with its declared ones at all but single points.
+pub(crate) fn any_activation() -> impl Strategy<Value = Activation> {
+    prop_oneof![
+        (0.5..30.0_f64).prop_map(|beta| Activation::Softplus { beta }),
+        (0.5..30.0_f64).prop_map(|alpha| Activation::SigmoidGate { alpha }),
+        (0.0..0.9_f64).prop_map(|slope| Activation::LeakyRelu { slope }),
+        Just(Activation::Relu),
+        Just(Activation::Tanh),
+        Just(Activation::Silu),
+        Just(Activation::GeluTanh),
+    ]
+}
+
+pub(crate) fn close(found: &Array2<f64>, expected: &Array2<f64>) -> bool {
     let size = expected.iter().fold(0.0_f64, |size, e| size.max(e.abs()));
     found.dim() == expected.dim() && (found - expected).iter().all(|e| e.abs() <= 1e-10 * size.max(1e-3))
 }
@@ -102,19 +158,14 @@ proptest! {
         placement in prop::sample::select(vec![
             BiasPlacement::FirstLayer, BiasPlacement::Everywhere, BiasPlacement::Nowhere,
         ]),
-        (m, sharpness, smooth, seed) in (1usize..5, 0.5..30.0_f64, any::<bool>(), any::<u64>()),
+        (m, activation, seed) in (1usize..5, any_activation(), any::<u64>()),
     ) {
-        let activation = if smooth {
-            Activation::Softplus { beta: sharpness }
-        } else {
-            Activation::SigmoidGate { alpha: sharpness }
-        };
         let draw = |name: &str, dims: &[usize]| Mlp::<f64>::initialise(dims, placement, 0.7, Seed::new(seed).named(name));
         let (net, along) = (draw("network", &widths), draw("direction", &widths));
         let rows = |name: &str, cols: usize| draw(name, &[cols, m]).layers()[0].weight.clone();
         let (x, g) = (rows("x", net.inputs()), rows("g", net.outputs()));
 
-        let mut passes = Passes::new(&net, m);
+        let mut passes = Passes::with_curvature(&net, m);
         let mut gradient = draw("what was there before", &widths);
         let before = gradient.clone();
         let mut dx = Array2::from_elem(x.dim(), f64::NAN);
@@ -211,4 +262,32 @@ fn a_scope_is_a_direction_with_zeros_elsewhere() {
     assert!(close(&tangent, &expected_tangent) && close(&dx, &expected_dx));
     assert_eq!(first.layers()[0], all.layers()[0]);
     assert!(first.layers()[1].weight.iter().all(|&v| v == 0.0));
+}
+
+proptest! {
+    #[test]
+    fn masked_passes_agree_with_the_tape(
+        widths in prop::collection::vec(1usize..6, 2..5),
+        (m, activation, seed) in (1usize..5, any_activation(), any::<u64>()),
+    ) {
+        let draw = |name: &str, dims: &[usize]| {
+            Mlp::<f64>::initialise(dims, BiasPlacement::Everywhere, 0.7, Seed::new(seed).named(name))
+        };
+        let net = draw("network", &widths);
+        let rows = |name: &str, cols: usize| draw(name, &[cols, m]).layers()[0].weight.clone();
+        let (x, g) = (rows("x", net.inputs()), rows("g", net.outputs()));
+        let mask = |width: usize| rows(&format!("mask {width}"), width).mapv(|v| if v > 0.0 { 1.5 } else { 0.0 });
+        let masks: Vec<Array2<f64>> = widths[1..widths.len() - 1].iter().map(|&width| mask(width)).collect();
+        let (mut passes, mut gradient) = (Passes::new(&net, m), net.zeros_like());
+        forward_masked(&net, x.view(), activation, &masks, &mut passes, SEQUENTIAL);
+        backward(&net, g.view(), &mut passes, SEQUENTIAL);
+        parameter_gradient(x.view(), &passes, 1.0, 0.0, Scope::AllLayers, &mut gradient, SEQUENTIAL);
+        let tape = Tape::new();
+        let theta: Vec<_> = parts(&net).into_iter().map(|p| tape.var(p)).collect();
+        let output = *masked_on_tape(&net, &theta, tape.var(x), activation, &masks).last().unwrap();
+        prop_assert!(close(&passes.output, &output.value()));
+        for (found, expected) in parts(&gradient).iter().zip(tape.grad(output.inner(tape.var(g)), &theta)) {
+            prop_assert!(close(found, &expected.value()), "parameter gradient");
+        }
+    }
 }

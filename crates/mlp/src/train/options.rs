@@ -3,12 +3,15 @@
 use palimpsest_numerics::gemm::Parallelism;
 use serde::{Deserialize, Serialize};
 
-use crate::MlpError;
+use super::batch_options::{BatchSchedule, Optimizer};
+use super::checks::{bad, positive};
+use crate::loss::Loss;
+use crate::{Activation, MlpError};
 
 /// How the parameters move.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Schedule {
-    /// Full-batch gradient descent on the mean logistic loss with a fixed step.
+    /// Full-batch gradient descent on the mean loss with a fixed step.
     ///
     /// # Source
     /// Haim et al. (2022), section 5: step 0.01, 1,000,000 epochs.
@@ -42,6 +45,21 @@ pub enum Schedule {
         /// First step size, > 0; 0.01 suits the published widths.
         step_size: f64,
     },
+    /// Batches and an optimiser, as tutorials train: SGD, Adam or AdamW.
+    Batches(BatchSchedule),
+}
+
+impl Schedule {
+    /// Whether the first layer moves in the span of the inputs only, so that [`TrainingSpace::ExactSubspace`] is exact:
+    /// not when each weight has a step of its own, nor when inputs are altered.
+    pub fn keeps_span(&self) -> bool {
+        match self {
+            Self::Batches(batches) => {
+                matches!(batches.optimizer, Optimizer::Sgd { .. }) && batches.augmentation.is_none()
+            }
+            _ => true,
+        }
+    }
 }
 
 /// In which coordinates the first layer is trained.
@@ -53,9 +71,13 @@ pub enum TrainingSpace {
     ExactSubspace,
 }
 
-/// Options of [`train`](super::train); checked once on entry.
+/// Options of [`train`](super::train) and [`train_on`](super::train_on); checked once on entry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainParams {
+    /// What is made small.
+    pub loss: Loss,
+    /// Activation of the hidden layers; its derivative is the declared one.
+    pub activation: Activation,
     /// How the parameters move.
     pub schedule: Schedule,
     /// Epochs after which training ends in any case, >= 1.
@@ -69,43 +91,46 @@ pub struct TrainParams {
 }
 
 impl TrainParams {
-    /// `schedule` for up to 8,000 epochs, in the exact subspace, on the calling thread.
+    /// `schedule` on the logistic loss of a ReLU network for up to 8,000 epochs, in the exact subspace where that is exact,
+    /// on the calling thread.
     pub fn new(schedule: Schedule) -> Self {
+        let space = if schedule.keeps_span() { TrainingSpace::ExactSubspace } else { TrainingSpace::Full };
         Self {
+            loss: Loss::Logistic,
+            activation: Activation::Relu,
             schedule,
             max_epochs: 8_000,
             until_log_loss: None,
-            space: TrainingSpace::ExactSubspace,
+            space,
             parallelism: Parallelism::Sequential,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), MlpError> {
-        let positive = |name, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                Ok(())
-            } else {
-                Err(MlpError::BadOption { name, allowed: "a finite number above 0", got: value.to_string() })
-            }
-        };
         match self.schedule {
-            Schedule::GradientDescent { step_size }
-            | Schedule::LossNormalised { step_size }
-            | Schedule::PacedFlow { step_size } => positive("step_size", step_size)?,
+            Schedule::GradientDescent { step_size } => positive("step_size", step_size)?,
+            Schedule::LossNormalised { step_size } | Schedule::PacedFlow { step_size } => {
+                positive("step_size", step_size)?;
+                if !self.loss.vanishes() {
+                    let allowed =
+                        "logistic or unsmoothed softmax where the logarithm of the loss is descended";
+                    return bad("loss", allowed, &format!("{:?}", self.loss));
+                }
+            }
             Schedule::WeightDecay { weight_decay, step_size } => {
                 positive("weight_decay", weight_decay)?;
                 positive("step_size", step_size)?;
             }
+            Schedule::Batches(batches) => batches.check()?,
+        }
+        if self.space == TrainingSpace::ExactSubspace && !self.schedule.keeps_span() {
+            return bad("space", "Full with Adam, AdamW or augmentation", "ExactSubspace");
         }
         if self.max_epochs == 0 {
-            return Err(MlpError::BadOption { name: "max_epochs", allowed: "at least 1", got: "0".into() });
+            return bad("max_epochs", "at least 1", "0");
         }
         if self.until_log_loss.is_some_and(|l| !l.is_finite()) {
-            return Err(MlpError::BadOption {
-                name: "until_log_loss",
-                allowed: "a finite number",
-                got: "NaN".into(),
-            });
+            return bad("until_log_loss", "a finite number", "NaN");
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use palimpsest_numerics::Real;
 use serde::{Deserialize, Serialize};
 
-use super::Schedule;
+use super::{Optimizer, Schedule};
 use crate::{Mlp, MlpError};
 
 /// Where a descent stands before a step, in training coordinates; [`resume`](super::resume) goes on from it to the same bits.
@@ -12,8 +12,10 @@ use crate::{Mlp, MlpError};
 pub struct TrainState<T> {
     pub(super) epoch: usize,
     pub(super) network: Mlp<T>,
-    /// Of the heavy ball and the paced flow; the other schedules have none.
+    /// Of the heavy ball, the paced flow and momentum; with Adam the average of the gradient. The others have none.
     pub(super) velocity: Option<Mlp<T>>,
+    /// Adam's average of the squared gradient.
+    pub(super) second_moment: Option<Mlp<T>>,
     pub(super) shrink: Shrink,
     /// Share of the declared step and the log loss before, of the two schedules on the log loss.
     pub(super) step_share: f64,
@@ -27,10 +29,18 @@ impl<T: Real> TrainState<T> {
     }
 
     pub(super) fn start(network: Mlp<T>, schedule: Schedule) -> Self {
+        let (first, second) = match schedule {
+            Schedule::GradientDescent { .. } | Schedule::LossNormalised { .. } => (false, false),
+            Schedule::WeightDecay { .. } | Schedule::PacedFlow { .. } => (true, false),
+            Schedule::Batches(batches) => match batches.optimizer {
+                Optimizer::Sgd { momentum } => (momentum > 0.0, false),
+                Optimizer::Adam(_) | Optimizer::AdamW(_) => (true, true),
+            },
+        };
         Self {
             epoch: 0,
-            velocity: matches!(schedule, Schedule::WeightDecay { .. } | Schedule::PacedFlow { .. })
-                .then(|| network.zeros_like()),
+            velocity: first.then(|| network.zeros_like()),
+            second_moment: second.then(|| network.zeros_like()),
             network,
             shrink: Shrink { factor: 1.0, velocity: 0.0 },
             step_share: 1.0,
@@ -44,7 +54,8 @@ impl<T: Real> TrainState<T> {
             network.layers().iter().map(|l| (l.weight.dim(), l.bias.is_some())).collect()
         };
         let same = shape(&self.network) == shape(&other.network)
-            && self.velocity.as_ref().map(shape) == other.velocity.as_ref().map(shape);
+            && self.velocity.as_ref().map(shape) == other.velocity.as_ref().map(shape)
+            && self.second_moment.as_ref().map(shape) == other.second_moment.as_ref().map(shape);
         let dims = |state: &Self| (state.network.dims(), state.velocity.is_some());
         if same { Ok(()) } else { Err(MlpError::ForeignState { state: dims(self), run: dims(other) }) }
     }
@@ -53,7 +64,7 @@ impl<T: Real> TrainState<T> {
 /// Momentum of the heavy ball.
 pub(super) const MOMENTUM: f64 = 0.9;
 
-/// The same heavy ball for the part of the first layer outside the span of the data, which feels decay alone: that
+/// The same descent with momentum for the part of the first layer outside the span of the data, which feels decay alone: that
 /// part keeps its direction, so one number describes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shrink {
@@ -62,8 +73,8 @@ pub(super) struct Shrink {
 }
 
 impl Shrink {
-    pub(super) fn step(&mut self, weight_decay: f64, step_size: f64) {
-        self.velocity = MOMENTUM * self.velocity + weight_decay * self.factor;
+    pub(super) fn step(&mut self, weight_decay: f64, momentum: f64, step_size: f64) {
+        self.velocity = momentum * self.velocity + weight_decay * self.factor;
         self.factor -= step_size * self.velocity;
     }
 }

@@ -1,9 +1,12 @@
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 use ndarray_rand::{RandomExt, rand_distr::StandardNormal};
+use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 
 use super::*;
-use crate::BiasPlacement;
+use crate::loss::{log_loss_gradient, log_mean_loss};
+use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
+use crate::{Activation, BiasPlacement};
 
 fn problem() -> (Mlp<f64>, Array2<f64>, Array1<f64>) {
     let inputs = Array2::random_using((12, 30), StandardNormal, &mut Seed::new(1).rng());

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use ndarray::ArrayView1;
 use palimpsest_attack::Method;
+use palimpsest_attack::Origin;
 use palimpsest_kkt::StationarityCertificate;
 use palimpsest_report::{
     AxisScale, Convergence, Count, Curve, GridCell, GridParams, LayerCertificate, LayerView,
@@ -87,6 +88,7 @@ pub fn method(
             ("Published gradient descent on the stationarity residual.", options.steps)
         }
     };
+    let (exact, agreed) = (run.count(Origin::ActivationPattern), run.count(Origin::Deflation));
     let mut view = MethodView {
         model: model.collect(),
         prior: vec![
@@ -94,7 +96,7 @@ pub fn method(
             Setting::new("norm of an input", norm),
             Setting::new("labels", "half of each"),
         ],
-        attack: match (run.exact, run.agreed) {
+        attack: match (exact, agreed) {
             (0, 0) => attack.into(),
             (0, agreed) => format!(
                 "Annealed descent on the residual of the first layer, in rounds of random starts: the {agreed} images on which the \
@@ -108,8 +110,8 @@ pub fn method(
             Setting::new("steps", steps),
             Setting::new("restarts", format!("{} finished of {}", run.runs.len(), run.params.restarts)),
             Setting::new("candidates per restart", run.candidates_per_run),
-            Setting::new("candidates solved for exactly", run.exact),
-            Setting::new("images that rounds agreed on", run.agreed),
+            Setting::new("candidates solved for exactly", exact),
+            Setting::new("images that rounds agreed on", agreed),
             Setting::new("coordinates (rank)", run.rank),
             Setting::new("threads", run.threads),
         ],

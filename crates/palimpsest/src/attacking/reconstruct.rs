@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow, bail};
 use ndarray::{Array1, Array2, Axis};
+use palimpsest_attack::Origin;
 use palimpsest_attack::{
     AttackError, AttackParams, AttackStep, Method, Reconstruction, Run, reconstruct_from,
 };
@@ -60,17 +61,11 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
             "{separated} restarts began with images separated from the row space of the weights"
         ));
     }
-    if record.exact > 0 {
-        output::line(&format!(
-            "{} of the candidates were solved for exactly, from their gate patterns",
-            record.exact
-        ));
-    }
-    if record.agreed > 0 {
-        output::line(&format!(
-            "{} more are images on which a round of restarts agreed before they were taken out of the equation",
-            record.agreed
-        ));
+    for stage in &record.stages {
+        output::line(&match &stage.why_not {
+            Some(why_not) => format!("stage {}: not used, {why_not}", stage.stage),
+            None => format!("stage {}: {} candidates", stage.stage, stage.candidates),
+        });
     }
     output::line(&format!("relative residuals {}", residuals.join(" ")));
     output::line(&format!("wrote {}", output::absolute(&args.out.join("candidates.npy")).display()));
@@ -80,8 +75,9 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
             "command": "reconstruct",
             "out": output::absolute(&args.out),
             "candidates": record.candidates,
-            "exact": record.exact,
-            "agreed": record.agreed,
+            "exact": record.count(Origin::ActivationPattern),
+            "agreed": record.count(Origin::Deflation),
+            "stages": record.stages,
             "distinct": record.ranking.len(),
             "restarts": record.runs.len(),
             "residuals": record.runs.iter().map(|r| r.relative_residual).collect::<Vec<_>>(),
@@ -255,8 +251,8 @@ impl Asked {
             rank: found.rank,
             candidates_per_run: found.candidates_per_run,
             candidates: found.candidates.len(),
-            exact: found.exact,
-            agreed: found.agreed,
+            origins: found.origins.clone(),
+            stages: found.stages.clone(),
             distinct_share: found.distinct_share,
             ranking: found.ranking.clone(),
             input_norm: found.input_norm,

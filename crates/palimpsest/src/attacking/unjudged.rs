@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Axis};
+use palimpsest_attack::Origin;
 use palimpsest_attack::evidence::confidence::{ConfidenceModel, Evidence};
 use palimpsest_numerics::display::min_max;
 use palimpsest_numerics::quantile::quantile;
@@ -157,7 +158,7 @@ fn probability(found: &Found, agreement: f64) -> f64 {
 }
 
 fn confidence_means(found: &Found, kind: ConfidenceKind, null_count: Option<Count>, bar: f64) -> Vec<String> {
-    let exact = found.run.exact;
+    let exact = found.run.count(Origin::ActivationPattern);
     let chance = match null_count {
         Some(Count { count, of, .. }) => format!(
             "As a null, {of} random mixtures of the same candidates were compared with the restarts in the same way: \
@@ -198,7 +199,7 @@ fn confidence_means(found: &Found, kind: ConfidenceKind, null_count: Option<Coun
              is about all others."
         ));
     }
-    let agreed = found.run.agreed;
+    let agreed = found.run.count(Origin::Deflation);
     if agreed > 0 && kind == ConfidenceKind::Probability {
         means.push(format!(
             "{agreed} of the candidates are images on which the restarts of a round agreed, each the mean of what these found. \
@@ -245,7 +246,7 @@ fn limits(found: &Found, shape: Option<PictureShape>, mean: &Mean) -> Vec<String
         );
     }
     // Rounds end by themselves when enough was taken out.
-    if found.run.agreed > 0 && found.run.runs.len() == found.run.params.restarts {
+    if found.run.count(Origin::Deflation) > 0 && found.run.runs.len() == found.run.params.restarts {
         limits.push(
             "Rounds of restarts may still have found new images when the last one ended; more --restarts, or a --time-limit, would tell."
                 .into(),

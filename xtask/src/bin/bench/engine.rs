@@ -161,16 +161,10 @@ pub(super) fn restarted(restarts: usize, threads: usize) -> Work {
     let net = Net { d: 100, ..Net::PUBLISHED };
     let (first, hidden) = net.passes();
     let (m, steps) = (200, 10);
-    let params = AttackParams {
-        method: Method::Annealed(DescentParams { steps, ..DescentParams::default() }),
-        candidates: Some(m),
-        restarts,
-        rank: Some(net.d),
-        prior: PriorKnowledge::default(),
-        patterns: None,
-        separation: None,
-        deflation: None,
-    };
+    let mut params =
+        AttackParams::of(Method::Annealed(DescentParams { steps, ..DescentParams::default() }), restarts);
+    params.candidates = Some(m);
+    params.rank = Some(net.d);
     let network = net.network();
     Work {
         group: "Scaling in restarts",

@@ -26,6 +26,7 @@ pub mod pattern;
 pub mod polish;
 pub mod remaining;
 pub mod search;
+pub mod stage;
 mod weighted;
 
 pub use image::PatternInput;

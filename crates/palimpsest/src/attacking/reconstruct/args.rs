@@ -269,16 +269,13 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         (args.method == MethodName::Annealed && !args.no_separation).then(SeparationParams::default);
     let deflation =
         (args.method == MethodName::Annealed && !args.no_deflation).then(DeflationParams::default);
-    let params = AttackParams {
-        method,
-        candidates: args.candidates,
-        restarts,
-        rank: args.rank,
-        prior,
-        patterns,
-        separation,
-        deflation,
-    };
+    let mut params = AttackParams::of(method, restarts);
+    params.candidates = args.candidates;
+    params.rank = args.rank;
+    params.prior = prior;
+    params.patterns = patterns;
+    params.separation = separation;
+    params.deflation = deflation;
     params.check().map_err(|e| Misuse(e.to_string()))?;
     if params.restarts > MAX_RESTARTS {
         bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));

@@ -29,11 +29,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
 use crate::evidence::consensus::{consensus, ranking};
-use crate::problem::later_layers::LaterLayer;
 use crate::problem::prepared::AttackProblem;
 use crate::search::annealed::{DescentParams, Landscape, anneal_on};
-use crate::search::run::{Run, Step, TerminationReason};
+use crate::search::run::{Run, TerminationReason};
 use crate::search::state::Start;
+use crate::search::step::Step;
 use crate::stages::activation_patterns::decode::{Pull, decode_driven};
 
 /// Options of a deflation.
@@ -101,7 +101,7 @@ const LEAST_RESTARTS: usize = 4;
 /// Cosine of edges above which candidates stand for the same image.
 const SAME: f32 = 0.6;
 /// Directions for each neuron above which signals fill too much of their space to be told apart.
-const MOST_DIRECTIONS: f64 = 0.5;
+pub(crate) const MOST_DIRECTIONS: f64 = 0.5;
 /// Edge energy of the rows of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
 /// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
 const MOST_ENERGY: f64 = 1.1;
@@ -130,27 +130,19 @@ pub(crate) struct Deflation<'a> {
 }
 
 impl<'a> Deflation<'a> {
-    /// Of `problem`, whose candidates have `labels` (m): nothing where inputs are not declared to be images or do not look smooth, the
-    /// weights do not say that drives were the same for long, there are too many directions for the neurons, or the equation is exact, so that
-    /// gate patterns find more.
+    /// Of `problem`, whose candidates have `labels` (m) and whose inputs are images of `shape`: nothing where these do not look smooth.
     ///
     /// # Errors
     /// [`AttackError::Factor`].
     pub(crate) fn of(
         problem: &'a AttackProblem,
         labels: &'a [i8],
+        shape: [usize; 3],
         params: DeflationParams,
         descent: DescentParams,
         parallelism: Parallelism,
     ) -> Result<Option<Self>, AttackError> {
-        let Some(shape) = problem.prior.image_shape.filter(|_| !problem.is_exact()) else { return Ok(None) };
-        let later = &problem.later_layers;
-        let steady = !later.is_empty() && later.iter().all(LaterLayer::is_forgotten);
         let weight = problem.first_layer_target().mapv(f64::from);
-        let few = weight.ncols() as f64 <= MOST_DIRECTIONS * weight.nrows() as f64;
-        if !(steady && few && problem.network.layers()[0].bias.is_some()) {
-            return Ok(None);
-        }
         let energy = EdgeEnergy::of(problem.subspace.basis(), shape, parallelism)?;
         if energy.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
             return Ok(None);

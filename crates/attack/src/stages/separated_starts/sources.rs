@@ -19,7 +19,7 @@ use crate::search::annealed::{DescentParams, start_with};
 use crate::search::state::Start;
 
 /// Directions, as a share of the inputs, above which pictures with few edges that nobody trained on are in their span, too.
-const MOST_DIRECTIONS: f64 = 0.25;
+pub(crate) const MOST_DIRECTIONS: f64 = 0.25;
 /// First gate slope: sources look sharp from the beginning.
 const FIRST_SLOPE: f64 = 2.0;
 /// Largest step of a coordinate.
@@ -38,22 +38,19 @@ pub(crate) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Looks for the sources of `problem` once: nothing where inputs are not declared to be images, or the weights' row space is so large
-    /// that anything is in it, or too few sources are found for it to be the span of few images.
+    /// Looks for the sources of `problem`, whose inputs are images of `shape`, once: nothing where too few are found for the weights'
+    /// row space to be the span of few images.
     ///
     /// # Errors
     /// [`AttackError::Factor`].
     pub(crate) fn look(
         problem: &'a AttackProblem,
+        shape: [usize; 3],
         params: SeparationParams,
         seed: Seed,
         parallelism: Parallelism,
         observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Option<Self>, AttackError> {
-        let Some(shape) = problem.prior.image_shape else { return Ok(None) };
-        if problem.rank() as f64 > MOST_DIRECTIONS * problem.inputs as f64 {
-            return Ok(None);
-        }
         let basis = problem.subspace.basis();
         let edges = WhitenedEdges::of(basis, shape, parallelism)?;
         let plain = separate(&edges, &params, seed.named("separation"), parallelism, observe)?;

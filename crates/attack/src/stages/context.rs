@@ -1,0 +1,140 @@
+//! What the stages of an attack share: the problem, the options, and what was found so far.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use palimpsest_kkt::stationarity::OutputWeighting;
+use palimpsest_mlp::Mlp;
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::seed::Seed;
+use rayon::prelude::*;
+
+use crate::problem::prepared::AttackProblem;
+use crate::search::run::{Run, TerminationReason};
+use crate::search::state::{AttackState, Start};
+use crate::search::step::Step;
+use crate::stages::activation_patterns::PatternStep;
+use crate::stages::params::AttackParams;
+use crate::stages::separated_starts::sources::Sources;
+
+/// What an observer of an attack sees; called from several threads.
+#[derive(Clone, Copy, Debug)]
+pub enum AttackStep<'a> {
+    /// A restart is about to take a step.
+    Restart(RestartStep<'a>),
+    /// A separation is about to begin a round; so many sources were found.
+    Separation(usize),
+    /// A round of restarts has ended; on so many images rounds have agreed so far.
+    Agreed(usize),
+    /// The search for gate patterns begins a round, or a run in it is about to take a step.
+    Patterns(PatternStep),
+}
+
+/// Where a restart is.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartStep<'a> {
+    /// Index of the restart.
+    pub restart: u64,
+    /// Where it is.
+    pub step: Step<'a>,
+}
+
+/// Sees every [`AttackStep`] and may end the attack.
+pub type AttackObserver<'a> = dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync + 'a;
+
+/// How a restart is made from its number and its start, with so many threads inside.
+pub(crate) type Search<'a> =
+    dyn Fn(u64, Start, Parallelism, &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>) -> Run + Sync + 'a;
+
+/// What the stages of an attack share.
+pub struct AttackContext<'a> {
+    /// The network as it was given.
+    pub network: &'a Mlp<f32>,
+    /// The network prepared for attack.
+    pub problem: &'a AttackProblem,
+    /// Options, checked.
+    pub params: &'a AttackParams,
+    /// Label of each candidate of a restart, (m), -1 or +1.
+    pub labels: &'a [i8],
+    /// The same as what each candidate's multiplier pulls on.
+    pub weighting: &'a OutputWeighting,
+    /// The attack's seed.
+    pub seed: Seed,
+    /// Threads for work outside of restarts.
+    pub threads: Parallelism,
+    pub(crate) from: &'a AttackState,
+    pub(crate) observe: &'a AttackObserver<'a>,
+    pub(crate) keep: &'a (dyn Fn(u64, &Run) + Sync),
+    pub(crate) stopped: AtomicBool,
+    /// Images separated from the weights, once they were looked for and found.
+    pub(crate) sources: Option<Sources<'a>>,
+    /// Restarts made so far, by number; nothing for one that was not begun.
+    pub(crate) runs: Vec<Option<Run>>,
+    /// Restarts to be made in all.
+    pub(crate) planned: usize,
+}
+
+/// Restarts for each that begins with separated sources.
+const SEPARATED_EVERY: u64 = 2;
+
+impl AttackContext<'_> {
+    /// Whether the observer has ended the attack.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Tells the observer where the attack is.
+    pub fn tell(&self, step: &AttackStep<'_>) -> ControlFlow<()> {
+        let flow = (self.observe)(step);
+        if flow.is_break() {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        flow
+    }
+
+    /// Candidates of the restarts that were made.
+    pub(crate) fn candidates_of_restarts(&self) -> usize {
+        self.runs.iter().flatten().count() * self.labels.len()
+    }
+
+    /// Whether the restart of this number begins with separated sources.
+    pub(crate) fn begins_with_sources(&self, restart: u64) -> bool {
+        self.sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY)
+    }
+
+    /// The seed of a restart.
+    pub(crate) fn seed_of(&self, restart: u64) -> Seed {
+        self.seed.named("restarts").indexed(restart)
+    }
+
+    /// Makes the restarts of these numbers by `search`.
+    pub(crate) fn restarts(&self, numbers: Range<usize>, search: &Search<'_>) -> Vec<Option<Run>> {
+        numbers.into_par_iter().with_max_len(1).map(|i| self.restart(i as u64, search)).collect()
+    }
+
+    /// A restart, unless the attack was ended; one that came to its end before is taken as it is.
+    fn restart(&self, restart: u64, search: &Search<'_>) -> Option<Run> {
+        if let Some(run) = self.from.finished.get(&restart) {
+            return Some(run.clone());
+        }
+        if self.is_stopped() {
+            return None;
+        }
+        let mut observe =
+            |step: &Step<'_>| self.tell(&AttackStep::Restart(RestartStep { restart, step: *step }));
+        let start = match self.from.under_way.get(&restart) {
+            Some(state) => Start::State(state.clone()),
+            None => Start::Random(self.seed_of(restart)),
+        };
+        let inside = if self.params.restarts == 1 { self.threads } else { Parallelism::Sequential };
+        let mut run = search(restart, start, inside, &mut observe);
+        if let Some(raw) = self.sources.as_ref().and_then(Sources::raw) {
+            let refined = raw.refine(run.coordinates.view());
+            run.unrefined = Some(std::mem::replace(&mut run.coordinates, refined));
+        }
+        if run.termination != TerminationReason::TimeLimit {
+            (self.keep)(restart, &run);
+        }
+        Some(run)
+    }
+}

@@ -1,0 +1,88 @@
+//! Options of an attack.
+
+use palimpsest_unmix::separation::SeparationParams;
+use serde::{Deserialize, Serialize};
+
+use crate::error::AttackError;
+use crate::problem::prior::PriorKnowledge;
+use crate::search::annealed::DescentParams;
+use crate::search::method::Method;
+use crate::stages::activation_patterns::PatternParams;
+use crate::stages::deflation::rounds::DeflationParams;
+
+/// Options of an attack; checked once on entry.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AttackParams {
+    /// The attack.
+    pub method: Method,
+    /// Candidates per run, m, even and >= 2; twice the rank if not given.
+    pub candidates: Option<usize>,
+    /// Independent starts, >= 1.
+    pub restarts: usize,
+    /// Coordinates to work in, told from the spectrum if not given.
+    pub rank: Option<usize>,
+    /// Prior knowledge, declared.
+    pub prior: PriorKnowledge,
+    /// The search for gate patterns near the candidates of the restarts, where the weights allow one (see
+    /// [`crate::stages::activation_patterns`]); none if not given.
+    pub patterns: Option<PatternParams>,
+    /// The separation of the weights' row space, whose sources every other restart of [`Method::Annealed`] begins with where inputs
+    /// are images (see [`palimpsest_unmix::separation`]); none if not given.
+    pub separation: Option<SeparationParams>,
+    /// The rounds in which [`Method::Annealed`] makes its restarts where inputs are smooth images of which no sources are found
+    /// and the weights say that they were decayed (see [`crate::stages::deflation`]); independent restarts if not given.
+    pub deflation: Option<DeflationParams>,
+}
+
+impl Default for AttackParams {
+    /// Annealed descent from eight starts, with every stage; nothing declared.
+    fn default() -> Self {
+        Self {
+            method: Method::Annealed(DescentParams::default()),
+            candidates: None,
+            restarts: 8,
+            rank: None,
+            prior: PriorKnowledge::default(),
+            patterns: Some(PatternParams::default()),
+            separation: Some(SeparationParams::default()),
+            deflation: Some(DeflationParams::default()),
+        }
+    }
+}
+
+impl AttackParams {
+    /// A method by itself, as it was published: `restarts` independent starts, no other stage.
+    pub fn of(method: Method, restarts: usize) -> Self {
+        Self { method, restarts, patterns: None, separation: None, deflation: None, ..Self::default() }
+    }
+
+    /// Checks every option that can be checked without a network.
+    ///
+    /// # Errors
+    /// [`AttackError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), AttackError> {
+        self.method.check()?;
+        self.prior.check()?;
+        if let Some(patterns) = &self.patterns {
+            patterns.check()?;
+        }
+        if let Some(separation) = &self.separation {
+            separation.check()?;
+        }
+        if let Some(deflation) = &self.deflation {
+            deflation.check()?;
+        }
+        let bad =
+            |name, allowed, got: usize| Err(AttackError::BadOption { name, allowed, got: got.to_string() });
+        if self.restarts == 0 {
+            return bad("restarts", "at least 1", 0);
+        }
+        match self.candidates {
+            Some(m) if m < 2 || m % 2 == 1 => {
+                bad("candidates", "an even number of at least 2 (half of each label)", m)
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Independent restarts.
+
+use std::ops::ControlFlow;
+
+use palimpsest_numerics::gemm::Parallelism;
+
+use crate::error::AttackError;
+use crate::search::alternating::alternate;
+use crate::search::annealed::anneal;
+use crate::search::method::Method;
+use crate::search::published::descend;
+use crate::search::run::Run;
+use crate::search::state::Start;
+use crate::search::step::Step;
+use crate::stages::context::{AttackContext, AttackStep};
+use crate::stages::separated_starts::sources::refinement;
+use crate::stages::stage::{Outcome, Stage, WhyNot};
+
+/// The restarts after which other stages may know enough; if none waits for them, all.
+pub struct FirstRestarts;
+
+/// The restarts that are left.
+pub struct RemainingRestarts;
+
+impl Stage for FirstRestarts {
+    fn name(&self) -> &'static str {
+        "restarts"
+    }
+
+    fn applies(&self, context: &AttackContext<'_>) -> Result<(), WhyNot> {
+        are_left(context)
+    }
+
+    fn run(&self, context: &mut AttackContext<'_>) -> Result<Outcome, AttackError> {
+        let planned = context.planned;
+        let end = context.params.patterns.map_or(planned, |patterns| patterns.after_restarts.min(planned));
+        make(context, end)
+    }
+}
+
+impl Stage for RemainingRestarts {
+    fn name(&self) -> &'static str {
+        "more restarts"
+    }
+
+    fn applies(&self, context: &AttackContext<'_>) -> Result<(), WhyNot> {
+        are_left(context)
+    }
+
+    fn run(&self, context: &mut AttackContext<'_>) -> Result<Outcome, AttackError> {
+        make(context, context.planned)
+    }
+}
+
+fn are_left(context: &AttackContext<'_>) -> Result<(), WhyNot> {
+    if context.runs.len() < context.planned {
+        Ok(())
+    } else {
+        Err(WhyNot::because("all restarts that are of use were made by an earlier stage"))
+    }
+}
+
+fn make(context: &mut AttackContext<'_>, end: usize) -> Result<Outcome, AttackError> {
+    let first = context.runs.len();
+    let runs: Vec<Option<Run>> = {
+        let context = &*context;
+        let search = |restart: u64,
+                      start: Start,
+                      inside: Parallelism,
+                      observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>| {
+            search(context, restart, start, inside, observe)
+        };
+        context.restarts(first..end.max(first), &search)
+    };
+    context.runs.extend(runs);
+    Ok(Outcome::Found(Vec::new()))
+}
+
+/// A restart by the attack's method, from separated sources where it is its turn.
+fn search(
+    context: &AttackContext<'_>,
+    restart: u64,
+    start: Start,
+    inside: Parallelism,
+    observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+) -> Run {
+    let (problem, weighting) = (context.problem, context.weighting);
+    match &context.params.method {
+        Method::Annealed(options) => {
+            let sources = context.sources.as_ref().filter(|_| context.begins_with_sources(restart));
+            let options = if sources.is_some() { refinement(options) } else { *options };
+            let start = match (sources, start) {
+                (Some(sources), Start::Random(seed)) => {
+                    let tell = &mut |found: usize| (context.observe)(&AttackStep::Separation(found));
+                    sources.start(weighting, &options, seed, inside, tell)
+                }
+                (_, start) => start,
+            };
+            anneal(problem, weighting, &options, start, inside, observe)
+        }
+        Method::Alternating(options) => alternate(problem, weighting, options, start, inside, observe),
+        Method::Gradient(options) => descend(context.network, weighting, options, start, inside, observe),
+    }
+}

@@ -1,0 +1,4 @@
+//! Restarts that begin with images separated from the row space of the weights.
+
+pub(crate) mod sources;
+pub mod stage;

@@ -1,0 +1,313 @@
+//! Separation by agreement: pictures that many blind separations of one span find independently of each other.
+//!
+//! A span of images is separated at nested truncations with several edge operators. What is a source of one setting alone is an accident
+//! of it; what many settings find is an image. So no rank is chosen, and nothing of a network is used.
+
+mod clusters;
+mod evidence;
+mod fixed_point;
+mod grid;
+mod operators;
+mod whitening;
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::seed::Seed;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use self::clusters::{Cluster, Pool, Setting, unit_rows};
+pub use self::evidence::Evidence;
+use self::fixed_point::Schedule;
+use self::operators::{EdgeOperator, NEIGHBOURS};
+use self::whitening::WhitenedEdges;
+use crate::UnmixError;
+
+/// Options of [`separate_by_agreement`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AgreementParams {
+    /// Smallest truncation, >= 4.
+    pub smallest_rank: usize,
+    /// Rank of a truncation relative to the one before, > 1.
+    pub rank_growth: f64,
+    /// Settings in which a picture must be found to be supported, >= 2.
+    pub least_support: usize,
+    /// Edge, > 0, in units of the root mean square edge, from which on an edge counts as strong: first and last.
+    pub edge_scales: (f32, f32),
+    /// Iterations, at most: together at the first scale, together at the last, alone at the last.
+    pub iterations: (usize, usize, usize),
+    /// Cosine of edges above which two sources are the same picture, in (0, 1).
+    pub same_cosine: f32,
+}
+
+impl Default for AgreementParams {
+    fn default() -> Self {
+        Self {
+            smallest_rank: 25,
+            rank_growth: 1.3,
+            least_support: 3,
+            edge_scales: (1.0, 0.3),
+            iterations: (30, 15, 10),
+            same_cosine: 0.75,
+        }
+    }
+}
+
+impl AgreementParams {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`UnmixError::BadOption`] that names the option, its range and what was given.
+    pub fn check(&self) -> Result<(), UnmixError> {
+        let bad = |name, allowed, got: String| Err(UnmixError::BadOption { name, allowed, got });
+        if self.smallest_rank < 4 {
+            return bad("smallest rank", "at least 4", self.smallest_rank.to_string());
+        }
+        if !(self.rank_growth.is_finite() && self.rank_growth > 1.0) {
+            return bad("growth of ranks", "a finite number above 1", self.rank_growth.to_string());
+        }
+        if self.least_support < 2 {
+            return bad("least support", "at least 2", self.least_support.to_string());
+        }
+        for scale in [self.edge_scales.0, self.edge_scales.1] {
+            if !(scale.is_finite() && scale > 0.0) {
+                return bad("edge scale", "a finite number above 0", scale.to_string());
+            }
+        }
+        if !(self.same_cosine > 0.0 && self.same_cosine < 1.0) {
+            return bad("cosine of the same picture", "between 0 and 1", self.same_cosine.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// What [`separate_by_agreement`] finds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Agreement {
+    /// Pictures in coordinates of the largest span, each of unit length and of either sign, surest first, (k, r).
+    pub pictures: Array2<f32>,
+    /// What is known of each picture, (k).
+    pub evidence: Vec<Evidence>,
+    /// How the separations went.
+    pub diagnostics: Diagnostics,
+    /// Sources of all settings in coordinates of the largest span, (count, r).
+    pub sources: Array2<f32>,
+    /// Rank of the truncation and index of the operator of each source, (count).
+    pub settings: Vec<(usize, usize)>,
+}
+
+/// How the separations went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Diagnostics {
+    /// Ranks of the truncations.
+    pub ranks: Vec<usize>,
+    /// Pictures that most operators agree on, of each truncation.
+    pub confirmed: Vec<usize>,
+    /// Those that no smaller truncation had confirmed, of each truncation.
+    pub new: Vec<usize>,
+}
+
+/// What an observer sees after each truncation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Rank of the truncation.
+    pub rank: usize,
+    /// Pictures that most operators agree on there.
+    pub confirmed: usize,
+    /// Those that no smaller truncation had confirmed.
+    pub new: usize,
+}
+
+/// Singular values relative to the largest, below which a direction is rounding.
+const LEAST_SINGULAR_VALUE: f64 = 1e-6;
+/// Operators that must agree for a source to be confirmed at one truncation.
+const MOST_OPERATORS: usize = 3;
+/// New confirmed pictures of a truncation, as a share of all, below which it brought nothing.
+const LEAST_NEW: f64 = 0.03;
+/// Truncations in a row that bring nothing, after which the grid ends.
+const FRUITLESS: usize = 2;
+
+/// Pictures in the span of `basis` (r, d), orthonormal rows in falling order of `singular_values` (r), which are images of the channels,
+/// height and width `shape`.
+///
+/// Settings run side by side in the current rayon pool; `parallelism` is for the products before. The result does not depend on either.
+/// `observe` is called after each truncation and may end the search, which then gives what it has.
+///
+/// # Errors
+/// [`UnmixError`] when an option is out of range, the shape is not that of the rows, or something is not finite.
+///
+/// # Source
+/// Hyvärinen, Fast and robust fixed-point algorithms for independent component analysis (1999), with the logarithm of a Student density
+/// as contrast, of single edges and of groups of them.
+pub fn separate_by_agreement(
+    basis: ArrayView2<'_, f32>,
+    singular_values: ArrayView1<'_, f64>,
+    shape: [usize; 3],
+    params: &AgreementParams,
+    seed: Seed,
+    parallelism: Parallelism,
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Agreement, UnmixError> {
+    params.check()?;
+    check(basis, singular_values, shape)?;
+    let least = LEAST_SINGULAR_VALUE * singular_values.first().copied().unwrap_or(0.0);
+    let directions = singular_values.iter().filter(|&&s| s > least).count();
+    let basis = basis.slice_move(s![..directions, ..]);
+    let whitened: Vec<WhitenedEdges> = EdgeOperator::of_channels(shape[0])
+        .into_par_iter()
+        .map(|operator| WhitenedEdges::of(&operator.edges(basis, shape), parallelism))
+        .collect();
+    let to_edges = whitened[NEIGHBOURS].inverse();
+    let mut found = Found::new(directions, params);
+    let mut fruitless = 0;
+    for rank in grid::ranks(params.smallest_rank, params.rank_growth, directions) {
+        let seed = seed.named("truncation").indexed(rank as u64);
+        let sources = sources_of_operators(&whitened, rank, params, seed);
+        let progress = found.add(rank, sources, to_edges.view());
+        fruitless =
+            if (progress.new as f64) < LEAST_NEW * found.known_pictures as f64 { fruitless + 1 } else { 0 };
+        let some = progress.confirmed > 0 || rank >= NOTHING_BY;
+        if observe(progress).is_break() || (some && fruitless >= FRUITLESS) {
+            break;
+        }
+    }
+    Ok(found.agreement(&whitened[NEIGHBOURS], to_edges.view(), params))
+}
+
+/// Rank by which some source must be confirmed, or there are none.
+const NOTHING_BY: usize = 70;
+
+/// Sources of a truncation by each operator, unit rows in its coordinates.
+fn sources_of_operators(
+    whitened: &[WhitenedEdges],
+    rank: usize,
+    params: &AgreementParams,
+    seed: Seed,
+) -> Vec<Array2<f32>> {
+    let schedule = Schedule { edge_scales: params.edge_scales, iterations: params.iterations };
+    let of = |(operator, whitened): (usize, &WhitenedEdges)| {
+        let found = fixed_point::sources(whitened, rank, &schedule, seed.indexed(operator as u64));
+        let to_coordinates = whitened.to_coordinates.slice(s![..rank, ..rank]);
+        unit_rows(matmul(found.view(), to_coordinates, Parallelism::Sequential))
+    };
+    whitened.par_iter().enumerate().with_max_len(1).map(of).collect()
+}
+
+/// Sources of the truncations so far.
+struct Found {
+    pool: Pool,
+    /// (count, r).
+    sources: Array2<f32>,
+    /// Sources that are a confirmed picture, in rising order.
+    known: Vec<usize>,
+    known_pictures: usize,
+    diagnostics: Diagnostics,
+}
+
+impl Found {
+    fn new(directions: usize, params: &AgreementParams) -> Self {
+        Self {
+            pool: Pool::new(directions, params.same_cosine),
+            sources: Array2::zeros((0, directions)),
+            known: Vec::new(),
+            known_pictures: 0,
+            diagnostics: Diagnostics::default(),
+        }
+    }
+
+    /// Adds the sources of all operators at one truncation.
+    fn add(&mut self, rank: usize, found: Vec<Array2<f32>>, to_edges: ArrayView2<'_, f32>) -> Progress {
+        let index = self.diagnostics.ranks.len();
+        for (operator, found) in found.iter().enumerate() {
+            let edges = matmul(found.view(), to_edges.slice(s![..rank, ..rank]), Parallelism::Sequential);
+            self.pool.add(unit_rows(edges).view(), Setting { rank: index, operator });
+            let mut padded = Array2::zeros((found.nrows(), self.sources.ncols()));
+            padded.slice_mut(s![.., ..rank]).assign(found);
+            self.sources.append(Axis(0), padded.view()).expect("all rows have the same length");
+        }
+        let confirmed = self.pool.confirmed(index, MOST_OPERATORS, &self.known);
+        self.known.extend(confirmed.members);
+        self.known.sort_unstable();
+        self.known.dedup();
+        self.known_pictures += confirmed.new;
+        self.diagnostics.ranks.push(rank);
+        self.diagnostics.confirmed.push(confirmed.count);
+        self.diagnostics.new.push(confirmed.new);
+        Progress { rank, confirmed: confirmed.count, new: confirmed.new }
+    }
+
+    /// The pictures that enough settings agree on, and what is known of them.
+    fn agreement(
+        self,
+        neighbours: &WhitenedEdges,
+        to_edges: ArrayView2<'_, f32>,
+        params: &AgreementParams,
+    ) -> Agreement {
+        let clusters: Vec<Cluster> = self
+            .pool
+            .clusters()
+            .into_iter()
+            .filter(|cluster| cluster.support >= params.least_support)
+            .collect();
+        let mut pictures = Array2::zeros((clusters.len(), self.sources.ncols()));
+        for (cluster, picture) in clusters.iter().zip(pictures.rows_mut()) {
+            self.shown(cluster, picture);
+        }
+        let pictures = unit_rows(pictures);
+        let edges = unit_rows(matmul(pictures.view(), to_edges, Parallelism::Sequential));
+        let contrasts = fixed_point::contrasts(neighbours, edges.view(), params.edge_scales.1);
+        let evidence: Vec<Evidence> = clusters
+            .iter()
+            .enumerate()
+            .map(|(i, cluster)| {
+                let ranks = &self.diagnostics.ranks;
+                evidence::of(&self.pool, cluster, ranks, contrasts[i], pictures.row(i))
+            })
+            .collect();
+        let settings =
+            self.pool.settings().iter().map(|s| (self.diagnostics.ranks[s.rank], s.operator)).collect();
+        Agreement { pictures, evidence, diagnostics: self.diagnostics, sources: self.sources, settings }
+    }
+
+    /// The mean of the sources of a cluster at the two largest truncations that have one, with the sign of its centre.
+    fn shown(&self, cluster: &Cluster, mut picture: ArrayViewMut1<'_, f32>) {
+        let rank = |source: usize| self.pool.settings()[source].rank;
+        let mut ranks: Vec<usize> = cluster.members.iter().map(|&member| rank(member)).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        let least = ranks[ranks.len().saturating_sub(SHOWN_TRUNCATIONS)];
+        for &member in cluster.members.iter().filter(|&&member| rank(member) >= least) {
+            let sign = self.pool.sign(cluster.centre, member);
+            picture.scaled_add(sign, &self.sources.row(member));
+        }
+    }
+}
+
+/// Truncations whose sources make the picture that is shown.
+const SHOWN_TRUNCATIONS: usize = 2;
+
+fn check(
+    basis: ArrayView2<'_, f32>,
+    singular_values: ArrayView1<'_, f64>,
+    [channels, height, width]: [usize; 3],
+) -> Result<(), UnmixError> {
+    let (rows, columns) = basis.dim();
+    let values = channels.checked_mul(height).and_then(|v| v.checked_mul(width));
+    if values != Some(columns) || channels == 0 || height < 3 || width < 3 {
+        return Err(UnmixError::BadShape { channels, height, width, columns });
+    }
+    let finite = singular_values.iter().filter(|s| s.is_finite()).count();
+    if finite != rows || singular_values.len() != rows {
+        return Err(UnmixError::BadSpectrum { rows, got: finite });
+    }
+    if !basis.iter().all(|v| v.is_finite()) {
+        return Err(UnmixError::NotFinite { rows });
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! Which sources of different settings are the same picture.
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce;
+use rayon::prelude::*;
+
+/// Sources compared with all others in one product.
+const BLOCK: usize = 128;
+
+/// A separation of one truncation by one operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    /// Index in the grid of ranks.
+    pub(super) rank: usize,
+    /// Index of the operator.
+    pub(super) operator: usize,
+}
+
+/// Sources of all settings so far, and which are alike.
+pub(super) struct Pool {
+    same_cosine: f32,
+    /// Sources in coordinates in which the product of two is the cosine of their edges, unit rows, (count, r).
+    edges: Array2<f32>,
+    settings: Vec<Setting>,
+    /// Sources alike to each, itself among them, with the cosine's size.
+    alike: Vec<Vec<(u32, f32)>>,
+}
+
+impl Pool {
+    /// An empty pool of sources of so many directions.
+    pub(super) fn new(directions: usize, same_cosine: f32) -> Self {
+        Self { same_cosine, edges: Array2::zeros((0, directions)), settings: Vec::new(), alike: Vec::new() }
+    }
+
+    pub(super) fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// Sources alike to `source`, itself among them, with the cosine of edges without sign.
+    pub(super) fn alike(&self, source: usize) -> &[(u32, f32)] {
+        &self.alike[source]
+    }
+
+    /// 1 or -1: whether two sources are the same picture or one is the other's negative.
+    pub(super) fn sign(&self, one: usize, other: usize) -> f32 {
+        let product = reduce::inner(
+            self.edges.row(one).to_slice().expect("rows are contiguous"),
+            self.edges.row(other).to_slice().expect("rows are contiguous"),
+        );
+        if product < 0.0 { -1.0 } else { 1.0 }
+    }
+
+    /// Adds sources of `setting`: unit rows of the first directions, (m, k) with k at most all.
+    pub(super) fn add(&mut self, sources: ArrayView2<'_, f32>, setting: Setting) {
+        let (before, directions) = self.edges.dim();
+        let mut all = Array2::zeros((before + sources.nrows(), directions));
+        all.slice_mut(s![..before, ..]).assign(&self.edges);
+        all.slice_mut(s![before.., ..sources.ncols()]).assign(&sources);
+        self.edges = all;
+        self.settings.extend(std::iter::repeat_n(setting, sources.nrows()));
+        self.alike.resize(self.settings.len(), Vec::new());
+        let blocks: Vec<usize> = (0..self.settings.len()).step_by(BLOCK).collect();
+        let compared: Vec<Array2<f32>> = blocks
+            .par_iter()
+            .map(|&start| {
+                let end = (start + BLOCK).min(self.settings.len());
+                let old = self.edges.slice(s![start..end, ..sources.ncols()]);
+                matmul(old, sources.t(), Parallelism::Sequential)
+            })
+            .collect();
+        for (start, cosines) in blocks.into_iter().zip(compared) {
+            for ((old, new), cosine) in cosines.indexed_iter() {
+                let (old, new, size) = (start + old, before + new, cosine.abs());
+                if size > self.same_cosine {
+                    self.alike[new].push((old as u32, size));
+                    if old < before {
+                        self.alike[old].push((new as u32, size));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sources of the truncation `rank` that at least `operators` of its settings agree on, one for each picture, and how many of them
+    /// are like none of `known`.
+    pub(super) fn confirmed(&self, rank: usize, operators: usize, known: &[usize]) -> Confirmed {
+        let here = |&(other, _): &&(u32, f32)| self.settings[*other as usize].rank == rank;
+        let first =
+            self.settings.iter().position(|setting| setting.rank == rank).unwrap_or(self.settings.len());
+        let mut taken = vec![false; self.settings.len()];
+        let mut confirmed = Confirmed::default();
+        for source in first..self.settings.len() {
+            let alike: Vec<usize> =
+                self.alike[source].iter().filter(here).map(|&(other, _)| other as usize).collect();
+            let mut found: Vec<usize> = alike.iter().map(|&other| self.settings[other].operator).collect();
+            found.sort_unstable();
+            found.dedup();
+            if found.len() < operators || taken[source] {
+                continue;
+            }
+            alike.iter().for_each(|&other| taken[other] = true);
+            confirmed.count += 1;
+            let old = |&(other, _): &(u32, f32)| known.binary_search(&(other as usize)).is_ok();
+            if !self.alike[source].iter().any(old) {
+                confirmed.new += 1;
+            }
+            confirmed.members.extend(alike);
+        }
+        confirmed
+    }
+
+    /// Sources that stand for distinct pictures with those alike: most settings first, then smallest index.
+    pub(super) fn clusters(&self) -> Vec<Cluster> {
+        let support: Vec<usize> = (0..self.settings.len()).map(|source| self.support(source)).collect();
+        let mut order: Vec<usize> = (0..support.len()).collect();
+        order.sort_by_key(|&source| (std::cmp::Reverse(support[source]), source));
+        let mut taken = vec![false; support.len()];
+        let mut clusters = Vec::new();
+        for centre in order {
+            if taken[centre] {
+                continue;
+            }
+            let members: Vec<usize> = self.alike[centre]
+                .iter()
+                .map(|&(other, _)| other as usize)
+                .filter(|&other| !taken[other])
+                .collect();
+            members.iter().for_each(|&member| taken[member] = true);
+            taken[centre] = true;
+            clusters.push(Cluster { centre, members, support: support[centre] });
+        }
+        clusters
+    }
+
+    /// In how many settings a source was found.
+    fn support(&self, source: usize) -> usize {
+        let mut settings: Vec<(usize, usize)> = self.alike[source]
+            .iter()
+            .map(|&(other, _)| self.settings[other as usize])
+            .map(|setting| (setting.rank, setting.operator))
+            .collect();
+        settings.sort_unstable();
+        settings.dedup();
+        settings.len()
+    }
+}
+
+/// What the settings of one truncation agree on.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    /// Distinct pictures.
+    pub(super) count: usize,
+    /// Of these, pictures that were not known.
+    pub(super) new: usize,
+    /// All sources that are one of these pictures.
+    pub(super) members: Vec<usize>,
+}
+
+/// Sources that are one picture.
+pub(super) struct Cluster {
+    /// The source that most settings agree with.
+    pub(super) centre: usize,
+    /// Sources alike to it that are no other picture's, in the order in which they were found.
+    pub(super) members: Vec<usize>,
+    /// In how many settings the picture was found.
+    pub(super) support: usize,
+}
+
+/// Rows of length one; a row of zeros stays.
+pub(super) fn unit_rows(mut rows: Array2<f32>) -> Array2<f32> {
+    for mut row in rows.axis_iter_mut(Axis(0)) {
+        let length = length(row.view());
+        row.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
+    }
+    rows
+}
+
+fn length(row: ArrayView1<'_, f32>) -> f32 {
+    reduce::norm(row) as f32
+}

@@ -1,0 +1,106 @@
+//! What is known of a picture without any truth.
+
+use ndarray::ArrayView1;
+use serde::{Deserialize, Serialize};
+
+use super::clusters::{Cluster, Pool};
+
+/// What is known of a picture without any truth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// Settings (truncation and operator) in which it was found.
+    pub support: usize,
+    /// The same with truncations that are alike counted less: an operator counts one and the octaves between the truncations in which it
+    /// found the picture, steps of more than an octave as one.
+    pub effective_support: f64,
+    /// `effective_support` as a share of what it would be had every setting found the picture, in [0, 1].
+    pub support_share: f64,
+    /// Settings that found it, as a share of those of the truncations from the first that did, in (0, 1].
+    pub persistence: f64,
+    /// Mean `ln(1 + (e / s)^2)` over its edges e in units of their root mean square, s being the last edge scale: small where edges are
+    /// few and strong.
+    pub contrast: f64,
+    /// Mean cosine, without sign, of edges of the sources with the one that most settings agree with.
+    pub tightness: f64,
+    /// Rank of the smallest truncation in which it was found.
+    pub rank_first: usize,
+    /// Rank of the largest truncation in which it was found.
+    pub rank_last: usize,
+    /// Share of its squared length along the first singular direction: large for what all images have in common.
+    pub leading_share: f64,
+}
+
+impl Evidence {
+    /// Whether this looks like what all images have in common, as the mean of digits does, instead of one image.
+    pub fn is_shared_background(&self) -> bool {
+        self.leading_share > BACKGROUND
+    }
+}
+
+/// Share of the squared length along the first singular direction above which a picture is taken for a shared background.
+const BACKGROUND: f64 = 0.5;
+
+/// Evidence of a `cluster`, whose picture (r), of length one, has this contrast.
+pub(super) fn of(
+    pool: &Pool,
+    cluster: &Cluster,
+    ranks: &[usize],
+    contrast: f32,
+    picture: ArrayView1<'_, f32>,
+) -> Evidence {
+    let mut settings: Vec<(usize, usize)> = pool
+        .alike(cluster.centre)
+        .iter()
+        .map(|&(other, _)| pool.settings()[other as usize])
+        .map(|setting| (setting.operator, setting.rank))
+        .collect();
+    settings.sort_unstable();
+    settings.dedup();
+    let first = settings.iter().map(|s| s.1).min().unwrap_or(0);
+    let last = settings.iter().map(|s| s.1).max().unwrap_or(0);
+    let operators = pool.settings().iter().map(|s| s.operator + 1).max().unwrap_or(1);
+    let effective_support = effective(&settings, ranks);
+    let everywhere: Vec<(usize, usize)> =
+        (0..operators).flat_map(|operator| (0..ranks.len()).map(move |rank| (operator, rank))).collect();
+    let cosines: f64 = pool.alike(cluster.centre).iter().map(|&(_, cosine)| f64::from(cosine)).sum();
+    Evidence {
+        support: settings.len(),
+        effective_support,
+        support_share: effective_support / effective(&everywhere, ranks),
+        persistence: settings.len() as f64 / (operators * (ranks.len() - first)) as f64,
+        contrast: f64::from(contrast),
+        tightness: cosines / pool.alike(cluster.centre).len().max(1) as f64,
+        rank_first: ranks[first],
+        rank_last: ranks[last],
+        leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
+    }
+}
+
+/// Effective number of `settings`, (operator, index of rank) in rising order.
+fn effective(settings: &[(usize, usize)], ranks: &[usize]) -> f64 {
+    let mut total = 0.0;
+    for (i, &(operator, rank)) in settings.iter().enumerate() {
+        total += match i.checked_sub(1).map(|before| settings[before]) {
+            Some((same, before)) if same == operator => {
+                (ranks[rank] as f64 / ranks[before] as f64).log2().min(1.0)
+            }
+            _ => 1.0,
+        };
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_truncations_count_less() {
+        let ranks = [25, 50, 60, 240];
+        assert_eq!(effective(&[(0, 0), (0, 1)], &ranks), 2.0);
+        assert_eq!(effective(&[(0, 0), (1, 0)], &ranks), 2.0);
+        assert!(effective(&[(0, 1), (0, 2)], &ranks) < 1.3);
+        assert_eq!(effective(&[(0, 2), (0, 3)], &ranks), 2.0);
+    }
+}
