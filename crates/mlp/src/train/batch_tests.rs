@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::loss::Loss;
 use crate::loss::tests::{any_loss, on_tape};
-use crate::passes::tests::{any_activation, close, masked_on_tape, parts};
+use crate::passes::tests::{any_activation, masked_on_tape, parts};
 use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
 use crate::{Activation, BiasPlacement};
 
@@ -50,7 +50,7 @@ fn slow_twin(
             for p in 0..theta.len() {
                 let decays = !is_bias[p] || schedule.decayed == Decayed::AllParameters;
                 let decay = if decays { schedule.weight_decay } else { 0.0 };
-                for (at, g) in gradient[p].value().indexed_iter() {
+                for (at, &g) in gradient[p].value().indexed_iter() {
                     let w = &mut theta[p][at];
                     let (m, v) = (&mut first[p][at], &mut second[p][at]);
                     match schedule.optimizer {
