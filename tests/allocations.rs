@@ -13,7 +13,10 @@ use palimpsest_attack::search::annealed::{DescentParams, anneal};
 use palimpsest_attack::search::published::{GradientParams, descend};
 use palimpsest_attack::{AttackProblem, PriorKnowledge, Step};
 use palimpsest_kkt::stationarity::OutputWeighting;
-use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
+use palimpsest_mlp::loss::{Loss, Targets};
+use palimpsest_mlp::train::{
+    Augmentation, BatchSchedule, Moments, Optimizer, Schedule, TrainParams, TrainingSpace, train, train_on,
+};
 use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::seed::Seed;
@@ -79,6 +82,31 @@ fn training(parallelism: Parallelism, threads: usize) {
     }
 }
 
+fn training_in_batches(parallelism: Parallelism, threads: usize) {
+    let x = Mlp::<f32>::initialise(&[INPUTS, BATCH], BiasPlacement::Nowhere, 0.5, Seed::new(2));
+    let x = x.layers()[0].weight.view();
+    let targets = Targets::Classes((0..BATCH).map(|i| i % 10).collect());
+    for optimizer in [Optimizer::Sgd { momentum: 0.9 }, Optimizer::Adam(Moments::default())] {
+        let schedule = Schedule::Batches(BatchSchedule {
+            weight_decay: 1e-3,
+            dropout: 0.2,
+            augmentation: Some(Augmentation { shape: [3, 10, 10], flip_probability: 0.5, shift: 2 }),
+            ..BatchSchedule::new(optimizer, 1e-3, 50, 4)
+        });
+        let params = TrainParams {
+            loss: Loss::Softmax { label_smoothing: 0.0 },
+            max_epochs: STEPS,
+            parallelism,
+            ..TrainParams::new(schedule)
+        };
+        let network =
+            Mlp::initialise(&[INPUTS, WIDTH, WIDTH, 10], BiasPlacement::Everywhere, 0.05, Seed::new(1));
+        let mut watch = Watch::new();
+        train_on(network, x, &targets, &params, None, &mut |epoch| watch.see(epoch.index)).unwrap();
+        watch.assert_none(&format!("{optimizer:?} in batches on {threads} threads"));
+    }
+}
+
 fn attacks(parallelism: Parallelism, threads: usize) {
     let network = network();
     let problem =
@@ -116,6 +144,7 @@ fn inner_loops_do_not_allocate() {
         });
         pool.install(|| {
             training(Parallelism::of_threads(threads), threads);
+            training_in_batches(Parallelism::of_threads(threads), threads);
             attacks(Parallelism::of_threads(threads), threads);
         });
     }

@@ -10,7 +10,10 @@ use palimpsest_attack::search::alternating::AlternatingParams;
 use palimpsest_attack::search::annealed::DescentParams;
 use palimpsest_attack::search::published::GradientParams;
 use palimpsest_attack::{AttackParams, Method, PriorKnowledge, Reconstruction, reconstruct};
-use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
+use palimpsest_mlp::loss::{Loss, Targets};
+use palimpsest_mlp::train::{
+    Augmentation, BatchSchedule, Moments, Optimizer, Schedule, TrainParams, TrainingSpace, train, train_on,
+};
 use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -85,6 +88,39 @@ fn training() {
                 "{schedule:?} in {space:?} differs between 1, 2 and 4 threads"
             );
         }
+    }
+}
+
+#[test]
+fn training_in_batches() {
+    let (inputs, width) = FIRST_LAYERS[0];
+    let x = Mlp::<f32>::initialise(&[inputs, EXAMPLES], BiasPlacement::Nowhere, 0.5, Seed::new(1));
+    let x = x.layers()[0].weight.view();
+    let targets = Targets::Classes((0..EXAMPLES).map(|i| i * 7 % 10).collect());
+    for optimizer in [
+        Optimizer::Sgd { momentum: 0.9 },
+        Optimizer::Adam(Moments::default()),
+        Optimizer::AdamW(Moments::default()),
+    ] {
+        let [one, two, four] = THREADS.map(|threads| {
+            let net =
+                Mlp::initialise(&[inputs, width, 60, 10], BiasPlacement::Everywhere, 0.05, Seed::new(2));
+            let schedule = Schedule::Batches(BatchSchedule {
+                weight_decay: 1e-3,
+                dropout: 0.2,
+                augmentation: Some(Augmentation { shape: [1, 28, 28], flip_probability: 0.5, shift: 2 }),
+                ..BatchSchedule::new(optimizer, 1e-3, 25, 4)
+            });
+            let params = TrainParams {
+                loss: Loss::Softmax { label_smoothing: 0.1 },
+                max_epochs: 10,
+                parallelism: Parallelism::of_threads(threads),
+                ..TrainParams::new(schedule)
+            };
+            let run = || train_on(net, x, &targets, &params, None, &mut |_| ControlFlow::Continue(()));
+            network_bits(&on_threads(threads, run).unwrap().network)
+        });
+        assert!(one == two && one == four, "{optimizer:?} differs between 1, 2 and 4 threads");
     }
 }
 

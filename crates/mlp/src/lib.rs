@@ -5,8 +5,10 @@
 //! * [`activation`]: value, slope and curvature of the activation, the forward value apart from the derivative;
 //! * [`passes`]: forward, weighted parameter gradient, tangent along a direction in parameter space, and the
 //!   gradient of that tangent with respect to the inputs, in memory that is handed in;
-//! * [`loss`] and [`train`](mod@train): logistic loss in log space (losses of e^-1000 stay exact) and descent to
-//!   a KKT point: published, loss-normalised, or heavy ball with weight decay;
+//! * [`loss`]: logistic, softmax and squared losses, in log space where they can be tiny (e^-1000 stays exact), and what
+//!   each example pulls on the outputs;
+//! * [`train`](mod@train): descent to a KKT point (published, loss-normalised, or heavy ball with weight decay), and batches
+//!   with SGD, Adam or AdamW, dropout and augmentation;
 //! * [`subspace`]: exact training in the span of the data, and the weights' own row space;
 //! * [`checkpoint`] and [`import`]: checksummed files of our own, `.safetensors` in PyTorch's naming in and out, and
 //!   `.pth` and `.npz` in.

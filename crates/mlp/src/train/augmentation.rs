@@ -68,7 +68,7 @@ impl Augmentation {
         let flip = f64::from(flip) < self.flip_probability * 2_f64.powi(32);
         // Of 2 shift + 1 places; the place that a number falls on is even to one part in a million.
         let span = 2 * self.shift + 1;
-        let place = |drawn: u32| (u64::from(drawn) * span as u64 >> 32) as isize - self.shift as isize;
+        let place = |drawn: u32| ((u64::from(drawn) * span as u64) >> 32) as isize - self.shift as isize;
         let (down, right) = (place(down), place(right));
         out.fill(T::zero());
         for channel in 0..channels {
