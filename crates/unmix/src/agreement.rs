@@ -26,7 +26,7 @@ use self::whitening::WhitenedEdges;
 use crate::UnmixError;
 
 /// Options of [`separate_by_agreement`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AgreementParams {
     /// Smallest truncation, >= 4.

@@ -156,6 +156,50 @@ pub fn ranking(
     taken
 }
 
+/// [`ranking`] in which a candidate and its negatives are one entry: that sign of it is taken for which more speaks, by `strength` (M).
+///
+/// Where the candidate that comes first was `solved` for (M), its sign is known.
+///
+/// # Panics
+/// When confidence, strength or what was solved are not one per candidate.
+#[track_caller]
+pub fn ranking_up_to_sign(
+    candidates: ArrayView2<'_, f32>,
+    confidence: ArrayView1<'_, f32>,
+    strength: ArrayView1<'_, f32>,
+    solved: &[bool],
+) -> Vec<usize> {
+    let all = candidates.nrows();
+    assert_eq!((solved.len(), strength.len()), (all, all), "ranking: one strength a candidate");
+    let unlabelled = vec![0; all];
+    let (mut taken, mut covered) = (Vec::new(), vec![false; all]);
+    // Those of one sign come first by their own confidence; a negative of one that was taken is covered by it.
+    let unit = unit_rows(candidates);
+    let threads = Parallelism::of_threads(rayon::current_num_threads());
+    for block in ranking(candidates, &unlabelled, confidence).chunks(BLOCK) {
+        let cosines = matmul(unit.select(Axis(0), block).view(), unit.t(), threads);
+        for (&first, cosines) in block.iter().zip(cosines.rows()) {
+            if covered[first] {
+                continue;
+            }
+            let (mut own, mut other, mut turned) = (0.0, 0.0, None::<usize>);
+            for (i, &cosine) in cosines.iter().enumerate().filter(|(_, cosine)| cosine.abs() > SAME_COSINE) {
+                if cosine > 0.0 {
+                    own += strength[i];
+                } else {
+                    other += strength[i];
+                    let better = |best: usize| confidence[i] > confidence[best];
+                    turned = turned.filter(|&best| !better(best)).or(Some(i));
+                }
+                covered[i] = true;
+            }
+            let negative = turned.filter(|&i| !solved[first] && (solved[i] || other > own));
+            taken.push(negative.unwrap_or(first));
+        }
+    }
+    taken
+}
+
 /// One best estimate for each ranked candidate, (ranking, r), of unit length: the mean direction of itself and the
 /// nearest candidate of the same label in each run, where that is at least [`SAME_COSINE`] near, weighted by its cosine.
 ///

@@ -9,7 +9,7 @@ use palimpsest_numerics::reduce::{self, unit_rows};
 
 use crate::error::AttackError;
 use crate::evidence::confidence::{ConfidenceModel, Evidence};
-use crate::evidence::consensus::{Comparison, consensus, merge, ranking as distinct_of};
+use crate::evidence::consensus::{Comparison, consensus, merge, ranking as distinct_of, ranking_up_to_sign};
 use crate::pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
 use crate::problem::exposure::Attackability;
 use crate::problem::prepared::AttackProblem;
@@ -139,7 +139,16 @@ pub(crate) fn pool(
     let compared = concatenate![Axis(0), compared_runs, compared_solved];
     // A raw image is the same whatever label it was found with; of others, two labels see mirror images.
     let told_apart = if raw.is_some() { &vec![0; labels_of_all.len()] } else { &labels_of_all };
-    let ranking = distinct_of(compared.view(), told_apart, order.view());
+    let is_image = problem.prior.image_shape.is_some() && lift;
+    let ranking = if raw.is_none() && is_image {
+        let lengths = stacked.map_axis(Axis(1), |row| reduce::norm(row) as f32);
+        let solved_for = |i: usize| i >= of_runs.nrows() && solved[i - of_runs.nrows()].support.is_none();
+        let solved_for: Vec<bool> = (0..stacked.nrows()).map(solved_for).collect();
+        let strength = &multipliers * &lengths;
+        ranking_up_to_sign(compared.view(), order.view(), strength.view(), &solved_for)
+    } else {
+        distinct_of(compared.view(), told_apart, order.view())
+    };
 
     let agreed: Vec<usize> = ranking.iter().copied().filter(|&i| i < of_runs.nrows()).collect();
     let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared_runs.view(), labels, &agreed);

@@ -31,6 +31,9 @@ const LEAST_NEURONS: usize = 4;
 /// would be more directions of inputs, and signals are made of all of them.
 const LEAST_CLEARANCE: f32 = 2.0;
 
+/// Directions that are kept: separation needs many more edges than directions.
+const MOST_DIRECTIONS: usize = 600;
+
 /// A network prepared for attack: its first layer in its own leading singular subspace.
 #[derive(Clone, Debug)]
 pub struct AttackProblem {
@@ -38,6 +41,9 @@ pub struct AttackProblem {
     pub network: Mlp<f32>,
     /// From coordinates to inputs and back.
     pub subspace: InputSubspace<f32>,
+    /// Leading right singular vectors of the first layer, more than the attack works in, (at most 600, d): nested truncations of them are
+    /// separated without a rank being chosen.
+    pub directions: Array2<f32>,
     /// All singular values of the first layer, descending.
     pub spectrum: Vec<f32>,
     /// Declared prior knowledge.
@@ -94,6 +100,7 @@ impl AttackProblem {
             });
         }
         let subspace = InputSubspace::leading(&svd, rank);
+        let directions = svd.vt.slice(s![..largest.min(MOST_DIRECTIONS), ..]).to_owned();
         let inputs = network.inputs();
         let projected = subspace.project_network(network, parallelism);
         let input_norm = match (prior.input_norm, prior.image_shape) {
@@ -104,7 +111,7 @@ impl AttackProblem {
         };
         let probes = probes(&spectrum[..rank], input_norm);
         let (network, later_layers) = reduce_later_layers(&projected, probes.view(), parallelism);
-        Ok(Self { network, subspace, spectrum, prior, inputs, input_norm, later_layers })
+        Ok(Self { network, subspace, directions, spectrum, prior, inputs, input_norm, later_layers })
     }
 
     /// Coordinates, r.

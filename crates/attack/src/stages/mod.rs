@@ -7,12 +7,14 @@ pub mod deflation;
 pub mod params;
 pub mod restarts;
 pub mod separated_starts;
+pub mod separation_by_agreement;
 pub mod stage;
 
 /// All stages, in the order in which they run.
 pub fn all() -> Vec<Box<dyn stage::Stage>> {
     vec![
         Box::new(separated_starts::stage::SeparatedStarts),
+        Box::new(separation_by_agreement::stage::SeparationByAgreement),
         Box::new(deflation::stage::DeflationRounds),
         Box::new(restarts::FirstRestarts),
         Box::new(activation_patterns::stage::ActivationPatterns),

@@ -1,5 +1,6 @@
 //! Options of an attack.
 
+use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,9 @@ pub struct AttackParams {
     /// The separation of the weights' row space, whose sources every other restart of [`Method::Annealed`] begins with where inputs
     /// are images (see [`palimpsest_unmix::separation`]); none if not given.
     pub separation: Option<SeparationParams>,
+    /// The separation of nested truncations, whose supported pictures become candidates where inputs are images (see
+    /// [`palimpsest_unmix::agreement`]); none if not given.
+    pub agreement: Option<AgreementParams>,
     /// The rounds in which [`Method::Annealed`] makes its restarts where inputs are smooth images of which no sources are found
     /// and the weights say that they were decayed (see [`crate::stages::deflation`]); independent restarts if not given.
     pub deflation: Option<DeflationParams>,
@@ -46,6 +50,7 @@ impl Default for AttackParams {
             prior: PriorKnowledge::default(),
             patterns: Some(PatternParams::default()),
             separation: Some(SeparationParams::default()),
+            agreement: Some(AgreementParams::default()),
             deflation: Some(DeflationParams::default()),
         }
     }
@@ -54,7 +59,15 @@ impl Default for AttackParams {
 impl AttackParams {
     /// A method by itself, as it was published: `restarts` independent starts, no other stage.
     pub fn of(method: Method, restarts: usize) -> Self {
-        Self { method, restarts, patterns: None, separation: None, deflation: None, ..Self::default() }
+        Self {
+            method,
+            restarts,
+            patterns: None,
+            separation: None,
+            agreement: None,
+            deflation: None,
+            ..Self::default()
+        }
     }
 
     /// Checks every option that can be checked without a network.
@@ -69,6 +82,9 @@ impl AttackParams {
         }
         if let Some(separation) = &self.separation {
             separation.check()?;
+        }
+        if let Some(agreement) = &self.agreement {
+            agreement.check()?;
         }
         if let Some(deflation) = &self.deflation {
             deflation.check()?;

@@ -10,6 +10,7 @@ use palimpsest_attack::search::annealed::DescentParams;
 use palimpsest_attack::search::published::GradientParams;
 use palimpsest_attack::stages::deflation::DeflationParams;
 use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge};
+use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 
 use crate::terminal::{Misuse, ResumeArgs};
@@ -267,6 +268,8 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         (args.method == MethodName::Annealed && rounds > 0).then_some(PatternParams { rounds, ..defaults });
     let separation =
         (args.method == MethodName::Annealed && !args.no_separation).then(SeparationParams::default);
+    let agreement =
+        (args.method == MethodName::Annealed && !args.no_separation).then(AgreementParams::default);
     let deflation =
         (args.method == MethodName::Annealed && !args.no_deflation).then(DeflationParams::default);
     let mut params = AttackParams::of(method, restarts);
@@ -275,6 +278,7 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     params.prior = prior;
     params.patterns = patterns;
     params.separation = separation;
+    params.agreement = agreement;
     params.deflation = deflation;
     params.check().map_err(|e| Misuse(e.to_string()))?;
     if params.restarts > MAX_RESTARTS {

@@ -1,0 +1,4 @@
+//! Pictures that many separations of the weights agree on, turned into inputs of the network.
+
+pub(crate) mod inputs;
+pub mod stage;
