@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn float16_is_read_and_said_aloud() {
         let halves = |order: &str| {
-            let bytes = [0.5_f32, -2.0, 65504.0, 0.333].map(|v| f16::from_f32(v));
+            let bytes = [0.5_f32, -2.0, 65504.0, 0.333].map(f16::from_f32);
             let data: Vec<u8> = match order {
                 "<" => bytes.iter().flat_map(|v| v.to_le_bytes()).collect(),
                 _ => bytes.iter().flat_map(|v| v.to_be_bytes()).collect(),

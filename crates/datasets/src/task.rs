@@ -211,7 +211,7 @@ impl Task {
         let available = |label| classes.iter().filter(|&&class| self.label(class) == Some(label)).count();
         let labels = order.len();
         match counts {
-            Counts::Balanced(_) if n == 0 || labels == 0 || n % labels != 0 => {
+            Counts::Balanced(_) if n == 0 || n.checked_rem(labels) != Some(0) => {
                 let unit = if labels == 2 { "even".into() } else { format!("a multiple of {labels}") };
                 let each = if self.sets == Sets::Signed {
                     "half for each sign"
