@@ -82,7 +82,8 @@ proptest! {
             for (i, row) in outputs.rows().into_iter().enumerate() {
                 loss.derivative_into(row, targets.at(i), terms[i], scale, out.row_mut(i));
             }
-            prop_assert!(out.iter().zip(&gradient).all(|(&o, &g)| close(o, g * factor)), "{:?}", loss);
+            // Where the loss is tiny, the tape's gradient has absolute precision only.
+            prop_assert!(out.iter().zip(&gradient).all(|(&o, &g)| close(o / factor, g)), "{:?}", loss);
         }
     }
 
@@ -129,7 +130,9 @@ fn a_nan_output_is_not_hidden() {
     ] {
         let term = loss.term(outputs.row(0), targets.at(0));
         let log_mean = loss.log_mean(&[term]);
-        assert!(log_mean.is_nan() || log_mean == f64::INFINITY, "{loss:?}: {log_mean}");
+        // Minus infinity is the log of a loss of 0, which only a loss that can be 0 may have.
+        assert!(!log_mean.is_finite(), "{loss:?}: {log_mean}");
+        assert!(loss.vanishes() || log_mean != f64::NEG_INFINITY, "{loss:?}: {log_mean}");
     }
 }
 

@@ -227,11 +227,11 @@ fn weight_decay_ends_where_the_pulls_make_the_weights() {
         let full_batch = Schedule::WeightDecay { weight_decay: decay, step_size: 0.05 };
         let adam = BatchSchedule {
             weight_decay: decay,
-            rate_decay: Some(RateDecay { every: 1000, factor: 0.3 }),
+            rate_decay: Some(RateDecay { every: 4000, factor: 0.3 }),
             ..BatchSchedule::new(Optimizer::Adam(Moments::default()), 3e-3, 23, 0)
         };
         for schedule in [full_batch, Schedule::Batches(adam)] {
-            let params = TrainParams { loss, activation, max_epochs: 8_000, ..TrainParams::new(schedule) };
+            let params = TrainParams { loss, activation, max_epochs: 30_000, ..TrainParams::new(schedule) };
             let net = train_on(net.clone(), x.view(), &targets, &params, None, &mut go_on).unwrap().network;
             let mut passes = Passes::new(&net, 23);
             forward(&net, x.view(), activation, &mut passes, Parallelism::Sequential);
