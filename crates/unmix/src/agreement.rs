@@ -109,6 +109,13 @@ pub struct Agreement {
     pub settings: Vec<(usize, usize)>,
 }
 
+impl Agreement {
+    /// For each picture, the probability that it is one of the images that were mixed, (k), in (0, 1); see [`Evidence::probability`].
+    pub fn probabilities(&self) -> Vec<f64> {
+        self.evidence.iter().map(Evidence::probability).collect()
+    }
+}
+
 /// How the separations went.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -330,10 +337,4 @@ fn check(
         return Err(UnmixError::NotFinite { rows });
     }
     Ok(())
-}
-impl Agreement {
-    /// Placeholder.
-    pub fn probabilities(&self) -> Vec<f64> {
-        self.evidence.iter().map(|_| 0.5).collect()
-    }
 }

@@ -37,12 +37,27 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
+    ///
+    /// A logistic in the logarithm of the effective support, the share of directions whose sources are confirmed, the tightness and the
+    /// contrast, fitted on networks and null spans that hold no image: `docs/decisions/0024-separation-by-agreement.md`.
+    pub fn probability(&self) -> f64 {
+        let features =
+            [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.contrast];
+        let sum: f64 = features.iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
+        1.0 / (1.0 + (-(sum + INTERCEPT)).exp())
+    }
+
     /// Whether this looks like what all images have in common, as the mean of digits does, instead of one image.
     pub fn is_shared_background(&self) -> bool {
         self.leading_share > BACKGROUND
     }
 }
 
+/// Weights of the features of a probability: log of the effective support, confirmed share, tightness, contrast.
+const WEIGHTS: [f64; 4] = [1.987, 8.984, 35.089, -8.089];
+/// What is added to the weighted features.
+const INTERCEPT: f64 = -26.755;
 /// Share of the squared length along the first singular direction above which a picture is taken for a shared background.
 const BACKGROUND: f64 = 0.5;
 
