@@ -41,6 +41,8 @@ pub struct AgreementParams {
     pub iterations: (usize, usize, usize),
     /// Cosine of edges above which two sources are the same picture, in (0, 1).
     pub same_cosine: f32,
+    /// Cosine of edges above which two pictures are one, seen more and less clearly, in (0, 1).
+    pub merged_cosine: f32,
 }
 
 impl Default for AgreementParams {
@@ -50,8 +52,9 @@ impl Default for AgreementParams {
             rank_growth: 1.3,
             least_support: 3,
             edge_scales: (1.0, 0.3),
-            iterations: (30, 15, 10),
+            iterations: (15, 8, 6),
             same_cosine: 0.75,
+            merged_cosine: 0.5,
         }
     }
 }
@@ -77,8 +80,14 @@ impl AgreementParams {
                 return bad("edge scale", "a finite number above 0", scale.to_string());
             }
         }
-        if !(self.same_cosine > 0.0 && self.same_cosine < 1.0) {
-            return bad("cosine of the same picture", "between 0 and 1", self.same_cosine.to_string());
+        let cosines = [
+            ("cosine of the same picture", self.same_cosine),
+            ("cosine of merged pictures", self.merged_cosine),
+        ];
+        for (name, cosine) in cosines {
+            if !(cosine > 0.0 && cosine < 1.0) {
+                return bad(name, "between 0 and 1", cosine.to_string());
+            }
         }
         Ok(())
     }
@@ -98,6 +107,13 @@ pub struct Agreement {
     pub sources: Array2<f32>,
     /// Rank of the truncation and index of the operator of each source, (count).
     pub settings: Vec<(usize, usize)>,
+}
+
+impl Agreement {
+    /// For each picture, the probability that it is one of the images that were mixed, (k), in (0, 1); see [`Evidence::probability`].
+    pub fn probabilities(&self) -> Vec<f64> {
+        self.evidence.iter().map(Evidence::probability).collect()
+    }
 }
 
 /// How the separations went.
@@ -129,9 +145,9 @@ const LEAST_SINGULAR_VALUE: f64 = 1e-6;
 /// Operators that must agree for a source to be confirmed at one truncation.
 const MOST_OPERATORS: usize = 3;
 /// New confirmed pictures of a truncation, as a share of all, below which it brought nothing.
-const LEAST_NEW: f64 = 0.03;
+const LEAST_NEW: f64 = 0.05;
 /// Truncations in a row that bring nothing, after which the grid ends.
-const FRUITLESS: usize = 2;
+const FRUITLESS: usize = 1;
 
 /// Pictures in the span of `basis` (r, d), orthonormal rows in falling order of `singular_values` (r), which are images of the channels,
 /// height and width `shape`.
@@ -262,17 +278,28 @@ impl Found {
         let pictures = unit_rows(pictures);
         let edges = unit_rows(matmul(pictures.view(), to_edges, Parallelism::Sequential));
         let contrasts = fixed_point::contrasts(neighbours, edges.view(), params.edge_scales.1);
-        let evidence: Vec<Evidence> = clusters
-            .iter()
-            .enumerate()
-            .map(|(i, cluster)| {
-                let ranks = &self.diagnostics.ranks;
-                evidence::of(&self.pool, cluster, ranks, contrasts[i], pictures.row(i))
+        let ranks = &self.diagnostics.ranks;
+        let rank = |&member: &usize| self.pool.settings()[member].rank;
+        let last: Vec<usize> =
+            clusters.iter().map(|cluster| cluster.members.iter().map(rank).max().unwrap_or(0)).collect();
+        let mut listed: Vec<(usize, Evidence)> = clusters::merged(edges.view(), &last, params.merged_cosine)
+            .into_iter()
+            .map(|group| {
+                let (first, members) = (group[0], group.iter().map(|&cluster| &clusters[cluster]));
+                let found = self.pool.found(members);
+                (first, evidence::of(&found, &self.diagnostics, contrasts[first], pictures.row(first)))
             })
             .collect();
-        let settings =
-            self.pool.settings().iter().map(|s| (self.diagnostics.ranks[s.rank], s.operator)).collect();
-        Agreement { pictures, evidence, diagnostics: self.diagnostics, sources: self.sources, settings }
+        listed.sort_by_key(|(_, evidence)| std::cmp::Reverse(evidence.support));
+        let order: Vec<usize> = listed.iter().map(|(cluster, _)| *cluster).collect();
+        let settings = self.pool.settings().iter().map(|s| (ranks[s.rank], s.operator)).collect();
+        Agreement {
+            pictures: pictures.select(Axis(0), &order),
+            evidence: listed.into_iter().map(|(_, evidence)| evidence).collect(),
+            diagnostics: self.diagnostics,
+            sources: self.sources,
+            settings,
+        }
     }
 
     /// The mean of the sources of a cluster at the two largest truncations that have one, with the sign of its centre.

@@ -37,9 +37,18 @@ impl Pool {
         &self.settings
     }
 
-    /// Sources alike to `source`, itself among them, with the cosine of edges without sign.
-    pub(super) fn alike(&self, source: usize) -> &[(u32, f32)] {
-        &self.alike[source]
+    /// In which settings the pictures of `clusters`, which are one, were found.
+    pub(super) fn found<'a>(&self, clusters: impl Iterator<Item = &'a Cluster>) -> FoundIn {
+        let (mut settings, mut cosines, mut count) = (Vec::new(), 0.0, 0);
+        for cluster in clusters {
+            let alike = &self.alike[cluster.centre];
+            settings.extend(alike.iter().map(|&(other, _)| self.settings[other as usize]));
+            cosines += alike.iter().map(|&(_, cosine)| f64::from(cosine)).sum::<f64>();
+            count += alike.len();
+        }
+        settings.sort_unstable_by_key(|setting| (setting.operator, setting.rank));
+        settings.dedup();
+        FoundIn { settings, tightness: cosines / count.max(1) as f64 }
     }
 
     /// 1 or -1: whether two sources are the same picture or one is the other's negative.
@@ -157,6 +166,14 @@ pub(super) struct Confirmed {
     pub(super) members: Vec<usize>,
 }
 
+/// Where a picture was found.
+pub(super) struct FoundIn {
+    /// By operator, then by truncation; each once.
+    pub(super) settings: Vec<Setting>,
+    /// Mean cosine of its sources with their centre.
+    pub(super) tightness: f64,
+}
+
 /// Sources that are one picture.
 pub(super) struct Cluster {
     /// The source that most settings agree with.
@@ -165,6 +182,28 @@ pub(super) struct Cluster {
     pub(super) members: Vec<usize>,
     /// In how many settings the picture was found.
     pub(super) support: usize,
+}
+
+/// Groups of pictures that are one, given their `edges` (k, r), unit rows, and the largest truncation in which each was `last` seen: each
+/// group begins with the one that was seen in the largest, then with the surest.
+///
+/// What only small truncations see is a blend of several pictures: it must not come first and swallow them all.
+pub(super) fn merged(edges: ArrayView2<'_, f32>, last: &[usize], cosine: f32) -> Vec<Vec<usize>> {
+    let products = matmul(edges, edges.t(), Parallelism::Sequential);
+    let mut order: Vec<usize> = (0..edges.nrows()).collect();
+    order.sort_by_key(|&picture| std::cmp::Reverse(last[picture]));
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for picture in order {
+        let like = |group: &Vec<usize>| products[[group[0], picture]].abs();
+        // The most alike group, the first of several.
+        let nearest =
+            (0..groups.len()).max_by(|&a, &b| like(&groups[a]).total_cmp(&like(&groups[b])).then(b.cmp(&a)));
+        match nearest.filter(|&group| like(&groups[group]) > cosine) {
+            Some(group) => groups[group].push(picture),
+            None => groups.push(vec![picture]),
+        }
+    }
+    groups
 }
 
 /// Rows of length one; a row of zeros stays.

@@ -3,7 +3,9 @@
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
-use super::clusters::{Cluster, Pool};
+use super::Diagnostics;
+use super::clusters::FoundIn;
+use super::operators::OPERATORS;
 
 /// What is known of a picture without any truth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,52 +29,66 @@ pub struct Evidence {
     pub rank_first: usize,
     /// Rank of the largest truncation in which it was found.
     pub rank_last: usize,
+    /// Pictures that most operators agree on, as a share of the directions, averaged over the truncations from the first to the last in
+    /// which it was found: small where far more images than directions were mixed.
+    pub confirmed_share: f64,
     /// Share of its squared length along the first singular direction: large for what all images have in common.
     pub leading_share: f64,
 }
 
 impl Evidence {
+    /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
+    ///
+    /// A logistic in the logarithm of the effective support, the share of directions whose sources are confirmed, the tightness and the
+    /// contrast, fitted on networks and null spans that hold no image: `docs/decisions/0024-separation-by-agreement.md`.
+    pub fn probability(&self) -> f64 {
+        let features =
+            [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.contrast];
+        let sum: f64 = features.iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
+        1.0 / (1.0 + (-(sum + INTERCEPT)).exp())
+    }
+
     /// Whether this looks like what all images have in common, as the mean of digits does, instead of one image.
     pub fn is_shared_background(&self) -> bool {
         self.leading_share > BACKGROUND
     }
 }
 
+/// Weights of the features of a probability: log of the effective support, confirmed share, tightness, contrast.
+const WEIGHTS: [f64; 4] = [1.987, 8.984, 35.089, -8.089];
+/// What is added to the weighted features.
+const INTERCEPT: f64 = -26.755;
 /// Share of the squared length along the first singular direction above which a picture is taken for a shared background.
 const BACKGROUND: f64 = 0.5;
 
-/// Evidence of a `cluster`, whose picture (r), of length one, has this contrast.
+/// Evidence of a picture (r), of length one, with this contrast of edges.
 pub(super) fn of(
-    pool: &Pool,
-    cluster: &Cluster,
-    ranks: &[usize],
+    found: &FoundIn,
+    diagnostics: &Diagnostics,
     contrast: f32,
     picture: ArrayView1<'_, f32>,
 ) -> Evidence {
-    let mut settings: Vec<(usize, usize)> = pool
-        .alike(cluster.centre)
-        .iter()
-        .map(|&(other, _)| pool.settings()[other as usize])
-        .map(|setting| (setting.operator, setting.rank))
-        .collect();
-    settings.sort_unstable();
-    settings.dedup();
+    let ranks = &diagnostics.ranks;
+    let settings: Vec<(usize, usize)> = found.settings.iter().map(|s| (s.operator, s.rank)).collect();
     let first = settings.iter().map(|s| s.1).min().unwrap_or(0);
     let last = settings.iter().map(|s| s.1).max().unwrap_or(0);
-    let operators = pool.settings().iter().map(|s| s.operator + 1).max().unwrap_or(1);
     let effective_support = effective(&settings, ranks);
     let everywhere: Vec<(usize, usize)> =
-        (0..operators).flat_map(|operator| (0..ranks.len()).map(move |rank| (operator, rank))).collect();
-    let cosines: f64 = pool.alike(cluster.centre).iter().map(|&(_, cosine)| f64::from(cosine)).sum();
+        (0..OPERATORS).flat_map(|operator| (0..ranks.len()).map(move |rank| (operator, rank))).collect();
+    let shares =
+        diagnostics.confirmed.iter().zip(ranks).map(|(&confirmed, &rank)| confirmed as f64 / rank as f64);
+    // Of the truncations in which it was found.
+    let confirmed_share = shares.skip(first).take(last + 1 - first).sum::<f64>() / (last + 1 - first) as f64;
     Evidence {
         support: settings.len(),
         effective_support,
         support_share: effective_support / effective(&everywhere, ranks),
-        persistence: settings.len() as f64 / (operators * (ranks.len() - first)) as f64,
+        persistence: settings.len() as f64 / (OPERATORS * (ranks.len() - first)) as f64,
         contrast: f64::from(contrast),
-        tightness: cosines / pool.alike(cluster.centre).len().max(1) as f64,
+        tightness: found.tightness,
         rank_first: ranks[first],
         rank_last: ranks[last],
+        confirmed_share,
         leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
     }
 }

@@ -226,3 +226,48 @@ pub(super) fn contrasts(
     let count = whitened.differences() as f64;
     sums.iter().map(|sum| (sum / count) as f32).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The twin a child can check: value and derivatives of `sum over groups of ln(threshold + |e|^2) / 2`, by differences.
+    #[test]
+    fn slopes_and_curvature_are_the_derivatives_of_the_contrast() {
+        for group in [1, 2, 6] {
+            let threshold = 0.3 * group as f32;
+            let edges: Vec<f32> =
+                (0..3 * LANES * group).map(|i| ((7 * i % 31) as f32 - 15.0) * 0.1).collect();
+            let contrast = |edges: &[f64]| {
+                let mut sum = 0.0;
+                for tile in edges.chunks(LANES * group) {
+                    for lane in 0..LANES {
+                        let squares: f64 = (0..group).map(|plane| tile[plane * LANES + lane].powi(2)).sum();
+                        sum += 0.5 * (f64::from(threshold) + squares).ln();
+                    }
+                }
+                sum
+            };
+            let exact: Vec<f64> = edges.iter().map(|&e| f64::from(e)).collect();
+            let mut fast = edges.clone();
+            let curvature = slopes(&mut fast, group, threshold);
+            let (step, mut expected) = (1e-4, 0.0);
+            for i in 0..edges.len() {
+                let at = |offset: f64| {
+                    let mut moved = exact.clone();
+                    moved[i] += offset;
+                    contrast(&moved)
+                };
+                let slope = (at(step) - at(-step)) / (2.0 * step);
+                assert!((slope - f64::from(fast[i])).abs() < 1e-5, "{group} {i}: {slope} {}", fast[i]);
+                expected += (at(step) - 2.0 * at(0.0) + at(-step)) / (step * step);
+            }
+            assert!(
+                (expected - f64::from(curvature)).abs() < 1e-3 * expected.abs(),
+                "{expected} {curvature}"
+            );
+            let zero = curvature_at_zero(threshold, group);
+            assert!((slopes(&mut vec![0.0; LANES * group], group, threshold) - 16.0 * zero).abs() < 1e-3);
+        }
+    }
+}

@@ -29,7 +29,7 @@ impl EdgeOperator {
     /// The operators used for images of so many channels; the second is [`Self::Neighbours`].
     ///
     /// The one with most edges comes first, so that two threads end together.
-    pub(super) fn of_channels(channels: usize) -> [Self; 5] {
+    pub(super) fn of_channels(channels: usize) -> [Self; OPERATORS] {
         if channels == 3 {
             let (weak, strong) = (Self::Joint { chroma: 2.5 }, Self::Joint { chroma: 4.0 });
             [Self::Diagonals, Self::Neighbours, Self::Opponent { chroma: 2.5 }, weak, strong]
@@ -86,6 +86,8 @@ impl EdgeOperator {
     }
 }
 
+/// Operators that separate a span.
+pub(super) const OPERATORS: usize = 5;
 /// Index of [`EdgeOperator::Neighbours`] among the operators.
 pub(super) const NEIGHBOURS: usize = 1;
 /// Weight of a diagonal difference in a group with differences of neighbours: it is that much longer.

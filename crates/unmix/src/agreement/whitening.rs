@@ -96,3 +96,39 @@ fn whitening(gram: ArrayView2<'_, f64>) -> Array2<f64> {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray_rand::RandomExt;
+    use ndarray_rand::rand_distr::StandardNormal;
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+    use crate::agreement::operators::EdgeOperator;
+
+    #[test]
+    fn every_truncation_of_every_operator_is_white() {
+        for (shape, columns) in [([3, 9, 7], 189), ([1, 11, 10], 110)] {
+            let images: Array2<f32> =
+                Array2::random_using((12, columns), StandardNormal, &mut Seed::new(1).rng());
+            for operator in EdgeOperator::of_channels(shape[0]) {
+                let edges = operator.edges(images.view(), shape);
+                let whitened = WhitenedEdges::of(&edges, Parallelism::Sequential);
+                let mut products = Array2::<f32>::zeros((12, 12));
+                for chunk in whitened.chunks.outer_iter() {
+                    products += &matmul(chunk, chunk.t(), Parallelism::Sequential);
+                }
+                products /= whitened.differences() as f32;
+                assert!((&products - &Array2::<f32>::eye(12)).iter().all(|v| v.abs() < 1e-3), "{operator:?}");
+                let back = matmul(
+                    whitened.inverse().view(),
+                    whitened.to_coordinates.view(),
+                    Parallelism::Sequential,
+                );
+                assert!((&back - &Array2::<f32>::eye(12)).iter().all(|v| v.abs() < 1e-3), "{operator:?}");
+                let zeros = whitened.chunks.len() / 12 - whitened.differences();
+                assert_eq!(zeros, whitened.padding * whitened.group, "{operator:?}");
+            }
+        }
+    }
+}
