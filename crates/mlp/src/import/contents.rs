@@ -10,7 +10,9 @@ use super::{Format, Imported, MAX_LISTED, MAX_NUMBERS, ReadOptions, shown, unrea
 use crate::{Dense, Mlp, MlpError};
 
 /// Longest tensor apart from the layers that is looked into for findings, in numbers.
-const MAX_FACT_NUMBERS: usize = 1 << 16;
+const MAX_FACT_NUMBERS: usize = 1 << 14;
+/// Most tensors that are looked into: many may share the same numbers, so the file's length is no bound.
+const MAX_LOOKED_INTO: usize = 200;
 
 /// What a reader found in a file.
 #[derive(Default)]
@@ -54,10 +56,13 @@ pub(super) fn assemble(
     };
     let Chain { layers, notes, apart, name, chains } = told.chain;
     check_size(format, &tensors, &layers)?;
-    for index in apart {
-        let tensor = &tensors[index];
-        ignored.push(shown(&tensor.name));
-        facts.extend(tensor.numbers(MAX_FACT_NUMBERS).map(|v| (tensor.name.to_string(), Fact::Numbers(v))));
+    for &index in &apart {
+        ignored.push(shown(&tensors[index].name));
+    }
+    let telling = apart.iter().map(|&index| &tensors[index]).filter(|tensor| finding::asks_for(&tensor.name));
+    for tensor in telling.take(MAX_LOOKED_INTO) {
+        let numbers = tensor.numbers(MAX_FACT_NUMBERS);
+        facts.extend(numbers.map(|numbers| (tensor.name.to_string(), Fact::Numbers(numbers))));
     }
     let mut used = Vec::new();
     let mut dtype = Dtype::Float64;

@@ -22,7 +22,7 @@ const MAX_TENSORS: usize = 10_000;
 const BEFORE_1_6: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";
 
 /// Longest tensor beside the weights that is looked into for findings, in numbers.
-const MAX_FACT_NUMBERS: usize = 1 << 16;
+const MAX_FACT_NUMBERS: usize = 1 << 14;
 
 pub(super) const FORMAT: Format = Format { name: ".pth", recognise, read: contents };
 

@@ -15,10 +15,10 @@ const MAX_LEVELS: usize = 4;
 const MAX_FACT_LEVELS: usize = 6;
 /// Most values looked at for what is said beside the weights.
 const MAX_LOOKED_AT: usize = 10_000;
-/// Most facts of one file.
-const MAX_FACTS: usize = 1_000;
+/// Most facts of one file: tensors of a short file may share the same numbers.
+const MAX_FACTS: usize = 200;
 /// Most items of a list that are taken.
-const MAX_ITEMS: usize = 1 << 14;
+const MAX_ITEMS: usize = 1 << 12;
 
 /// The tensors of the weights, by name, and the names of everything else.
 pub(super) struct Found<'a> {

@@ -131,7 +131,7 @@ fn what_a_file_says_beside_weights_is_found() {
         ("mlp.skops", "n", "30"),
         ("mlp.skops", "MLPClassifier.random_state", "5"),
         ("pipeline.skops", "n", "30"),
-        ("legacy.h5", "training.learning_rate", "0.05"),
+        ("legacy.h5", "optimizer.learning_rate", "0.05"),
         ("legacy.h5", "training.loss", "sparse_categorical_crossentropy"),
         ("legacy.h5", "output activation", "softmax"),
         ("matmul_add.onnx", "output activation", "softmax"),
@@ -174,7 +174,7 @@ fn several_chains_are_listed_and_one_is_chosen() {
         ("conv.onnx", "an operator Conv", "layers.0.weight"),
     ] {
         let message = refusal(file(name));
-        assert!(message.contains(words) && message.contains(&format!("--chain ")), "{name}: {message}");
+        assert!(message.contains(words) && message.contains("--chain "), "{name}: {message}");
         let chosen = read_network_with(file(name), &ReadOptions::of_chain(choice));
         let chosen = chosen.unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(chosen.chain, choice);
