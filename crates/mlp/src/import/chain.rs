@@ -159,8 +159,9 @@ fn arranged(tensors: &[Named<'_>], choice: Option<&str>) -> Result<Chain, String
                 return Err(stranger.complaint(tensors) + &to_choose_from(&pieces));
             }
             let all: Vec<&Unit> = units.iter().collect();
-            let name = pieces.first().map(|piece| piece.name.clone()).unwrap_or_default();
-            (whole(&all, tensors).map_err(|e| e + &joined_or_one_of(&pieces))?, name)
+            let ordered = whole(&all, tensors).map_err(|e| e + &joined_or_one_of(&pieces))?;
+            let name = name_of(&ordered, &pieces);
+            (ordered, name)
         }
     };
     let mut notes = Vec::new();
@@ -196,6 +197,17 @@ struct Ordered<'u> {
     units: Vec<&'u Unit>,
     layout: Layout,
     by_widths: bool,
+}
+
+/// The names of the pieces in order, joined by `+` as a choice would be.
+fn name_of(ordered: &[Ordered<'_>], pieces: &[Piece<'_>]) -> String {
+    let piece_of =
+        |unit: &Unit| pieces.iter().find(|piece| piece.units.iter().any(|u| u.weight == unit.weight));
+    let names =
+        ordered.iter().flat_map(|part| &part.units).filter_map(|unit| piece_of(unit)).map(|p| &*p.name);
+    let mut names: Vec<&str> = names.collect();
+    names.dedup();
+    names.join("+")
 }
 
 /// The chains of that name, parts of it joined by `+`.

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hdf5_reader::error::ByteOrder;
-use hdf5_reader::{Dataset, Datatype, Group, Hdf5File, OpenOptions};
+use hdf5_reader::group::Group;
+use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 
 use super::shown;
 use super::tensor::{Dtype, Sign, Tensor, Whole, row_major};

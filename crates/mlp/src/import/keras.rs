@@ -26,7 +26,7 @@ const MAX_FACT_NUMBERS: usize = 1 << 16;
 const WEIGHTS: &str = "model.weights.h5";
 
 pub(super) const H5: Format =
-    Format { name: ".h5 of Keras", recognise: hdf5::recognise, read: |bytes, _| read(bytes, None) };
+    Format { name: "Keras .h5", recognise: hdf5::recognise, read: |bytes, _| read(bytes, None) };
 
 pub(super) const ARCHIVE: Format = Format { name: ".keras", recognise, read: archive };
 

@@ -9,7 +9,7 @@ use super::{Contents, Format, ReadOptions};
 /// How much of a file is looked at for the name of a module.
 const MAX_LOOKED_AT: usize = 1 << 16;
 
-pub(super) const FORMAT: Format = Format { name: ".pkl of scikit-learn", recognise, read: refuse };
+pub(super) const FORMAT: Format = Format { name: "scikit-learn .pkl", recognise, read: refuse };
 
 /// A pickle, plain or packed by `joblib.dump(.., compress=n)`, that names scikit-learn.
 fn recognise(bytes: &[u8]) -> bool {

@@ -79,7 +79,7 @@ fn formats_are_told_by_their_bytes() {
         ("coefs.npz", ".npz"),
         ("mlp.skops", ".skops"),
         ("model.keras", ".keras"),
-        ("legacy.h5", ".h5 of Keras"),
+        ("legacy.h5", "Keras .h5"),
         ("gemm.onnx", ".onnx"),
         ("flax.safetensors", ".safetensors"),
         ("namespace.pth", ".pth"),
@@ -186,6 +186,7 @@ fn several_chains_are_listed_and_one_is_chosen() {
             "{name}: {wrong}"
         );
     }
+    assert_eq!(read_network(fixture("named_layers.pth")).unwrap().chain, "input+hidden+output");
     let both = read_network_with(file("autoencoder.pth"), &ReadOptions::of_chain("encoder+decoder")).unwrap();
     assert_eq!(both.network.dims(), [12, 16, 10, 3, 16, 12]);
     let head = read_network_with(file("conv_head.pth"), &ReadOptions::of_chain("fc")).unwrap();
