@@ -84,6 +84,7 @@ pub(super) fn arrange(
         }
     };
     let mut notes = run.notes.clone();
+    notes.dedup();
     notes.push("layers are applied in the order that the file says".into());
     if let Some(what) = run.behind {
         notes.push(format!(
