@@ -33,7 +33,7 @@ pub(super) fn assemble(
     contents: Contents<'_>,
     options: &ReadOptions,
 ) -> Result<Imported, MlpError> {
-    let Contents { tensors, steps, mut ignored, mut assumed, mut facts } = contents;
+    let Contents { tensors, steps, mut ignored, mut assumed, facts } = contents;
     if tensors.is_empty() {
         let others =
             ignored.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -60,10 +60,11 @@ pub(super) fn assemble(
         ignored.push(shown(&tensors[index].name));
     }
     let telling = apart.iter().map(|&index| &tensors[index]).filter(|tensor| finding::asks_for(&tensor.name));
-    for tensor in telling.take(MAX_LOOKED_INTO) {
-        let numbers = tensor.numbers(MAX_FACT_NUMBERS);
-        facts.extend(numbers.map(|numbers| (tensor.name.to_string(), Fact::Numbers(numbers))));
-    }
+    let telling = telling.take(MAX_LOOKED_INTO).filter_map(|tensor| {
+        Some((tensor.name.to_string(), Fact::Numbers(tensor.numbers(MAX_FACT_NUMBERS)?)))
+    });
+    // First by the shorter name, that of the tensor itself.
+    let facts: Vec<(String, Fact)> = telling.chain(facts).collect();
     let mut used = Vec::new();
     let mut dtype = Dtype::Float64;
     let network = network(&layers, |index| {

@@ -81,7 +81,8 @@ fn is_torch_word(name: &str) -> bool {
     let digits = name.trim_start_matches(|c: char| c.is_ascii_lowercase());
     let is_precision = digits.bytes().all(|c| c.is_ascii_digit())
         && precisions.contains(&&name[..name.len() - digits.len()]);
-    is_precision || matches!(name, "device" | "bool" | "double" | "half" | "long" | "short" | "strided")
+    let is_scheme = matches!(name, "per_tensor_affine" | "per_channel_affine" | "strided" | "sparse_coo");
+    is_precision || is_scheme || matches!(name, "device" | "bool" | "double" | "half" | "long" | "short")
 }
 
 /// Classes whose objects are attributes or entries and nothing else.
