@@ -131,7 +131,7 @@ fn what_a_file_says_beside_weights_is_found() {
         ("mlp.skops", "n", "30"),
         ("mlp.skops", "MLPClassifier.random_state", "5"),
         ("pipeline.skops", "n", "30"),
-        ("legacy.h5", "optimizer.learning_rate", "0.05"),
+        ("legacy.h5", "optimizer.learning_rate", "0.001"),
         ("legacy.h5", "training.loss", "sparse_categorical_crossentropy"),
         ("legacy.h5", "output activation", "softmax"),
         ("matmul_add.onnx", "output activation", "softmax"),
