@@ -235,7 +235,8 @@ fn no_truncation_of_a_format_is_read_as_another_network() {
 fn no_flip_of_a_format_panics_or_passes_a_checksum() {
     for (name, bytes) in READ.iter().chain(CHOSEN) {
         let whole = read_network(bytes).ok().map(|imported| imported.network);
-        for at in 0..bytes.len() {
+        // Every byte of small files, every few of the larger ones.
+        for at in (0..bytes.len()).step_by(1 + bytes.len() / 8192) {
             let mut flipped = bytes.to_vec();
             flipped[at] ^= 0x41;
             if let (Ok(read), true) = (read_network(&flipped), bytes.starts_with(b"PK")) {
