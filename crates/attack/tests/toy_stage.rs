@@ -8,8 +8,8 @@ mod tests {
     use palimpsest_attack::search::annealed::DescentParams;
     use palimpsest_attack::stages;
     use palimpsest_attack::{
-        AttackContext, AttackError, AttackParams, AttackState, Candidate, Method, Origin, Outcome,
-        Reconstruction, Stage, WhyNot, reconstruct_by,
+        AttackContext, AttackError, AttackParams, AttackState, AttackStep, Candidate, Method, Origin,
+        Outcome, Reconstruction, Stage, WhyNot, reconstruct_by,
     };
     use palimpsest_mlp::{BiasPlacement, Mlp};
     use palimpsest_numerics::seed::Seed;
@@ -53,7 +53,7 @@ mod tests {
         params.rank = Some(6);
         let mut list = stages::all();
         list.push(Box::new(Toy { least_width }));
-        let go_on = |_: &_| ControlFlow::Continue(());
+        let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
         let from = AttackState::default();
         reconstruct_by(&list, &network, &params, Seed::new(3), &from, &go_on, &|_, _| {})
             .expect("it can be attacked")

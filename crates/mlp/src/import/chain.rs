@@ -1,289 +1,364 @@
 //! Which tensors make which layer, told from names and shapes alone.
 //!
 //! A layer is `PREFIX.weight`, (out, in), with an optional `PREFIX.bias`, (out); or `W3` with `b3`, where a bare `b` is
-//! the bias of `W0`. Layers whose names differ only in their numbers are ordered by these, so `layers.0 .. layers.10`
-//! and `net.0, net.2, net.4` both come out as meant. Where names differ otherwise (`fc1, fc2, out`), widths must chain
-//! in exactly one order, else the file is refused.
+//! the bias of `W0`; `names` has them all. Layers whose names differ only in their numbers are ordered by these, so
+//! `layers.0 .. layers.10` and `net.0, net.2, net.4` both come out as meant. Where names differ otherwise
+//! (`fc1, fc2, out`), widths must chain in exactly one order, else the file is refused. Weights are (in, out) when only
+//! so widths chain and biases fit. Several sets of layers that are networks in themselves are never joined unasked.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use super::shown;
 use crate::MlpError;
 
+mod names;
+mod order;
+mod pieces;
+mod sorting;
+#[cfg(test)]
+mod tests;
+
+pub(super) use names::{NAMES_THAT_ARE_READ, is_part, tells_of_weights};
+
+use order::NoOrder;
+use pieces::{Piece, pieces};
+use sorting::{Sorted, Stranger, sort};
+
 /// Most layers of a network.
-const MAX_LAYERS: usize = 256;
-/// Most steps in search of an order; a hostile file could ask for any number.
-const MAX_STEPS: usize = 100_000;
-/// Longest name of a weight or bias, in bytes.
-const MAX_NAME_BYTES: usize = 256;
-/// Most layers named in a message.
+pub(super) const MAX_LAYERS: usize = 256;
+/// Most layers or chains named in a message.
 const MAX_NAMED: usize = 8;
+/// Most chains joined by `+`.
+const MAX_JOINED: usize = 16;
+
+/// How a weight lies in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// (out, in), PyTorch's.
+    OutIn,
+    /// (in, out), that of Keras, Flax and scikit-learn.
+    InOut,
+}
 
 /// Indices of the tensors that make one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layer {
     pub(super) weight: usize,
     pub(super) bias: Option<usize>,
+    pub(super) layout: Layout,
 }
 
-/// The layers of a chain, first layer first, and how their order was found.
+/// A tensor as far as its place is told from it.
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+    pub(super) shape: &'a [usize],
+    /// Whether it holds whole numbers, which are no weights.
+    pub(super) counts: bool,
+}
+
+/// The layers of a chain, first layer first, and what was recognised.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chain {
     pub(super) layers: Vec<Layer>,
-    pub(super) ordered_by_widths: bool,
+    /// How order and layout were found, as sentences.
+    pub(super) notes: Vec<String>,
+    /// Tensors that belong to no layer of it.
+    pub(super) apart: Vec<usize>,
+    pub(super) name: String,
+    pub(super) chains: Vec<ChainSummary>,
 }
 
-/// Finds the chain that uses every tensor, given as (name, shape).
+/// A chain of dense layers that a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChainSummary {
+    /// The name by which it is chosen.
+    pub name: String,
+    /// Its widths, inputs first.
+    pub widths: Vec<usize>,
+}
+
+impl fmt::Display for ChainSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<String> = self.widths.iter().map(usize::to_string).collect();
+        write!(f, "`{}` ({})", shown(&self.name), widths.join("-"))
+    }
+}
+
+/// A layer as names and shapes show it.
+#[derive(Debug, PartialEq, Eq)]
+struct Unit {
+    group: String,
+    numbers: Vec<u64>,
+    module: String,
+    weight: usize,
+    bias: Option<usize>,
+    shape: [usize; 2],
+    bias_len: Option<usize>,
+    /// The layout, where the name says it.
+    known: Option<Layout>,
+}
+
+impl Unit {
+    fn layout(&self, guess: Layout) -> Layout {
+        self.known.unwrap_or(guess)
+    }
+
+    fn outputs(&self, guess: Layout) -> usize {
+        self.shape[usize::from(self.layout(guess) == Layout::InOut)]
+    }
+
+    fn inputs(&self, guess: Layout) -> usize {
+        self.shape[usize::from(self.layout(guess) == Layout::OutIn)]
+    }
+
+    fn bias_fits(&self, guess: Layout) -> bool {
+        self.bias_len.is_none_or(|len| len == self.outputs(guess))
+    }
+
+    fn layer(&self, guess: Layout) -> Layer {
+        Layer { weight: self.weight, bias: self.bias, layout: self.layout(guess) }
+    }
+}
+
+/// Finds the chain that is meant: the one there is, or the one of that name.
 ///
 /// # Errors
-/// [`MlpError::NotANetwork`] that names the first tensor that does not belong to a chain of dense layers.
-pub(super) fn arrange(tensors: &[(&str, &[usize])]) -> Result<Chain, MlpError> {
-    #[derive(Default)]
-    struct Found {
-        weight: Option<usize>,
-        bias: Option<usize>,
+/// [`MlpError::NotANetwork`] that names the first tensor that does not belong to a chain of dense layers, or the
+/// chains to choose from.
+pub(super) fn arrange(tensors: &[Named<'_>], choice: Option<&str>) -> Result<Chain, MlpError> {
+    arranged(tensors, choice).map_err(MlpError::NotANetwork)
+}
+
+fn arranged(tensors: &[Named<'_>], choice: Option<&str>) -> Result<Chain, String> {
+    if let Some(adapter) = tensors.iter().find(|tensor| names::is_adapter(tensor.name)) {
+        return Err(format!(
+            "tensor `{}` is part of an adapter: merge it into its base model first \
+             (model.merge_and_unload() in PEFT) and save that",
+            shown(adapter.name)
+        ));
     }
-    let mut groups: BTreeMap<String, BTreeMap<Vec<u64>, Found>> = BTreeMap::new();
-    for (index, &(name, shape)) in tensors.iter().enumerate() {
-        let stranger = |why: &str| {
-            refused(format!(
-                "tensor `{}` of shape {} {why}; only chains of dense layers are read",
-                shown(name),
-                shown(&format!("{shape:?}"))
-            ))
-        };
-        let Some(((letters, numbers), part)) = place(name) else { return Err(stranger(why_strange(name))) };
-        let found = groups.entry(letters).or_default().entry(numbers).or_default();
-        let slot = match (part, shape.len()) {
-            (Part::Weight, 2) if name.contains("embed") => {
-                return Err(stranger("looks like an embedding (rename it if it is dense)"));
+    let Sorted { units, strangers, mut apart } = sort(tensors)?;
+    if units.len() > MAX_LAYERS {
+        return Err(format!("it has more than {MAX_LAYERS} layers"));
+    }
+    let pieces = pieces(&units, &strangers);
+    if units.is_empty() && !(tensors.is_empty() && choice.is_none()) {
+        return Err(match strangers.first() {
+            Some(stranger) => stranger.complaint(tensors),
+            None => {
+                let stranger = Stranger::nameless(apart.first().copied().unwrap_or_default());
+                format!("{}; {NAMES_THAT_ARE_READ}", stranger.complaint(tensors))
             }
-            (Part::Weight, 2) => &mut found.weight,
-            (Part::Bias, 1) => &mut found.bias,
-            (Part::Weight, 3..=5) => return Err(stranger("looks like a convolution")),
-            (Part::Weight, 1) => return Err(stranger("looks like a normalisation layer")),
-            _ => return Err(stranger("is neither a weight (out, in) nor a bias (out)")),
-        };
-        if slot.replace(index).is_some() {
-            return Err(stranger("is the second such tensor for its layer"));
-        }
-    }
-    let groups = groups.into_values().map(|group| {
-        let layers = group.into_values().map(|Found { weight, bias }| match (weight, bias) {
-            (Some(weight), bias) => Ok(Layer { weight, bias }),
-            (None, Some(bias)) => Err(refused(format!(
-                "bias `{}` belongs to a layer that has no weight",
-                shown(tensors[bias].0)
-            ))),
-            (None, None) => unreachable!("a layer is entered with a tensor"),
         });
-        layers.collect::<Result<Vec<_>, _>>()
-    });
-    let mut groups: Vec<Vec<Layer>> = groups.collect::<Result<_, _>>()?;
-    if groups.iter().map(Vec::len).sum::<usize>() > MAX_LAYERS {
-        return Err(refused(format!("it has more than {MAX_LAYERS} layers")));
     }
-    Ok(if groups.len() > 1 {
-        Chain { layers: merge(&groups, tensors)?, ordered_by_widths: true }
+    let (ordered, name) = match choice {
+        Some(choice) => chosen(choice, &units, &strangers, &pieces, tensors)?,
+        None => {
+            if let Some(stranger) = strangers.first() {
+                return Err(stranger.complaint(tensors) + &to_choose_from(&pieces));
+            }
+            let all: Vec<&Unit> = units.iter().collect();
+            let ordered = whole(&all, tensors).map_err(|e| e + &joined_or_one_of(&pieces))?;
+            let name = name_of(&ordered, &pieces);
+            (ordered, name)
+        }
+    };
+    let mut notes = Vec::new();
+    if ordered.iter().any(|part| part.by_widths) {
+        notes.push("layers are applied in the only order in which their widths chain".to_owned());
     } else {
-        Chain { layers: groups.pop().unwrap_or_default(), ordered_by_widths: false }
-    })
-}
-
-/// Whether a tensor of that name is a layer's weight or bias.
-pub(super) fn is_part(name: &str) -> bool {
-    place(name).is_some()
-}
-
-/// Whether a tensor of that name shows that weights are kept where it is, of whatever kind of layer.
-pub(super) fn tells_of_weights(name: &str) -> bool {
-    name.len() <= MAX_NAME_BYTES && (name.contains("weight") || is_part(name))
-}
-
-enum Part {
-    Weight,
-    Bias,
-}
-
-/// The layer a name belongs to, as (letters with `#` for each number, numbers), and what it is there.
-fn place(name: &str) -> Option<((String, Vec<u64>), Part)> {
-    if name.len() > MAX_NAME_BYTES {
-        return None;
+        notes.push("layers are applied in the order of the numbers in their names".to_owned());
     }
-    let (prefix, last) = name.rsplit_once('.').unwrap_or(("", name));
-    match last {
-        "weight" => return Some((split_numbers(prefix), Part::Weight)),
-        "bias" => return Some((split_numbers(prefix), Part::Bias)),
-        "b" if prefix.is_empty() => return Some((("W#".into(), vec![0]), Part::Bias)),
-        _ => {}
-    }
-    let part = match name.get(..1)? {
-        "W" => Part::Weight,
-        "b" => Part::Bias,
-        _ => return None,
+    let recognised = |part: &Ordered<'_>| {
+        part.layout == Layout::InOut && part.units.iter().any(|unit| unit.known.is_none())
     };
-    let digits = &name[1..];
-    (!digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
-        .then(|| (("W#".into(), split_numbers(digits).1), part))
-}
-
-fn split_numbers(prefix: &str) -> (String, Vec<u64>) {
-    let (mut letters, mut numbers) = (String::new(), Vec::new());
-    for piece in prefix.chars().collect::<Vec<_>>().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit())
-    {
-        if piece[0].is_ascii_digit() {
-            letters.push('#');
-            // Numbers beyond u64 collide, and what collides is refused.
-            numbers.push(piece.iter().collect::<String>().parse().unwrap_or(u64::MAX));
-        } else {
-            letters.extend(piece);
-        }
+    if ordered.iter().any(recognised) {
+        notes.push("weights are stored as (in, out): only so do widths and biases fit".to_owned());
     }
-    (letters, numbers)
-}
-
-/// What a tensor that is no weight and no bias looks like.
-fn why_strange(name: &str) -> &'static str {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    match last {
-        "running_mean" | "running_var" | "num_batches_tracked" => "looks like a normalisation layer",
-        "weight_g" | "weight_v" | "original0" | "original1" | "weight_orig" | "weight_mask" => {
-            "is a weight in parts (normalised or pruned); remove the parametrisation before saving"
-        }
-        _ if last.starts_with("weight_ih") || last.starts_with("weight_hh") || last.starts_with("bias_") => {
-            "looks like a recurrent layer"
-        }
-        _ if last.contains("proj") => "looks like attention",
-        _ => "is neither a weight (out, in) nor a bias (out)",
+    let used: Vec<Layer> =
+        ordered.iter().flat_map(|part| part.units.iter().map(|unit| unit.layer(part.layout))).collect();
+    if choice.is_some() && (used.len() < units.len() || !strangers.is_empty()) {
+        notes.push(format!(
+            "of all that is in the file the chain `{}` is read; where other layers come before it, its inputs are the \
+             features that these give",
+            shown(&name)
+        ));
+        let is_used =
+            |index: usize| used.iter().any(|layer| layer.weight == index || layer.bias == Some(index));
+        apart = (0..tensors.len()).filter(|&index| !is_used(index)).collect();
     }
+    let chains = pieces.iter().map(Piece::summary).collect();
+    Ok(Chain { layers: used, notes, apart, name, chains })
 }
 
-/// The one order of all layers that keeps the order inside each group and lets widths chain.
-fn merge(groups: &[Vec<Layer>], tensors: &[(&str, &[usize])]) -> Result<Vec<Layer>, MlpError> {
-    let total = groups.iter().map(Vec::len).sum::<usize>();
-    let names = || {
-        let all = groups.iter().flatten().take(MAX_NAMED).map(|layer| {
-            let (name, shape) = tensors[layer.weight];
-            format!("`{}` {:?}", shown(name), shape)
-        });
-        all.collect::<Vec<_>>().join(", ") + if total > MAX_NAMED { ", .." } else { "" }
-    };
-    let advice = "name them by number (layers.0, layers.1, ..) when saving";
-    let width = |layer: &Layer, axis: usize| tensors[layer.weight].1[axis];
-    let mut taken = vec![0; groups.len()];
-    let mut path: Vec<usize> = Vec::new();
-    let mut order: Vec<Layer> = Vec::new();
-    let mut answer: Option<Vec<Layer>> = None;
-    let mut next = 0;
-    // Depth first with the stack in hand: `path` says which group each layer of `order` came from.
-    for _ in 0..MAX_STEPS {
-        let fits = |&group: &usize| {
-            groups[group]
-                .get(taken[group])
-                .is_some_and(|layer| order.last().is_none_or(|last| width(last, 0) == width(layer, 1)))
+/// Layers in order.
+struct Ordered<'u> {
+    units: Vec<&'u Unit>,
+    layout: Layout,
+    by_widths: bool,
+}
+
+/// The names of the pieces in order, joined by `+` as a choice would be.
+fn name_of(ordered: &[Ordered<'_>], pieces: &[Piece<'_>]) -> String {
+    let piece_of =
+        |unit: &Unit| pieces.iter().find(|piece| piece.units.iter().any(|u| u.weight == unit.weight));
+    let names =
+        ordered.iter().flat_map(|part| &part.units).filter_map(|unit| piece_of(unit)).map(|p| &*p.name);
+    let mut names: Vec<&str> = names.collect();
+    names.dedup();
+    names.join("+")
+}
+
+/// The chains of that name, parts of it joined by `+`.
+fn chosen<'u>(
+    choice: &str,
+    units: &'u [Unit],
+    strangers: &[Stranger],
+    pieces: &[Piece<'u>],
+    tensors: &[Named<'_>],
+) -> Result<(Vec<Ordered<'u>>, String), String> {
+    let mut ordered: Vec<Ordered<'u>> = Vec::new();
+    for part in choice.split('+').map(str::trim).take(MAX_JOINED) {
+        let members: Vec<&Unit> = match pieces.iter().find(|piece| piece.name == part) {
+            Some(piece) => piece.units.clone(),
+            None => units.iter().filter(|unit| is_inside(&unit.module, part)).collect(),
         };
-        if let Some(group) = (next..groups.len()).find(fits) {
-            order.push(groups[group][taken[group]]);
-            path.push(group);
-            taken[group] += 1;
-            next = 0;
-            if order.len() == total && answer.replace(order.clone()).is_some() {
-                return Err(refused(format!(
-                    "the widths of {} chain in more than one order; {advice}",
-                    names()
-                )));
+        if members.is_empty() {
+            return Err(format!(
+                "it has no chain of dense layers `{}`{}",
+                shown(part),
+                to_choose_from(pieces)
+            ));
+        }
+        if let Some(stranger) = strangers.iter().find(|stranger| stranger.is_amid(&members, part)) {
+            return Err(stranger.complaint(tensors) + &to_choose_from(pieces));
+        }
+        let next = whole(&members, tensors)?.pop().expect("one part for one set of layers");
+        if let Some(last) = ordered.last() {
+            let (gives, takes) = (
+                last.units.last().map_or(0, |unit| unit.outputs(last.layout)),
+                next.units.first().map_or(0, |unit| unit.inputs(next.layout)),
+            );
+            if gives != takes {
+                return Err(format!(
+                    "widths do not chain in `{}`: `{}` takes {takes} values, what stands before it gives {gives}",
+                    shown(choice),
+                    shown(part)
+                ));
             }
-        } else if let Some(group) = path.pop() {
-            order.pop();
-            taken[group] -= 1;
-            next = group + 1;
-        } else {
-            return answer
-                .ok_or_else(|| refused(format!("the widths of {} do not chain in any order", names())));
         }
+        ordered.push(next);
     }
-    Err(refused(format!("the order of {} is hard to tell from widths; {advice}", names())))
+    Ok((ordered, choice.to_owned()))
 }
 
-fn refused(problem: String) -> MlpError {
-    MlpError::NotANetwork(problem)
+/// Whether a module is the one of that name or inside it.
+fn is_inside(module: &str, name: &str) -> bool {
+    module.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Weights in the order found, by name.
-    fn order(tensors: &[(&'static str, &[usize])]) -> Result<Vec<&'static str>, String> {
-        let chain = arrange(tensors).map_err(|e| e.to_string())?;
-        Ok(chain.layers.iter().map(|layer| tensors[layer.weight].0).collect())
+/// All of these layers as one chain, (out, in) if that fits, else (in, out).
+fn whole<'u>(units: &[&'u Unit], tensors: &[Named<'_>]) -> Result<Vec<Ordered<'u>>, String> {
+    if units.is_empty() {
+        return Ok(Vec::new());
     }
+    let first = match attempt(units, Layout::OutIn, tensors) {
+        Ok(ordered) => return Ok(vec![ordered]),
+        Err(problem) => problem,
+    };
+    match attempt(units, Layout::InOut, tensors) {
+        Ok(ordered) => Ok(vec![ordered]),
+        // The first layout is the usual one; what is wrong with it is told, unless the biases speak for the other.
+        Err(second) if first.bias && !second.bias => Err(second.text),
+        Err(_) => Err(first.text),
+    }
+}
 
-    #[test]
-    fn numbers_order_first_and_widths_where_names_do_not() {
-        let two = |a, b| order(&[(a, &[5, 5]), (b, &[5, 5])]);
-        assert_eq!(two("net.10.weight", "net.9.weight").unwrap(), ["net.9.weight", "net.10.weight"]);
-        assert_eq!(two("fc2.weight", "fc1.weight").unwrap(), ["fc1.weight", "fc2.weight"]);
-        assert_eq!(two("W1", "W0").unwrap(), ["W0", "W1"]);
-        assert!(two("encoder.weight", "decoder.weight").unwrap_err().contains("more than one order"));
-        let mixed: [(&str, &[usize]); 4] = [
-            ("out.weight", &[1, 8]),
-            ("hidden2.weight", &[8, 8]),
-            ("hidden1.weight", &[8, 8]),
-            ("in.weight", &[8, 3]),
-        ];
-        assert_eq!(
-            order(&mixed).unwrap(),
-            ["in.weight", "hidden1.weight", "hidden2.weight", "out.weight"],
-            "numbers order the hidden layers, which widths cannot"
+/// Why layers are no chain, and whether already a bias does not fit.
+struct NoChain {
+    text: String,
+    bias: bool,
+}
+
+fn attempt<'u>(units: &[&'u Unit], layout: Layout, tensors: &[Named<'_>]) -> Result<Ordered<'u>, NoChain> {
+    let problem = |text| NoChain { text, bias: false };
+    if let Some(unit) = units.iter().find(|unit| !unit.bias_fits(layout)) {
+        let text = format!(
+            "`{}` has {} outputs but a bias of {}",
+            shown(tensors[unit.weight].name),
+            unit.outputs(layout),
+            unit.bias_len.unwrap_or_default()
         );
-        let broken = order(&[("in.weight", &[8, 3]), ("out.weight", &[1, 7])]);
-        assert!(broken.unwrap_err().contains("do not chain in any order"));
+        return Err(NoChain { text, bias: true });
     }
-
-    #[test]
-    fn strangers_are_named_for_what_they_look_like() {
-        for (name, shape, word) in [
-            ("conv.weight", &[4, 3, 3, 3][..], "convolution"),
-            ("conv.weight", &[4, 3, 3], "convolution"),
-            ("norm.weight", &[4], "normalisation"),
-            ("norm.running_mean", &[4], "normalisation"),
-            ("token_embedding.weight", &[100, 4], "embedding"),
-            ("rnn.weight_ih_l0", &[4, 4], "recurrent"),
-            ("attention.in_proj_weight", &[12, 4], "attention"),
-            ("0.weight_g", &[4, 1], "remove the parametrisation"),
-            ("0.alpha", &[], "neither"),
-            ("0.bias", &[4], "no weight"),
-            ("b", &[4], "no weight"),
-            ("W", &[4, 4], "neither"),
-            ("é", &[4, 4], "neither"),
-            ("", &[4, 4], "neither"),
-        ] {
-            let error = order(&[(name, shape)]).unwrap_err();
-            assert!(error.contains(word), "{name}: {error}");
+    let groups: Vec<&[&Unit]> = units.chunk_by(|a, b| a.group == b.group).collect();
+    if groups.len() == 1 {
+        if let Some(pair) = units.windows(2).find(|pair| pair[0].outputs(layout) != pair[1].inputs(layout)) {
+            return Err(problem(format!(
+                "widths do not chain: `{}` gives {} values, `{}` takes {}",
+                shown(tensors[pair[0].weight].name),
+                pair[0].outputs(layout),
+                shown(tensors[pair[1].weight].name),
+                pair[1].inputs(layout)
+            )));
         }
+        return Ok(Ordered { units: units.to_vec(), layout, by_widths: false });
     }
+    let names = || {
+        let all = units.iter().take(MAX_NAMED).map(|unit| {
+            let tensor = &tensors[unit.weight];
+            format!("`{}` {:?}", shown(tensor.name), tensor.shape)
+        });
+        all.collect::<Vec<_>>().join(", ") + if units.len() > MAX_NAMED { ", .." } else { "" }
+    };
+    if groups.iter().filter(|group| group.len() > 1).count() > 1 {
+        return Err(problem("it holds several chains of dense layers".into()));
+    }
+    let advice = "name them by number (layers.0, layers.1, ..) when saving";
+    let units = order::merge(&groups, layout).map_err(|why| {
+        problem(match why {
+            NoOrder::Several => format!("the widths of {} chain in more than one order; {advice}", names()),
+            NoOrder::None => format!("the widths of {} do not chain in any order", names()),
+            NoOrder::HardToTell => {
+                format!("the order of {} is hard to tell from widths; {advice}", names())
+            }
+        })
+    })?;
+    Ok(Ordered { units, layout, by_widths: true })
+}
 
-    #[test]
-    fn two_tensors_for_one_place_are_refused() {
-        for names in [["b", "b0"], ["0.bias", "0.bias"], ["l01.weight", "l1.weight"]] {
-            let shape = |name: &str| if name.contains('b') { &[3][..] } else { &[3, 3][..] };
-            let tensors = names.map(|name| (name, shape(name)));
-            assert!(order(&tensors).unwrap_err().contains("second such tensor"), "{names:?}");
-        }
-        let huge = ["l99999999999999999999.weight", "l99999999999999999998.weight"];
-        assert!(order(&huge.map(|name| (name, &[3, 3][..]))).unwrap_err().contains("second such tensor"));
-    }
+/// The chains of a file, as the end of a sentence.
+pub(super) fn listed<'c>(chains: impl IntoIterator<Item = &'c ChainSummary>) -> String {
+    let all: Vec<String> = chains.into_iter().map(ChainSummary::to_string).collect();
+    let shown = all.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if all.len() > MAX_NAMED { format!("{shown} and {} more", all.len() - MAX_NAMED) } else { shown }
+}
 
-    #[test]
-    fn a_hostile_set_of_names_ends_soon() {
-        // Widths that chain almost always but never to an end: 2^64 orders to look at.
-        let names: Vec<String> = (0..128).map(|i| format!("{}.weight", "x".repeat(i + 1))).collect();
-        let mut tensors: Vec<(&str, &[usize])> = names.iter().map(|n| (n.as_str(), &[2, 2][..])).collect();
-        tensors.push(("end.weight", &[9, 8]));
-        assert!(arrange(&tensors).unwrap_err().to_string().contains("hard to tell"));
-        let names: Vec<String> = (0..300).map(|i| format!("{i}.weight")).collect();
-        let many: Vec<(&str, &[usize])> = names.iter().map(|n| (n.as_str(), &[2, 2][..])).collect();
-        assert!(arrange(&many).unwrap_err().to_string().contains("more than 256"));
+fn to_choose_from(pieces: &[Piece<'_>]) -> String {
+    let summaries: Vec<ChainSummary> = pieces.iter().map(Piece::summary).collect();
+    match summaries.first() {
+        Some(first) => format!(
+            "; chains of dense layers in it: {}; choose one, as in --chain {}",
+            listed(&summaries),
+            shown(&first.name)
+        ),
+        None => String::new(),
     }
+}
+
+/// As [`to_choose_from`], with the ways in which two chains fit behind each other.
+fn joined_or_one_of(pieces: &[Piece<'_>]) -> String {
+    if pieces.len() < 2 {
+        return String::new();
+    }
+    let joined =
+        pieces.iter().take(MAX_NAMED).flat_map(|a| pieces.iter().take(MAX_NAMED).map(move |b| (a, b)));
+    let joined = joined.filter(|(a, b)| a.name != b.name && a.outputs() == b.inputs());
+    let joined: Vec<String> = joined.map(|(a, b)| format!("{}+{}", a.name, b.name)).take(2).collect();
+    let both = match joined.first() {
+        Some(_) => format!(" or, one after the other, {}", shown(&joined.join(" or "))),
+        None => String::new(),
+    };
+    to_choose_from(pieces) + &both
 }

@@ -1,11 +1,15 @@
-//! Networks that others wrote: `.safetensors`, PyTorch's `.pth`/`.pt` and NumPy's `.npz`, told apart by their bytes.
+//! Networks that others wrote: `.safetensors`, PyTorch's `.pth`, NumPy's `.npz`, Keras' `.keras` and `.h5`, ONNX and
+//! scikit-learn's `skops`, told apart by their bytes. [`Format::all`] lists them.
 //!
-//! A file is only read, never run: the pickle inside a `.pth` may name tensors and nothing else. Sizes are compared
-//! with the bytes at hand before memory is asked for, and every reader is a function of `&[u8]`.
+//! A file is only read, never run: the pickle inside a `.pth` may name tensors and plain records and nothing else.
+//! Sizes are compared with the bytes at hand before memory is asked for, and every reader is a function of `&[u8]`.
 //!
-//! A file of weights does not say what is done with them. Layers are taken to be applied one after the other, in the
-//! order of the numbers in their names, with an activation between them; [`Imported::assumed`] lists what was assumed.
-//! Refused by name is what cannot be such a chain: convolutions, normalisation, embeddings, recurrent layers.
+//! Most files of weights do not say what is done with them. Layers are then taken to be applied one after the other,
+//! in the order of the numbers in their names, with an activation between them; [`Imported::assumed`] lists what was
+//! assumed. Kernels (in, out) are recognised from the chain of shapes. A tensor that shares no module with a layer and
+//! is no matrix belongs to none: it is named and left. What cannot be in such a chain is refused by name:
+//! convolutions, normalisation, embeddings, recurrent layers, adapters. Where a file holds several chains, or layers
+//! of other kinds before a dense head, [`ReadOptions::chain`] says which one is meant.
 //!
 //! ```
 //! let bytes = include_bytes!("../../fixtures/wrapped_float64.pth");
@@ -21,20 +25,31 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use ndarray::{Array1, Array2};
-
-use crate::{Dense, Mlp, MlpError};
+use crate::{Mlp, MlpError};
 
 mod chain;
+mod contents;
+mod finding;
+mod format;
+mod hdf5;
+mod keras;
+mod npy;
 mod npz;
+mod onnx;
 mod pickle;
 mod pth;
 mod safetensors;
+mod sequence;
+mod sklearn;
+mod skops;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod zip;
 
+pub use chain::ChainSummary;
+pub use finding::Finding;
+pub use format::Format;
 pub use npz::read_npz;
 pub use pth::read_pth;
 pub use safetensors::{
@@ -42,7 +57,7 @@ pub use safetensors::{
 };
 pub use tensor::Dtype;
 
-use tensor::Tensor;
+use contents::{Contents, assemble};
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -53,25 +68,44 @@ const MAX_LISTED: usize = 50;
 /// Most characters shown of a name.
 const MAX_SHOWN: usize = 80;
 
-/// Kind of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What the user says of a file that does not speak for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Format {
-    /// Hugging Face's `.safetensors`.
-    Safetensors,
-    /// PyTorch's `torch.save`, `.pth` or `.pt`.
-    Pth,
-    /// NumPy's `savez`, `.npz`.
-    Npz,
+pub struct ReadOptions {
+    /// Which chain of dense layers is meant, by its name in [`Imported::chains`] or by how the names of its layers
+    /// begin; several joined by `+` are applied one after the other.
+    pub chain: Option<String>,
 }
 
-impl fmt::Display for Format {
+impl ReadOptions {
+    /// Options that take the chain of that name.
+    pub fn of_chain(name: &str) -> Self {
+        Self { chain: Some(name.to_owned()) }
+    }
+}
+
+/// The activation between layers, in files that name it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum StoredActivation {
+    /// `max(z, 0)`.
+    Relu,
+    /// `z` where positive, else `slope z`.
+    LeakyRelu {
+        /// Slope where negative.
+        slope: f64,
+    },
+    /// Another, or several, as the file calls it.
+    Named(String),
+}
+
+impl fmt::Display for StoredActivation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Safetensors => ".safetensors",
-            Self::Pth => ".pth",
-            Self::Npz => ".npz",
-        })
+        match self {
+            Self::Relu => f.write_str("ReLU"),
+            Self::LeakyRelu { slope } => write!(f, "leaky ReLU of slope {slope}"),
+            Self::Named(name) => f.write_str(&shown(name)),
+        }
     }
 }
 
@@ -89,42 +123,69 @@ pub struct Imported {
     pub ignored: Vec<String>,
     /// Coarsest precision among the tensors used.
     pub dtype: Dtype,
-    /// What the file does not say and was taken for granted, as sentences.
+    /// What the file does not say and was taken for granted, and what was recognised, as sentences.
     pub assumed: Vec<String>,
+    /// What the file says beside weights, such as the number of training examples.
+    pub findings: Vec<Finding>,
+    /// Name of the chain that was read.
+    pub chain: String,
+    /// All chains of dense layers in the file, the one that was read included.
+    pub chains: Vec<ChainSummary>,
+    /// The activation between layers, if the file says.
+    pub hidden_activation: Option<StoredActivation>,
+    /// What is done with the last layer's outputs, if the file says: `sigmoid`, `softmax`, `linear`.
+    pub output_activation: Option<String>,
 }
 
-/// Reads a `.safetensors`, `.pth`, `.pt` or `.npz` file; the kind is told from its bytes, not from its name.
+/// Reads a file of weights of any kind; the kind is told from its bytes, not from its name.
 ///
 /// # Errors
 /// [`MlpError::File`] when it cannot be read or is above 1 GiB, and those of [`read_network`].
 pub fn load_network(path: &Path) -> Result<Imported, MlpError> {
-    read_network(&read_limited(path)?)
+    load_network_with(path, &ReadOptions::default())
 }
 
-/// Reads the bytes of a `.safetensors`, `.pth`, `.pt` or `.npz` file.
+/// [`load_network`] with what the user says of the file.
 ///
 /// # Errors
-/// [`MlpError::NotANetwork`] when the bytes are of no such kind, and those of [`read_safetensors`], [`read_pth`] and
-/// [`read_npz`].
+/// Those of [`load_network`].
+pub fn load_network_with(path: &Path, options: &ReadOptions) -> Result<Imported, MlpError> {
+    read_network_with(&read_limited(path)?, options)
+}
+
+/// Reads the bytes of a file of weights of any kind.
+///
+/// # Errors
+/// [`MlpError::NotANetwork`] when the bytes are of no kind that is known, or hold anything but one chain of dense
+/// layers; [`MlpError::BadWeights`] when they are damaged; [`MlpError::NotFinite`].
 pub fn read_network(bytes: &[u8]) -> Result<Imported, MlpError> {
-    if bytes.starts_with(b"PK") {
-        return match zip::Archive::open(bytes) {
-            Ok(archive) if archive.members().iter().any(|m| m.name.ends_with(".npy")) => read_npz(bytes),
-            _ => read_pth(bytes),
-        };
+    read_network_with(bytes, &ReadOptions::default())
+}
+
+/// [`read_network`] with what the user says of the file.
+///
+/// # Errors
+/// Those of [`read_network`], and [`MlpError::NotANetwork`] that lists the chains there are when none is called as
+/// the options say.
+pub fn read_network_with(bytes: &[u8], options: &ReadOptions) -> Result<Imported, MlpError> {
+    match Format::of(bytes) {
+        Some(format) => read_as(format, bytes, options),
+        None => Err(MlpError::NotANetwork(if bytes.starts_with(b"PLMPSEST") {
+            "this is a .palimpsest checkpoint, which is opened as such and not imported".into()
+        } else {
+            let known: Vec<_> = Format::all().iter().map(|format| format.name()).collect();
+            format!(
+                "the file does not begin like any kind that is read ({}); save the weights in one of these",
+                known.join(", ")
+            )
+        })),
     }
-    if bytes.starts_with(b"\x80") && bytes.get(8) != Some(&b'{') {
-        return read_pth(bytes);
-    }
-    if bytes.get(8) == Some(&b'{') {
-        return read_safetensors(bytes);
-    }
-    Err(MlpError::NotANetwork(if bytes.starts_with(b"PLMPSEST") {
-        "this is a .palimpsest checkpoint, which is opened as such and not imported".into()
-    } else {
-        "the file does not begin like .safetensors, .pth, .pt or .npz; save the weights in one of these"
-            .into()
-    }))
+}
+
+/// Reads bytes as a certain kind.
+fn read_as(format: Format, bytes: &[u8], options: &ReadOptions) -> Result<Imported, MlpError> {
+    let contents = (format.read)(bytes, options).map_err(|problem| unreadable(format, problem))?;
+    assemble(format, contents, options)
 }
 
 /// Assembles a network from named tensors (name, shape, row-major values), ordered by the numbers in their names, or
@@ -134,78 +195,14 @@ pub fn read_network(bytes: &[u8]) -> Result<Imported, MlpError> {
 /// [`MlpError::NotANetwork`] that names the first tensor that does not belong to a chain of dense layers; the errors
 /// of [`Mlp::new`].
 pub fn network_from_tensors(tensors: Vec<(String, Vec<usize>, Vec<f64>)>) -> Result<Mlp<f64>, MlpError> {
-    let named: Vec<_> = tensors.iter().map(|(name, shape, _)| (name.as_str(), shape.as_slice())).collect();
-    let layers = chain::arrange(&named)?.layers;
+    let named: Vec<_> =
+        tensors.iter().map(|(name, shape, _)| chain::Named { name, shape, counts: false }).collect();
+    let layers = chain::arrange(&named, None)?.layers;
     let mut tensors = tensors;
-    network(&layers, |index| {
+    contents::network(&layers, |index| {
         let (name, shape, values) = &mut tensors[index];
         Ok((std::mem::take(name), std::mem::take(shape), std::mem::take(values)))
     })
-}
-
-/// What a reader found in a file.
-#[derive(Default)]
-struct Contents<'a> {
-    tensors: Vec<Tensor<'a>>,
-    ignored: Vec<String>,
-    assumed: Vec<String>,
-}
-
-/// Decodes and assembles what a reader found.
-fn assemble(format: Format, contents: Contents<'_>) -> Result<Imported, MlpError> {
-    let Contents { tensors, mut ignored, mut assumed } = contents;
-    if tensors.is_empty() {
-        let others =
-            ignored.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let problem = format!("it has no tensor called like a layer's weight, only [{others}]");
-        return Err(unreadable(format, problem));
-    }
-    let named: Vec<_> = tensors.iter().map(|t| (&*t.name, t.shape.as_slice())).collect();
-    let chain = chain::arrange(&named)?;
-    let numbers = tensors.iter().try_fold(0_usize, |total, tensor| {
-        total.checked_add(tensor.shape.iter().try_fold(1_usize, |n, &size| n.checked_mul(size))?)
-    });
-    if numbers.is_none_or(|numbers| numbers > MAX_NUMBERS) {
-        return Err(unreadable(format, format!("it has more than {MAX_NUMBERS} weights")));
-    }
-    let mut used = Vec::new();
-    let mut dtype = Dtype::Float64;
-    let network = network(&chain.layers, |index| {
-        let tensor = &tensors[index];
-        let (stored_as, values) = tensor.values().map_err(|problem| unreadable(format, problem))?;
-        used.push(shown(&tensor.name));
-        dtype = dtype.min(stored_as);
-        Ok((tensor.name.to_string(), tensor.shape.clone(), values))
-    })?;
-    if ignored.len() > MAX_LISTED {
-        ignored.truncate(MAX_LISTED);
-        ignored.push("and more".into());
-    }
-    assumed.push(if chain.ordered_by_widths {
-        "layers are applied in the only order in which their widths chain".into()
-    } else {
-        "layers are applied in the order of the numbers in their names".into()
-    });
-    assumed
-        .push("between layers there is the activation that the user names; no file of weights says".into());
-    Ok(Imported { network, format, used, ignored, dtype, assumed })
-}
-
-/// Builds a network whose tensors (name, shape, row-major values) are handed out by index.
-fn network(
-    layers: &[chain::Layer],
-    mut tensor: impl FnMut(usize) -> Result<(String, Vec<usize>, Vec<f64>), MlpError>,
-) -> Result<Mlp<f64>, MlpError> {
-    let layers = layers.iter().map(|layer| {
-        let (name, shape, values) = tensor(layer.weight)?;
-        let [out, input] = shape[..] else { unreachable!("weights have two axes") };
-        let weight = Array2::from_shape_vec((out, input), values).map_err(|_| {
-            MlpError::NotANetwork(format!("`{}` does not hold {out} x {input} values", shown(&name)))
-        })?;
-        let bias = layer.bias.map(|index| Ok::<_, MlpError>(Array1::from(tensor(index)?.2))).transpose()?;
-        Ok(Dense { weight, bias })
-    });
-    Mlp::new(layers.collect::<Result<_, MlpError>>()?)
 }
 
 /// The error for bytes that cannot be read as what they claim to be.

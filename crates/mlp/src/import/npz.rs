@@ -1,21 +1,24 @@
 //! `.npz` archives of `numpy.savez` and `numpy.savez_compressed`: one `.npy` array for each tensor.
 //!
-//! Arrays whose names are those of layers (`layers.0.weight`, `W0`, `b`) or contain a dot make the network; others,
-//! such as data saved beside it, are named and never looked at.
+//! Arrays whose names are those of layers (`layers.0.weight`, `W0`, `b`, `coefs_0`) or contain a dot make the network.
+//! Of others, such as data saved beside it, short ones whose names say something of the training are findings; the
+//! rest is named and never looked at.
 
-use std::borrow::Cow;
-
-use ndarray_npy::npy::header::Header;
-
-use super::tensor::{Dtype, Tensor, row_major};
 use super::zip::Archive;
-use super::{Contents, Format, Imported, assemble, chain, shown, unreadable};
-use crate::MlpError;
+use super::{Contents, Format, Imported, MlpError, ReadOptions, chain, finding, npy, read_as, shown};
 
-/// NumPy writes 128 bytes for every array that could be read here.
-const MAX_HEADER_BYTES: usize = 4096;
 /// Most bytes unpacked from one compressed archive.
-const MAX_UNPACKED_BYTES: usize = 256 << 20;
+pub(super) const MAX_UNPACKED_BYTES: usize = 256 << 20;
+/// Largest array that is looked into for a finding.
+const MAX_FINDING_BYTES: usize = 1 << 20;
+
+pub(super) const FORMAT: Format = Format { name: ".npz", recognise, read: contents };
+
+fn recognise(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK")
+        && Archive::open(bytes)
+            .is_ok_and(|archive| archive.members().iter().any(|m| m.name.ends_with(".npy")))
+}
 
 /// Reads the bytes of a `.npz` file.
 ///
@@ -32,121 +35,32 @@ const MAX_UNPACKED_BYTES: usize = 256 << 20;
 /// # Ok::<(), palimpsest_mlp::MlpError>(())
 /// ```
 pub fn read_npz(bytes: &[u8]) -> Result<Imported, MlpError> {
-    let contents = contents(bytes).map_err(|problem| unreadable(Format::Npz, problem))?;
-    assemble(Format::Npz, contents)
+    read_as(FORMAT, bytes, &ReadOptions::default())
 }
 
-fn contents(bytes: &[u8]) -> Result<Contents<'_>, String> {
+fn contents<'a>(bytes: &'a [u8], _: &ReadOptions) -> Result<Contents<'a>, String> {
     let archive = Archive::open(bytes)?;
     let mut budget = MAX_UNPACKED_BYTES;
     let mut contents = Contents::default();
     for member in archive.members() {
         match member.name.strip_suffix(".npy") {
-            Some(name) if chain::is_part(name) || name.contains('.') => {
-                contents.tensors.push(array(name, member.content(&mut budget)?)?);
+            Some(name) if chain::is_part(name) || name.contains(['.', '/']) => {
+                contents.tensors.push(npy::array(name, member.content(&mut budget)?)?);
                 if name == "b" {
                     contents.assumed.push("`b` is the bias of the first layer".into());
                 }
             }
-            name => contents.ignored.push(shown(name.unwrap_or(member.name))),
+            name => {
+                let name = name.unwrap_or(member.name);
+                if finding::asks_for(name) && member.size() <= MAX_FINDING_BYTES {
+                    let bytes = member.content(&mut budget)?;
+                    contents
+                        .facts
+                        .extend(npy::fact(name, bytes, MAX_FINDING_BYTES).map(|f| (name.to_owned(), f)));
+                }
+                contents.ignored.push(shown(name));
+            }
         }
     }
     Ok(contents)
-}
-
-/// One array; its shape is compared with the bytes at hand.
-fn array<'a>(name: &'a str, mut bytes: Cow<'a, [u8]>) -> Result<Tensor<'a>, String> {
-    let bad = |problem: String| format!("array `{}` {problem}", shown(name));
-    let (header, start) = header(&bytes).map_err(bad)?;
-    let dtype = match header.type_descriptor.as_string().map(String::as_str) {
-        Some("<f2") => Ok(Dtype::Float16),
-        Some("<f4") => Ok(Dtype::Float32),
-        Some("<f8") => Ok(Dtype::Float64),
-        other => Err(other.map_or_else(|| "records".to_owned(), |descr| format!("`{}`", shown(descr)))),
-    };
-    match &mut bytes {
-        Cow::Borrowed(bytes) => *bytes = &bytes[start..],
-        Cow::Owned(bytes) => drop(bytes.drain(..start)),
-    }
-    let numbers = header.shape.iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
-    let strides = if header.layout.is_fortran() {
-        let reversed: Vec<usize> = header.shape.iter().rev().copied().collect();
-        row_major(&reversed).map(|mut strides| {
-            strides.reverse();
-            strides
-        })
-    } else {
-        row_major(&header.shape)
-    };
-    let width = dtype.as_ref().ok().map(|dtype: &Dtype| dtype.width());
-    let fits = width.is_none_or(|width| numbers.and_then(|n| n.checked_mul(width)) == Some(bytes.len()));
-    match strides {
-        Some(strides) if fits => {
-            Ok(Tensor { name: name.into(), shape: header.shape, strides, offset: 0, dtype, bytes })
-        }
-        _ => Err(bad(format!(
-            "announces the shape {} but {} bytes follow; the file is damaged",
-            shown(&format!("{:?}", header.shape)),
-            bytes.len()
-        ))),
-    }
-}
-
-/// The parsed header and where data starts. `ndarray-npy` would allocate any header length and recurse as deep as
-/// brackets are nested, so both are bounded here first.
-fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
-    let (length, start) = match *bytes {
-        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => (u32::from_le_bytes([a, b, 0, 0]), 10),
-        [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d, ..] => {
-            (u32::from_le_bytes([a, b, c, d]), 12)
-        }
-        _ => return Err("does not start as NumPy's format does in versions 1, 2 and 3".into()),
-    };
-    let length = length as usize;
-    if length > MAX_HEADER_BYTES {
-        return Err(format!("has a header of {length} bytes, above the limit of {MAX_HEADER_BYTES}"));
-    }
-    let end = start + length;
-    let mut head = bytes.get(..end).ok_or("ends inside its header")?;
-    if head[start..].iter().filter(|c| b"([{".contains(c)).count() > 2 {
-        return Err("holds records or nested values, expected plain numbers".into());
-    }
-    let header =
-        Header::from_reader(&mut head).map_err(|e| format!("has a header that is not read ({e})"))?;
-    Ok((header, end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Version 1 of the format with a header by hand.
-    fn npy(header: &str, data: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(header.len() + 1).unwrap().to_le_bytes();
-        [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), b"\n", data].concat()
-    }
-
-    #[test]
-    fn hostile_headers_neither_allocate_nor_overflow_the_stack() {
-        let of = |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-        let good = npy(&of("(1, 2)"), &[0; 8]);
-        assert_eq!(array("w", Cow::Borrowed(&good)).map(|t| t.strides), Ok(vec![2, 1]));
-        let huge = [
-            "(4611686018427387904, 4)",
-            "(0, 4611686018427387904, 4)",
-            "(99999999999999999999, 1)",
-            "(-1, 1)",
-        ];
-        let mut files: Vec<Vec<u8>> = huge.iter().map(|shape| npy(&of(shape), &[0; 8])).collect();
-        files.extend(["(", "[", "{"].map(|bracket| npy(&bracket.repeat(4000), &[])));
-        files.push(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}".to_vec());
-        files.push(npy(&of("(1, 2)"), &[0; 9]));
-        files.push(npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1, 1), }", &[0; 4]));
-        for file in &files {
-            assert!(array("w", Cow::Borrowed(file)).is_err(), "{}", String::from_utf8_lossy(file));
-        }
-        for end in 0..good.len() {
-            assert!(array("w", Cow::Borrowed(&good[..end])).is_err(), "cut at {end}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! A pickle machine that knows the few opcodes and globals of a PyTorch state dictionary, and executes nothing.
+//! A pickle machine that knows what `torch.load(weights_only=True)` would build, and plain records; it executes nothing.
 //!
 //! Values live in one flat list and refer to each other by index, so neither deep nor circular structures recurse, and
 //! memory stays proportional to the bytes read. Whatever could call code is refused by name.
@@ -7,11 +7,13 @@
 //! Python's `Lib/pickletools.py` for the opcodes; PyTorch's `torch/_weights_only_unpickler.py` for the idea of an
 //! allow-list, of which this is a small part.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::tensor::Dtype;
+use super::tensor::{Dtype, Whole};
 
 mod allowed;
+mod calls;
 #[cfg(test)]
 mod tests;
 
@@ -28,24 +30,36 @@ pub(super) type Id = usize;
 
 /// A value as far as weights need it.
 pub(super) enum Value<'a> {
-    /// None, a boolean, a float, a whole number beyond 64 bits.
+    /// None, a whole number beyond 64 bits, a set, a date: known, and of no use here.
     Plain,
-    /// Lists are part of training state only; what they hold is dropped.
-    List,
     Int(i64),
+    Float(f64),
+    Flag(bool),
     Text(&'a str),
+    /// Bytes; protocol 2 writes them as text of Latin-1.
+    Bytes(&'a [u8]),
+    Latin1(&'a str),
+    List(Vec<Id>),
     Tuple(Vec<Id>),
     /// Keys and values in the order they were set, repeated keys included.
     Dict(Vec<(Id, Id)>),
+    /// An object that is its attributes, which are the dictionary of that index.
+    Record(Id),
     Global(Global),
     Storage(Storage<'a>),
     Tensor(Box<View<'a>>),
+    /// A tensor of a kind that is not read.
+    UnreadTensor(&'static str),
+    /// NumPy's name of a kind of number, such as `f8`.
+    NumpyKind(&'a str),
 }
 
 /// A record of numbers outside the pickle.
 #[derive(Clone, Copy)]
 pub(super) struct Storage<'a> {
     pub(super) dtype: Result<Dtype, &'static str>,
+    /// How whole numbers are stored, where they are no floats.
+    pub(super) whole: Option<Whole>,
     /// Name of the record.
     pub(super) key: &'a str,
     /// How many numbers it holds.
@@ -73,6 +87,27 @@ impl<'a> Pickle<'a> {
 
     pub(super) fn value(&self, id: Id) -> &Value<'a> {
         &self.values[id]
+    }
+
+    /// Keys and values of a dictionary or record.
+    pub(super) fn entries(&self, id: Id) -> Option<&[(Id, Id)]> {
+        match &self.values[id] {
+            Value::Dict(entries) => Some(entries),
+            Value::Record(attributes) => match &self.values[*attributes] {
+                Value::Dict(entries) => Some(entries),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// A key as text.
+    pub(super) fn key(&self, id: Id) -> Cow<'a, str> {
+        match self.value(id) {
+            Value::Text(text) => (*text).into(),
+            Value::Int(int) => int.to_string().into(),
+            _ => "(no text)".into(),
+        }
     }
 }
 
@@ -119,10 +154,11 @@ impl<'a> Machine<'a> {
             }
             0x95 => drop(self.take::<8>()?),
             // NONE, NEWTRUE, NEWFALSE, BINFLOAT
-            b'N' | 0x88 | 0x89 => self.push(Value::Plain),
+            b'N' => self.push(Value::Plain),
+            0x88 | 0x89 => self.push(Value::Flag(opcode == 0x88)),
             b'G' => {
-                self.take::<8>()?;
-                self.push(Value::Plain);
+                let float = f64::from_be_bytes(self.take()?);
+                self.push(Value::Float(float));
             }
             // BININT1, BININT2, BININT, LONG1
             b'K' => {
@@ -142,8 +178,19 @@ impl<'a> Machine<'a> {
                 let long = self.slice(length.into())?;
                 self.push(long_integer(long));
             }
-            // SHORT_BINUNICODE, BINUNICODE
-            0x8c => {
+            // SHORT_BINBYTES, BINBYTES
+            b'C' => {
+                let [length] = self.take()?;
+                let bytes = self.slice(length.into())?;
+                self.push(Value::Bytes(bytes));
+            }
+            b'B' => {
+                let length = u32::from_le_bytes(self.take()?);
+                let bytes = self.slice(length as usize)?;
+                self.push(Value::Bytes(bytes));
+            }
+            // SHORT_BINUNICODE, SHORT_BINSTRING, BINUNICODE
+            0x8c | b'U' => {
                 let [length] = self.take()?;
                 self.push_text(length.into())?;
             }
@@ -151,9 +198,9 @@ impl<'a> Machine<'a> {
                 let length = u32::from_le_bytes(self.take()?);
                 self.push_text(length as usize)?;
             }
-            // EMPTY_DICT, EMPTY_LIST, EMPTY_TUPLE, MARK
+            // EMPTY_DICT, EMPTY_LIST, EMPTY_SET, EMPTY_TUPLE, MARK
             b'}' => self.push(Value::Dict(Vec::new())),
-            b']' => self.push(Value::List),
+            b']' | 0x8f => self.push(Value::List(Vec::new())),
             b')' => self.push(Value::Tuple(Vec::new())),
             b'(' => self.marks.push(self.stack.len()),
             // TUPLE, TUPLE1, TUPLE2, TUPLE3
@@ -198,25 +245,18 @@ impl<'a> Machine<'a> {
                 let items = self.pop_to_mark()?;
                 self.set_items(&items)?;
             }
-            // APPEND, APPENDS
+            // POP
+            b'0' => drop(self.pop()?),
+            // APPEND, APPENDS, ADDITEMS
             b'a' => {
-                self.pop()?;
-                self.expect_list()?;
+                let item = self.pop()?;
+                self.append(&[item])?;
             }
-            b'e' => {
-                self.pop_to_mark()?;
-                self.expect_list()?;
+            b'e' | 0x90 => {
+                let items = self.pop_to_mark()?;
+                self.append(&items)?;
             }
-            // BUILD: an ordered dictionary's attributes, `_metadata`, say nothing about weights.
-            b'b' => {
-                let state = self.pop()?;
-                let both = (&self.values[self.top()?], &self.values[state]);
-                if !matches!(both, (Value::Dict(_), Value::Dict(_))) {
-                    return Err(format!(
-                        "it sets attributes of something other than a dictionary (byte {at})"
-                    ));
-                }
-            }
+            b'b' => self.build(at)?,
             // GLOBAL, STACK_GLOBAL
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
@@ -231,8 +271,9 @@ impl<'a> Machine<'a> {
                 let found = global(module, name)?;
                 self.push(Value::Global(found));
             }
-            // REDUCE, BINPERSID
+            // REDUCE, NEWOBJ, BINPERSID
             b'R' => self.reduce()?,
+            0x81 => self.new_object(at)?,
             b'Q' => {
                 let id = self.pop()?;
                 let storage = self.storage(id).ok_or_else(|| {
@@ -250,43 +291,6 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The few calls on the list, done by hand.
-    fn reduce(&mut self) -> Result<(), String> {
-        let (arguments, callee) = (self.pop()?, self.pop()?);
-        let Value::Tuple(arguments) = &self.values[arguments] else {
-            return Err("it calls something with no tuple of arguments".into());
-        };
-        let result = match (&self.values[callee], arguments.as_slice()) {
-            (Value::Global(Global::OrderedDict), []) => Value::Dict(Vec::new()),
-            (Value::Global(Global::RebuildParameter), &[tensor, _, _])
-                if matches!(self.values[tensor], Value::Tensor(_)) =>
-            {
-                self.stack.push(tensor);
-                return Ok(());
-            }
-            (
-                Value::Global(Global::RebuildTensor),
-                &[storage, offset, shape, strides, _, _, ref metadata @ ..],
-            ) => {
-                // Metadata says that numbers are to be conjugated or negated when read.
-                let plain =
-                    metadata.iter().all(|&m| matches!(&self.values[m], Value::Dict(set) if set.is_empty()));
-                match (&self.values[storage], &self.values[offset], self.ints(shape), self.ints(strides)) {
-                    (&Value::Storage(storage), &Value::Int(offset), Some(shape), Some(strides)) if plain => {
-                        Value::Tensor(Box::new(View { storage, offset, shape, strides }))
-                    }
-                    _ => return Err(format!("it describes a tensor in a way that is not read; {ADVICE}")),
-                }
-            }
-            (Value::Global(_), _) => {
-                return Err(format!("it calls a known name in a way that is not read; {ADVICE}"));
-            }
-            _ => return Err(format!("it calls something that is no function: refused; {ADVICE}")),
-        };
-        self.push(result);
-        Ok(())
-    }
-
     /// `("storage", class, key, device, numbers)`.
     fn storage(&self, id: Id) -> Option<Storage<'a>> {
         let Value::Tuple(items) = &self.values[id] else { return None };
@@ -294,10 +298,10 @@ impl<'a> Machine<'a> {
         match (&self.values[kind], &self.values[class], &self.values[key], &self.values[numbers]) {
             (
                 Value::Text("storage"),
-                &Value::Global(Global::StorageOf(dtype)),
+                &Value::Global(Global::StorageOf(dtype, whole)),
                 &Value::Text(key),
                 &Value::Int(numbers),
-            ) => Some(Storage { dtype, key, numbers }),
+            ) => Some(Storage { dtype, whole, key, numbers }),
             _ => None,
         }
     }
@@ -327,9 +331,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn expect_list(&self) -> Result<(), String> {
-        match self.values[self.top()?] {
-            Value::List => Ok(()),
+    fn append(&mut self, items: &[Id]) -> Result<(), String> {
+        let top = self.top()?;
+        match &mut self.values[top] {
+            Value::List(list) => {
+                list.extend(items);
+                Ok(())
+            }
             _ => Err("it appends to something that is no list".into()),
         }
     }

@@ -5,13 +5,20 @@ use std::path::Path;
 
 use ::safetensors::tensor::{Dtype as Stored, SafeTensors, TensorView};
 
-use super::tensor::{Dtype, Tensor, row_major};
-use super::{Contents, Format, Imported, assemble, read_limited, unreadable};
+use super::finding::{self, Fact};
+use super::tensor::{Dtype, Sign, Tensor, Whole, row_major};
+use super::{Contents, Format, Imported, ReadOptions, read_as, read_limited};
 use crate::checkpoint::write_atomically;
 use crate::{Mlp, MlpError};
 
 /// Longest header; it holds names and shapes only.
 const MAX_HEADER_BYTES: u64 = 4 << 20;
+
+pub(super) const FORMAT: Format = Format { name: ".safetensors", recognise, read: contents };
+
+fn recognise(bytes: &[u8]) -> bool {
+    bytes.get(8) == Some(&b'{')
+}
 
 /// Reads the bytes of a `.safetensors` file.
 ///
@@ -19,8 +26,7 @@ const MAX_HEADER_BYTES: u64 = 4 << 20;
 /// [`MlpError::BadWeights`] when the bytes are not such a file; [`MlpError::NotANetwork`] when it holds anything but
 /// a chain of dense layers; [`MlpError::NotFinite`].
 pub fn read_safetensors(bytes: &[u8]) -> Result<Imported, MlpError> {
-    let contents = contents(bytes).map_err(|problem| unreadable(Format::Safetensors, problem))?;
-    assemble(Format::Safetensors, contents)
+    read_as(FORMAT, bytes, &ReadOptions::default())
 }
 
 /// The network in the bytes of a `.safetensors` file; every stored precision widens to `f64` exactly.
@@ -71,7 +77,7 @@ pub fn save_safetensors(network: &Mlp<f32>, path: &Path) -> Result<(), MlpError>
     write_atomically(path, &to_safetensors(network))
 }
 
-fn contents(bytes: &[u8]) -> Result<Contents<'_>, String> {
+fn contents<'a>(bytes: &'a [u8], _: &ReadOptions) -> Result<Contents<'a>, String> {
     if let Some(length) = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))
         && length > MAX_HEADER_BYTES
     {
@@ -99,10 +105,45 @@ fn contents(bytes: &[u8]) -> Result<Contents<'_>, String> {
             strides,
             offset: 0,
             dtype,
+            whole: whole(view.dtype()),
             bytes: Cow::Borrowed(view.data()),
         });
     }
-    Ok(Contents { tensors, ..Contents::default() })
+    Ok(Contents { tensors, facts: facts(bytes), ..Contents::default() })
+}
+
+/// What the header's free texts say of the training.
+fn facts(bytes: &[u8]) -> Vec<(String, Fact)> {
+    let Ok((_, header)) = SafeTensors::read_metadata(bytes) else { return Vec::new() };
+    let mut facts: Vec<(String, Fact)> = header
+        .metadata()
+        .iter()
+        .flatten()
+        .filter(|(name, _)| finding::asks_for(name))
+        .map(|(name, text)| {
+            let fact = text.trim().parse().map_or_else(|_| Fact::text(text), Fact::number);
+            (name.clone(), fact)
+        })
+        .collect();
+    // The library's own order differs between runs.
+    facts.sort_by(|a, b| a.0.cmp(&b.0));
+    facts
+}
+
+/// How whole numbers are stored.
+fn whole(stored: Stored) -> Option<Whole> {
+    let (width, sign) = match stored {
+        Stored::I8 => (1, Sign::Signed),
+        Stored::U8 | Stored::BOOL => (1, Sign::Unsigned),
+        Stored::I16 => (2, Sign::Signed),
+        Stored::U16 => (2, Sign::Unsigned),
+        Stored::I32 => (4, Sign::Signed),
+        Stored::U32 => (4, Sign::Unsigned),
+        Stored::I64 => (8, Sign::Signed),
+        Stored::U64 => (8, Sign::Unsigned),
+        _ => return None,
+    };
+    Some(Whole { width, sign })
 }
 
 #[cfg(test)]

@@ -53,7 +53,23 @@ pub(super) struct Tensor<'a> {
     pub(super) offset: usize,
     /// How numbers are stored, or what the file calls a kind that is not read.
     pub(super) dtype: Result<Dtype, String>,
+    /// How whole numbers are stored, where they are no floats.
+    pub(super) whole: Option<Whole>,
     pub(super) bytes: Cow<'a, [u8]>,
+}
+
+/// Whole numbers: counters and indices, never weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    /// Bytes of a number, 1, 2, 4 or 8.
+    pub(super) width: usize,
+    pub(super) sign: Sign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    Signed,
+    Unsigned,
 }
 
 impl Tensor<'_> {
@@ -66,6 +82,7 @@ impl Tensor<'_> {
             format!("tensor `{name}` is stored as {other}; bfloat16, float16, float32 and float64 are read")
         })?;
         let ((rows, row_stride), (columns, column_stride)) = match (&self.shape[..], &self.strides[..]) {
+            ([], []) => ((1, 0), (1, 0)),
             (&[n], &[stride]) => ((1, 0), (n, stride)),
             (&[rows, columns], &[row_stride, column_stride]) => {
                 ((rows, row_stride), (columns, column_stride))
@@ -97,6 +114,43 @@ impl Tensor<'_> {
             );
         }
         Ok((dtype, values))
+    }
+}
+
+impl Tensor<'_> {
+    /// Whether it holds no floats.
+    pub(super) fn holds_whole_numbers(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// All numbers of a row or a single one, whatever their kind, if there are at most `most`.
+    pub(super) fn numbers(&self, most: usize) -> Option<Vec<f64>> {
+        let long = |&(size, _): &(usize, usize)| size != 1;
+        let mut axes = self.shape.iter().copied().zip(self.strides.iter().copied()).filter(long);
+        let (count, stride) = axes.next().unwrap_or((1, 0));
+        if axes.next().is_some() || count > most {
+            return None;
+        }
+        let width =
+            self.whole.map_or_else(|| self.dtype.as_ref().map_or(0, |d| d.width()), |whole| whole.width);
+        let stored = self.bytes.len().checked_div(width)?;
+        let places =
+            (0..count).map(|i| i.checked_mul(stride)?.checked_add(self.offset).filter(|&at| at < stored));
+        places.map(|place| Some(self.number(place?))).collect()
+    }
+
+    /// The number at a place that is stored.
+    fn number(&self, place: usize) -> f64 {
+        let Some(whole) = self.whole else {
+            return number(self.dtype.clone().unwrap_or(Dtype::Float32), &self.bytes, place);
+        };
+        let mut wide = [0; 8];
+        wide[..whole.width].copy_from_slice(&self.bytes[place * whole.width..][..whole.width]);
+        let unused = 64 - 8 * whole.width as u32;
+        match whole.sign {
+            Sign::Unsigned => u64::from_le_bytes(wide) as f64,
+            Sign::Signed => ((i64::from_le_bytes(wide) << unused) >> unused) as f64,
+        }
     }
 }
 
@@ -139,8 +193,27 @@ mod tests {
             strides,
             offset,
             dtype: Ok(Dtype::Float32),
+            whole: None,
             bytes: Cow::Owned(bytes),
         }
+    }
+
+    #[test]
+    fn counters_are_read_with_their_sign() {
+        let counter = |width, sign, bytes: &'static [u8]| Tensor {
+            dtype: Err("whole".into()),
+            whole: Some(Whole { width, sign }),
+            bytes: Cow::Borrowed(bytes),
+            ..view(&[1, 1], &[1, 1], 0, 0)
+        };
+        assert_eq!(counter(1, Sign::Signed, &[0xff]).numbers(9), Some(vec![-1.0]));
+        assert_eq!(counter(1, Sign::Unsigned, &[0xff]).numbers(9), Some(vec![255.0]));
+        assert_eq!(counter(8, Sign::Signed, &[5, 0, 0, 0, 0, 0, 0, 0]).numbers(9), Some(vec![5.0]));
+        assert_eq!(counter(8, Sign::Signed, &[5]).numbers(9), None);
+        assert_eq!(view(&[1, 3], &[9, 2], 1, 6).numbers(3), Some(vec![1.0, 3.0, 5.0]));
+        assert_eq!(view(&[1, 3], &[9, 2], 2, 6).numbers(3), None);
+        assert_eq!(view(&[3, 2], &[2, 1], 0, 6).numbers(9), None, "a matrix is no list");
+        assert_eq!(view(&[4], &[1], 0, 6).numbers(3), None, "too many");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde_json::Value;
 use super::*;
 use crate::passes::outputs;
 
+mod formats;
+
 macro_rules! fixtures {
     ($($name:literal),* $(,)?) => {
         &[$(($name, include_bytes!(concat!("../../fixtures/", $name)))),*]
@@ -127,7 +129,7 @@ fn assert_close(name: &str, got: ArrayView2<'_, f64>, want: ArrayView2<'_, f64>)
 #[test]
 fn what_was_found_is_told() {
     let run = read_network(fixture("training_run.pth")).unwrap();
-    assert_eq!((run.format, run.dtype), (Format::Pth, Dtype::Float32));
+    assert_eq!((run.format, run.dtype), (pth::FORMAT, Dtype::Float32));
     let prefix = "module.layers";
     let used =
         [".0.weight", ".0.bias", ".1.weight", ".2.weight"].map(|part| format!("{prefix}{part}")).to_vec();
@@ -142,11 +144,11 @@ fn what_was_found_is_told() {
     assert_eq!(named.used, ["input.weight", "input.bias", "hidden.weight", "output.weight"]);
     assert!(named.assumed.iter().any(|a| a.contains("widths chain")), "{:?}", named.assumed);
     for (name, format, dtype) in [
-        ("bfloat16.pth", Format::Pth, Dtype::Bfloat16),
-        ("half.pth", Format::Pth, Dtype::Float16),
-        ("wrapped_float64.pth", Format::Pth, Dtype::Float64),
-        ("mixed_compressed.npz", Format::Npz, Dtype::Float16),
-        ("sequential_bias_everywhere.safetensors", Format::Safetensors, Dtype::Float32),
+        ("bfloat16.pth", pth::FORMAT, Dtype::Bfloat16),
+        ("half.pth", pth::FORMAT, Dtype::Float16),
+        ("wrapped_float64.pth", pth::FORMAT, Dtype::Float64),
+        ("mixed_compressed.npz", npz::FORMAT, Dtype::Float16),
+        ("sequential_bias_everywhere.safetensors", safetensors::FORMAT, Dtype::Float32),
     ] {
         let imported = read_network(fixture(name)).unwrap();
         assert_eq!((imported.format, imported.dtype), (format, dtype), "{name}");
@@ -199,7 +201,8 @@ fn altered_archives_are_refused_by_what_is_wrong() {
     assert_eq!(beside.ignored, ["X"]);
     for (bytes, words) in [
         (&b"PLMPSEST................"[..], ".palimpsest"),
-        (b"\x89HDF\r\n\x1a\n        ", "does not begin like"),
+        (b"\x89PNG\r\n\x1a\n        ", "does not begin like"),
+        (b"\x89HDF\r\n\x1a\n        ", "beginning is damaged"),
         (b"", "does not begin like"),
         (b"PK", "no end record"),
         (b"\x80\x04}.", "bare pickle"),
@@ -243,7 +246,7 @@ fn a_file_on_disk_is_read_by_its_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.bin");
     std::fs::write(&path, fixture("half.pth")).unwrap();
-    assert_eq!(load_network(&path).unwrap().format, Format::Pth);
+    assert_eq!(load_network(&path).unwrap().format, pth::FORMAT);
     File::create(&path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
     assert!(load_network(&path).unwrap_err().to_string().contains("larger than 1 GiB"));
     let message = load_network(folder.path()).unwrap_err().to_string();
@@ -289,7 +292,7 @@ fn no_flip_of_an_archive_changes_the_numbers_unnoticed() {
             // A .safetensors file has no checksum: a flipped weight there is another weight.
             if let Ok(read) = read_network(&flipped) {
                 assert!(
-                    read.format == Format::Safetensors || read.network == good.network,
+                    read.format == safetensors::FORMAT || read.network == good.network,
                     "{name} flipped at {at}"
                 );
             }

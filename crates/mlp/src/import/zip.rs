@@ -1,4 +1,5 @@
-//! Just enough of the ZIP format for `.pth` and `.npz`: the list of members, and their bytes within a limit.
+//! Just enough of the ZIP format for `.pth`, `.npz`, `.keras` and `skops`: the list of members, and their bytes within
+//! a limit.
 //!
 //! Every size is compared with the bytes at hand before it is used. Names must be unique and the same in both places
 //! where the format writes them, so what is shown is what is read.
@@ -87,6 +88,11 @@ impl<'a> Archive<'a> {
 }
 
 impl<'a> Member<'a> {
+    /// Bytes it announces to unpack to.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// The bytes, checked against their CRC-32. What has to be unpacked is taken from `budget`, in bytes.
     pub(super) fn content(&self, budget: &mut usize) -> Result<Cow<'a, [u8]>, String> {
         let name = shown(self.name);
