@@ -55,9 +55,9 @@ impl Evidence {
 }
 
 /// Weights of the features of a probability: log of the effective support, confirmed share, tightness, contrast.
-const WEIGHTS: [f64; 4] = [1.987, 8.984, 35.089, -8.089];
+const WEIGHTS: [f64; 4] = [2.203, 8.726, 31.488, -7.496];
 /// What is added to the weighted features.
-const INTERCEPT: f64 = -26.755;
+const INTERCEPT: f64 = -24.665;
 /// Share of the squared length along the first singular direction above which a picture is taken for a shared background.
 const BACKGROUND: f64 = 0.5;
 
