@@ -9,7 +9,9 @@ use palimpsest_numerics::reduce::{self, unit_rows};
 
 use crate::error::AttackError;
 use crate::evidence::confidence::{ConfidenceModel, Evidence};
-use crate::evidence::consensus::{Comparison, consensus, merge, ranking as distinct_of, ranking_up_to_sign};
+use crate::evidence::consensus::{
+    Comparison, consensus, merge, merge_near, ranking as distinct_of, ranking_up_to_sign,
+};
 use crate::pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
 use crate::problem::exposure::Attackability;
 use crate::problem::prepared::AttackProblem;
@@ -159,8 +161,16 @@ pub(crate) fn pool(
     let mut agreed = agreed.rows().into_iter();
     let mut merged = Array2::zeros((ranking.len(), stacked.ncols()));
     for (mut row, &ranked) in merged.rows_mut().into_iter().zip(&ranking) {
-        let estimate = if ranked < of_runs.nrows() { agreed.next() } else { None };
-        row.assign(&estimate.unwrap_or(stacked.row(ranked)));
+        if ranked < of_runs.nrows() {
+            row.assign(&agreed.next().expect("a row for each of the restarts"));
+            continue;
+        }
+        row.assign(&stacked.row(ranked));
+        let input = &solved[ranked - of_runs.nrows()];
+        if input.origin == Origin::Separation {
+            let direction = compared.row(ranked);
+            merge_near(row.view_mut(), direction, of_runs.view(), compared_runs.view(), labels.len());
+        }
     }
     let lifted = |rows: Array2<f32>| match raw {
         Some(raw) => raw.images(rows.view(), parallelism),

@@ -90,14 +90,11 @@ fn candidate(input: &PictureInput, evidence: &Evidence) -> Candidate {
 
 /// Probability in [0, 1] that a picture is a training input, sign included.
 fn probability(input: &PictureInput, evidence: &Evidence) -> f64 {
-    let score =
-        PICTURE[0] + PICTURE[1] * evidence.effective_support.ln() + PICTURE[2] * f64::from(input.unmoved);
+    let unmoved = f64::from(input.unmoved).clamp(0.0, 1.0);
     let sign = SIGN[0] + SIGN[1] * logit(f64::from(input.sign_share));
-    logistic(score) * logistic(sign)
+    evidence.probability() * unmoved * logistic(sign)
 }
 
-/// Coefficients of 1, the logarithm of the effective support and how little descent moved it.
-const PICTURE: [f64; 3] = [-6.0, 2.0, 4.0];
 /// Coefficients of 1 and the log odds of the sign's share.
 const SIGN: [f64; 2] = [1.0, 1.5];
 
