@@ -137,12 +137,12 @@ fn diagonals(image: ArrayView3<'_, f32>, weight: f32) -> Vec<Vec<f32>> {
 }
 
 fn laplacian(image: ArrayView3<'_, f32>) -> Vec<Vec<f32>> {
-    let inner = image.slice(s![.., 1..-1, 1..-1]);
-    let mut sum = &inner * 4.0;
-    sum -= &image.slice(s![.., ..-2, 1..-1]);
-    sum -= &image.slice(s![.., 2.., 1..-1]);
-    sum -= &image.slice(s![.., 1..-1, ..-2]);
-    sum -= &image.slice(s![.., 1..-1, 2..]);
+    let (height, width) = (image.dim().1 - 2, image.dim().2 - 2);
+    let moved = |down: usize, right: usize| image.slice(s![.., down..down + height, right..right + width]);
+    let mut sum = &moved(1, 1) * 4.0;
+    for (down, right) in [(0, 1), (2, 1), (1, 0), (1, 2)] {
+        sum -= &moved(down, right);
+    }
     vec![sum.into_iter().collect()]
 }
 
