@@ -122,6 +122,13 @@ pub fn method(
             .collect(),
         ..MethodView::default()
     };
+    view.parameters.extend(run.stages.iter().map(|stage| {
+        let told = match &stage.why_not {
+            Some(why_not) => format!("not used: {why_not}"),
+            None => format!("{} candidates", stage.candidates),
+        };
+        Setting::new(format!("stage: {}", stage.stage), told)
+    }));
     if let Some(provenance) = provenance {
         view.provenance.push(Setting::new("made by", &provenance.made_by));
         let known = [
