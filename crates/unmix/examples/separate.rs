@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             e.leading_share,
         ]
     };
-    let evidence: Vec<[f64; 10]> = found.evidence.iter().map(of).collect();
+    let evidence: Vec<[f64; 9]> = found.evidence.iter().map(of).collect();
     write_npy(out.join("evidence.npy"), &ndarray::arr2(&evidence))?;
     if arguments.iter().any(|a| a == "--all") {
         write_npy(out.join("sources.npy"), &pixels(&found.sources))?;
