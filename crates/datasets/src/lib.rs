@@ -37,6 +37,7 @@ pub mod source;
 
 mod catalogue;
 mod centering;
+mod class_task;
 mod dataset;
 mod error;
 mod npz;
@@ -45,6 +46,7 @@ mod task;
 
 pub use catalogue::{DataFile, DataName, KnownFile, Origin, Split, load};
 pub use centering::{CenteredInputs, PixelMean};
+pub use class_task::{ClassSet, ClassTask};
 pub use dataset::{Dataset, InputShape};
 pub use error::DatasetError;
 pub use tabular::ZScore;
