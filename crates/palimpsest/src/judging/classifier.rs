@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use palimpsest_datasets::DataName;
+use palimpsest_datasets::{Block, Counts, DataName};
 use palimpsest_mlp::import::save_safetensors;
 use palimpsest_mlp::loss::Loss;
 use palimpsest_mlp::train::{Schedule, StopReason, TrainParams};
@@ -17,7 +17,7 @@ use palimpsest_runs::{MADE_BY, files};
 use serde::{Deserialize, Serialize};
 
 use super::data::DataArgs;
-use super::learned::Learned;
+use super::learned::{Learned, Source};
 use super::recipe::{LossName, Normalize, Recipe, RecipeArgs};
 use super::task::VictimTask;
 use super::train::{
@@ -45,13 +45,19 @@ pub struct TrainCommand {
     /// Folder with the full data set in its official files; for npz, with train.npz and test.npz (inputs, labels).
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Task: odd-even, animals-vehicles, or two sets as in 0,1,2/3,4 (the first is +1); classes for all labels, or three and
+    /// Task: odd-even, animals-vehicles, or two sets as in 0,1,2/3,4 (the first is +1); classes for all labels, three and
     /// more sets as in 0,1/2,3/4; regression for the label as a number.
     #[arg(long, value_name = "TASK")]
     pub task: VictimTask,
     /// Training examples: equally many of each class, the first ones in file order.
     #[arg(long, value_name = "N")]
     pub n: usize,
+    /// Other numbers of each label, n in all: 70/30 (the first set of the task has 70) or first:37 (in file order).
+    #[arg(long, value_name = "COUNTS")]
+    pub counts: Option<Counts>,
+    /// Training images of one block only, so that what is tuned on and what is reported share none: dev, calibrate or report.
+    #[arg(long, value_name = "BLOCK")]
+    pub block: Option<Block>,
     /// Take VALUE from every raw input before the network sees it, instead of the training mean; 0 leaves them as they are.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     pub subtract: Option<f32>,
@@ -116,13 +122,15 @@ pub struct VictimRecord {
 /// # Errors
 /// Whatever keeps training from its end; [`Misuse`] for options that cannot work.
 pub fn run(command: &TrainCommand) -> Result<()> {
-    match &command.task {
-        VictimTask::Binary(task) if command.recipe == RecipeArgs::default() => train::run(&TrainArgs {
+    match command.task.binary() {
+        Some(task) if command.recipe == RecipeArgs::default() => train::run(&TrainArgs {
             data: DataArgs {
                 data: command.data,
                 data_dir: command.data_dir.clone(),
                 task: task.clone(),
                 n: command.n,
+                counts: command.counts.clone(),
+                block: command.block,
                 subtract: command.subtract,
             },
             hidden: command.hidden.clone(),
@@ -137,34 +145,45 @@ pub fn run(command: &TrainCommand) -> Result<()> {
 }
 
 fn run_recipe(command: &TrainCommand) -> Result<()> {
-    let _lock = lock_folder(&command.out)?;
-    if command.subtract.is_some() && command.recipe.normalize.is_some() {
-        bail!(Misuse(
-            "--subtract and --normalize exclude each other; --normalize none is --subtract 0".into()
-        ));
-    }
-    let usual = match &command.task {
-        VictimTask::Binary(_) => LossName::Logistic,
-        VictimTask::Classes(_) => LossName::Softmax,
-        VictimTask::Regression => LossName::Squared,
+    let normalize = normalize(command)?;
+    let usual = match (&command.task, command.task.binary()) {
+        (VictimTask::Regression, _) => LossName::Squared,
+        (_, Some(_)) => LossName::Logistic,
+        (_, None) => LossName::Softmax,
     };
     let read = |image_shape| {
         command.recipe.recipe(usual, &command.regime, command.epochs, command.seed, image_shape)
     };
-    // Once before data is read, with a shape that stands for any image.
+    // Once before data are read, with a shape that stands for any image.
     read(Some([1, 8, 8]))?;
-    let normalize = match (&command.recipe.normalize, command.subtract) {
-        (Some(normalize), _) => normalize.clone(),
-        (None, None) => Normalize::MeanImage,
-        (None, Some(value)) if value.is_finite() => Normalize::Channels(vec![(value, 1.0)]),
-        (None, Some(value)) => bail!(Misuse(format!("--subtract must be a finite number, got {value}"))),
+    let _lock = lock_folder(&command.out)?;
+    let source = Source {
+        data: command.data,
+        data_dir: command.data_dir.as_deref(),
+        block: command.block,
+        counts: command.counts.as_ref(),
+        n: command.n,
     };
-    let from = (command.data, command.data_dir.as_deref());
-    let data = Learned::load(from, &command.task, command.n, &normalize)?;
+    let data = Learned::load(source, &command.task, &normalize)?;
     let recipe = read(data.image_shape())?;
     let record = victim(command, &recipe, &data, &normalize)?;
     say(command, &record);
     Ok(())
+}
+
+/// What is done to inputs, by either of the two options for it.
+fn normalize(command: &TrainCommand) -> Result<Normalize, Misuse> {
+    match (&command.recipe.normalize, command.subtract) {
+        (Some(_), Some(_)) => Err(Misuse(
+            "--subtract and --normalize exclude each other; --normalize none is --subtract 0".into(),
+        )),
+        (Some(normalize), None) => Ok(normalize.clone()),
+        (None, None) => Ok(Normalize::MeanImage),
+        (None, Some(value)) if value.is_finite() => Ok(Normalize::Channels(vec![(value, 1.0)])),
+        (None, Some(value)) => {
+            Err(Misuse(format!("--subtract must be a finite number, as 0 or 0.5, got {value}")))
+        }
+    }
 }
 
 fn victim(

@@ -1,16 +1,19 @@
 //! What a victim of any task learns: inputs as it sees them, and what its outputs should be.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use ndarray::{Array1, Array2, ArrayView2};
 use palimpsest_datasets::{
-    ClassTask, DataName, Dataset, DatasetError, InputShape, PixelMean, Task, ZScore, load,
+    BinarySet, Block, Counts, DataName, Dataset, DatasetError, InputShape, Label, LabelledSet, PixelMean,
+    Task, ZScore,
 };
 use palimpsest_mlp::Mlp;
 use palimpsest_mlp::loss::{Loss, Targets};
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 
-use super::data::HELD_OUT;
+use super::data::{HELD_OUT, check_counts, load_split};
 use super::recipe::Normalize;
 use super::task::VictimTask;
 use crate::terminal::Misuse;
@@ -57,6 +60,16 @@ impl Goals {
     }
 }
 
+/// Which examples are taken from a data set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    pub(super) data: DataName,
+    pub(super) data_dir: Option<&'a Path>,
+    pub(super) block: Option<Block>,
+    pub(super) counts: Option<&'a Counts>,
+    pub(super) n: usize,
+}
+
 /// Examples that were selected.
 struct Selected {
     dataset: Dataset,
@@ -64,54 +77,29 @@ struct Selected {
 }
 
 impl Learned {
-    /// Loads and selects `n` examples for `task`, and brings inputs to the network's units.
-    pub(super) fn load(
-        (data, data_dir): (DataName, Option<&std::path::Path>),
-        task: &VictimTask,
-        n: usize,
-        normalize: &Normalize,
-    ) -> Result<Self> {
-        let split = load(data, data_dir).map_err(|error| match error {
-            DatasetError::NotEmbedded | DatasetError::NoFolder => {
-                anyhow::Error::new(Misuse(error.to_string()))
-            }
-            error => error.into(),
-        })?;
+    /// Loads and selects examples for `task`, and brings inputs to the network's units.
+    pub(super) fn load(source: Source<'_>, task: &VictimTask, normalize: &Normalize) -> Result<Self> {
+        check_counts(source.counts, source.n)?;
+        let split = load_split(source.data, source.data_dir, source.block)?;
+        let balanced = Counts::Balanced(source.n);
         let misuse = |error: DatasetError| Misuse(error.to_string());
+        let select =
+            |task: &Task| task.select(&split.train, source.counts.unwrap_or(&balanced)).map_err(misuse);
         let (mut sets, mut label_scale) = (Vec::new(), None);
         let (train, held_out) = match task {
-            VictimTask::Binary(task) => {
-                sets = sides(task);
-                let of = |set: palimpsest_datasets::BinarySet| {
-                    let signs = set.signs.iter().map(|&sign| if sign > 0.0 { 1 } else { -1 }).collect();
-                    Selected { dataset: set.dataset, goals: Goals::Signs(signs) }
-                };
-                (
-                    of(task.balanced(&split.train, n).map_err(misuse)?),
-                    of(task.held_out(&split.test, HELD_OUT)?),
-                )
-            }
-            VictimTask::Classes(task) => {
-                sets = task.sets(split.train.labels());
-                let of = |set: palimpsest_datasets::ClassSet| Selected {
-                    dataset: set.dataset,
-                    goals: Goals::Classes(set.classes),
-                };
-                let train = task.balanced(&split.train, n).map_err(misuse)?;
-                (of(train), of(task.held_out(&split.test, &sets, HELD_OUT)?))
+            VictimTask::Labels(task) => {
+                let (train, held_out) = (select(task)?, task.held_out_labelled(&split.test, HELD_OUT)?);
+                // A label that only held-out examples have gets an output, too.
+                sets = classes_of(task, train.label_count.max(held_out.label_count));
+                (labelled(train), labelled(held_out))
             }
             VictimTask::Regression => {
-                let all: ClassTask = "classes".parse()?;
-                let train = all.balanced(&split.train, n).map_err(misuse)?.dataset;
-                let present = all.sets(train.labels());
-                let held_out = all.held_out(&split.test, &present, HELD_OUT)?.dataset;
+                let all: Task = "classes".parse()?;
+                let train = select(&all)?.dataset;
+                let held_out = all.held_out_labelled(&split.test, HELD_OUT)?.dataset;
                 let scale = scale_of(train.labels());
                 label_scale = Some(scale);
-                let of = |dataset: Dataset| {
-                    let value = |&label: &u8| (f64::from(label) - scale.0) / scale.1;
-                    Selected { goals: Goals::Values(dataset.labels().iter().map(value).collect()), dataset }
-                };
-                (of(train), of(held_out))
+                (numbers(train, scale), numbers(held_out, scale))
             }
         };
         let shape = train.dataset.shape();
@@ -173,7 +161,8 @@ impl Learned {
                     let distance = |value: &&f64| (**value - output).abs();
                     values.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).copied()
                 };
-                let told = out.column(0).iter().map(|&output| nearest(f64::from(output)));
+                let first = out.column(0);
+                let told = first.iter().map(|&output| nearest(f64::from(output)));
                 told.zip(values).filter(|(told, value)| *told == Some(**value)).count()
             }
             _ => out.rows().into_iter().zip(targets.iter()).filter(|(row, t)| !t.is_missed(*row)).count(),
@@ -182,10 +171,29 @@ impl Learned {
     }
 }
 
-/// Labels of -1 and of +1, in this order.
-fn sides(task: &Task) -> Vec<Vec<u8>> {
-    let side = |wanted: f32| (0..=u8::MAX).filter(|&label| task.sign(label) == Some(wanted)).collect();
-    vec![side(-1.0), side(1.0)]
+/// Examples with signs where the task has two labels, else with class numbers.
+fn labelled(set: LabelledSet) -> Selected {
+    let classes: Vec<usize> = set.labels.iter().map(|&Label(label)| label).collect();
+    let dataset = set.dataset.clone();
+    let goals = match set.into_binary() {
+        Some(BinarySet { signs, .. }) => {
+            Goals::Signs(signs.iter().map(|&s| if s > 0.0 { 1 } else { -1 }).collect())
+        }
+        None => Goals::Classes(classes),
+    };
+    Selected { dataset, goals }
+}
+
+/// Examples whose labels are numbers, brought to the units of a mean and a deviation.
+fn numbers(dataset: Dataset, (mean, deviation): (f64, f64)) -> Selected {
+    let value = |&label: &u8| (f64::from(label) - mean) / deviation;
+    Selected { goals: Goals::Values(dataset.labels().iter().map(value).collect()), dataset }
+}
+
+/// The classes of each of so many labels.
+fn classes_of(task: &Task, labels: usize) -> Vec<Vec<u8>> {
+    let of = |label| (0..=u8::MAX).filter(|&class| task.label(class) == Some(Label(label))).collect();
+    (0..labels).map(of).collect()
 }
 
 /// Mean and deviation of labels; a deviation of 0 counts as 1.
@@ -235,9 +243,13 @@ fn scaling(
 mod tests {
     use super::*;
 
+    fn source(n: usize) -> Source<'static> {
+        Source { data: DataName::Mnist, data_dir: None, block: None, counts: None, n }
+    }
+
     fn load(task: &str, n: usize, normalize: &str) -> Learned {
         let (task, normalize) = (task.parse().unwrap(), normalize.parse().unwrap());
-        Learned::load((DataName::Mnist, None), &task, n, &normalize).unwrap()
+        Learned::load(source(n), &task, &normalize).unwrap()
     }
 
     #[test]
@@ -263,9 +275,7 @@ mod tests {
         assert!((&scaled.inputs - &expected).iter().all(|e| e.abs() < 1e-5));
         let task = "classes".parse().unwrap();
         let wrong = "0.1,0.2,0.3,0.3,0.3,0.3".parse().unwrap();
-        let Err(error) = Learned::load((DataName::Mnist, None), &task, 20, &wrong) else {
-            panic!("it was taken")
-        };
+        let Err(error) = Learned::load(source(20), &task, &wrong) else { panic!("it was taken") };
         assert!(error.to_string().contains("has 3 means"), "{error}");
     }
 }
