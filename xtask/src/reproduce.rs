@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod nulls;
+mod tables;
 mod victims;
 
 use std::path::{Path, PathBuf};
@@ -57,6 +58,9 @@ struct Line {
 }
 
 pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
+    if let What::Table(table) = args.what {
+        return tables::run(table);
+    }
     let victims = victims(args);
     ensure!(
         !victims.is_empty(),
@@ -76,7 +80,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
                 lines.push(attack(args, victim)?);
                 files::write_json(&args.out.join(table), &lines)?;
             }
-            What::Calibrate => {}
+            What::Calibrate | What::Table(_) => {}
         }
     }
     match args.what {
@@ -93,6 +97,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             ));
         }
         What::Calibrate => calibrate(args, &victims)?,
+        What::Table(_) => {}
     }
     Ok(())
 }

@@ -10,8 +10,8 @@
 use std::borrow::Cow;
 
 use crate::catalogue::{DataName, KnownFile, Origin};
-use crate::loading::{DataFile, Split};
 use crate::source::{unpack, verify_sha256};
+use crate::split::{DataFile, Split};
 use crate::{Block, DatasetError, idx, npy};
 
 /// Embedded gzip files of one data set: training images and labels, test images and labels.

@@ -46,6 +46,7 @@ mod loading;
 mod npz;
 mod reading;
 mod selection;
+mod split;
 mod tabular;
 mod task;
 
@@ -55,8 +56,9 @@ pub use centering::{CenteredInputs, PixelMean};
 pub use dataset::{Dataset, InputShape};
 pub use error::DatasetError;
 pub use label::{Counts, Label};
-pub use loading::{DataFile, LoadParams, Split, load, load_with};
+pub use loading::{LoadParams, load, load_with};
 pub use reading::Reading;
 pub use selection::{BinarySet, LabelledSet};
+pub use split::{DataFile, Split};
 pub use tabular::ZScore;
 pub use task::Task;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::catalogue::{CIFAR_FOLDER, DataName, IDX_FILES, NPZ_FILES, Origin, REPORT_FILES, recognise};
 use crate::source::{read, sha256};
+use crate::split::{DataFile, Split};
 use crate::{Block, Dataset, DatasetError, InputShape, Reading, cifar, embedded, idx, npy};
 
 /// Which part of a data set to load, and from where; the default is all of the embedded sample's `dev` images.
@@ -15,30 +16,6 @@ pub struct LoadParams<'a> {
     pub block: Option<Block>,
     /// What a row of `npz` data of one's own is, for archives that do not say it by their dimensions.
     pub shape: Option<InputShape>,
-}
-
-/// Training and held-out examples that do not overlap.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Split {
-    /// Examples to train on.
-    pub train: Dataset,
-    /// Separate examples that no training may see.
-    pub test: Dataset,
-    /// The files they came from, in the order they were read.
-    pub files: Vec<DataFile>,
-    /// What was read otherwise than it is written, to be said aloud; each once.
-    pub readings: Vec<Reading>,
-}
-
-/// A file that was loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataFile {
-    /// Path, or name of an embedded file.
-    pub name: PathBuf,
-    /// SHA-256 of the unpacked bytes, 64 lower-case hexadecimal digits.
-    pub sha256: String,
-    /// What the checksum says about it.
-    pub origin: Origin,
 }
 
 /// Training and test set of a folder, or the embedded sample when no folder is given.

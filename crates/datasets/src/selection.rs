@@ -4,7 +4,7 @@ use ndarray::Array1;
 use palimpsest_numerics::seed::Seed;
 use rand::seq::SliceRandom as _;
 
-use crate::{Dataset, DatasetError, Label, Task};
+use crate::{Dataset, DatasetError, Label};
 
 /// Examples of a binary task with their signs.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,11 +66,15 @@ impl BinarySet {
     }
 }
 
-/// Rows, ascending, of the first examples of each label, as many as `wanted` says.
-pub(crate) fn first_of(task: &Task, classes: &[u8], wanted: impl Fn(Label) -> usize) -> Vec<usize> {
+/// Rows, ascending, of the first examples of each label, as many as `wanted` says; `label` tells those of the task.
+pub(crate) fn first_of(
+    classes: &[u8],
+    label: impl Fn(u8) -> Option<Label>,
+    wanted: impl Fn(Label) -> usize,
+) -> Vec<usize> {
     let mut taken = [0; 256];
     let takes = |&row: &usize| {
-        task.label(classes[row]).is_some_and(|label| {
+        label(classes[row]).is_some_and(|label| {
             taken[label.0] += 1;
             taken[label.0] <= wanted(label)
         })
@@ -78,14 +82,20 @@ pub(crate) fn first_of(task: &Task, classes: &[u8], wanted: impl Fn(Label) -> us
     (0..classes.len()).filter(takes).collect()
 }
 
-/// Rows of a data set, all of classes of the task, with their labels.
-pub(crate) fn pick(task: &Task, data: &Dataset, rows: Vec<usize>) -> Result<LabelledSet, DatasetError> {
+/// Rows of a data set, all of classes of the task, with their labels; `label_count` is that of the task, if the data do not
+/// tell it.
+pub(crate) fn pick(
+    data: &Dataset,
+    rows: Vec<usize>,
+    label: impl Fn(u8) -> Option<Label>,
+    label_count: Option<usize>,
+) -> Result<LabelledSet, DatasetError> {
     let dataset = data.select(&rows)?;
-    let label = |&class: &u8| task.label(class).expect("only rows of the task were picked");
-    let labels = dataset.labels().iter().map(label).collect();
+    let known = |&class: &u8| label(class).expect("only rows of the task were picked");
+    let labels = dataset.labels().iter().map(known).collect();
     let highest = data.labels().iter().max().map_or(0, |&class| usize::from(class) + 1);
-    let label_count = task.label_count().unwrap_or(highest);
-    Ok(LabelledSet { dataset, labels, rows, label_count, binary: task.label_count() == Some(2) })
+    let binary = label_count == Some(2);
+    Ok(LabelledSet { dataset, labels, rows, label_count: label_count.unwrap_or(highest), binary })
 }
 
 #[cfg(test)]
@@ -94,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Counts, InputShape};
+    use crate::{Counts, InputShape, Task};
 
     fn of_classes(classes: &[u8]) -> Dataset {
         let inputs = Array2::from_shape_fn((classes.len(), 1), |(i, _)| i as f32);

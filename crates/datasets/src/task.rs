@@ -94,7 +94,7 @@ impl Task {
     /// ```
     pub fn select(&self, data: &Dataset, counts: &Counts) -> Result<LabelledSet, DatasetError> {
         let rows = self.select_rows(data.labels(), counts).map_err(|e| e.of_data(data.name()))?;
-        pick(self, data, rows)
+        pick(data, rows, |class| self.label(class), self.label_count())
     }
 
     /// Rows, ascending, that [`select`](Task::select) takes from examples with these classes.
@@ -108,7 +108,7 @@ impl Task {
             Some(wanted) => {
                 let wanted =
                     |label| order.iter().position(|&named| named == label).map_or(0, |at| wanted[at]);
-                first_of(self, classes, wanted)
+                first_of(classes, |class| self.label(class), wanted)
             }
             None => {
                 let of_task = (0..classes.len()).filter(|&row| self.label(classes[row]).is_some());
@@ -183,7 +183,7 @@ impl Task {
                 problem: "at least one held-out example of a class of the task is needed".into(),
             });
         }
-        pick(self, test, rows)
+        pick(test, rows, |class| self.label(class), self.label_count())
     }
 
     /// The labels in the order in which the task names them; of `classes`, those that occur.

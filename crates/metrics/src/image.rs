@@ -1,57 +1,9 @@
-//! What a row means, and the two sides of a judgement as two types.
-
-use std::fmt;
+//! The two sides of a judgement as two types.
 
 use ndarray::{ArrayView2, Axis};
 use palimpsest_numerics::Real;
-use serde::{Deserialize, Serialize};
 
-use crate::{MetricsError, Result};
-
-/// What the d values of a row are: channels of rows of pixels, flattened in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageShape {
-    /// Colour planes.
-    pub channels: usize,
-    /// Rows of pixels.
-    pub height: usize,
-    /// Pixels in a row.
-    pub width: usize,
-}
-
-impl ImageShape {
-    /// Plain numbers without neighbourhood: one channel, one row. They have an NCC but no SSIM.
-    pub fn vector(len: usize) -> Self {
-        Self { channels: 1, height: 1, width: len }
-    }
-
-    /// Values in a row.
-    pub fn size(self) -> usize {
-        self.channels * self.plane()
-    }
-
-    /// Pixels in a channel.
-    pub fn plane(self) -> usize {
-        self.height * self.width
-    }
-
-    /// Whether this is the shape of plain numbers.
-    pub fn is_vector(self) -> bool {
-        self.channels == 1 && self.height == 1
-    }
-
-    #[track_caller]
-    pub(crate) fn assert_width<T>(self, what: &str, rows: ArrayView2<'_, T>) {
-        assert_eq!(rows.ncols(), self.size(), "{what} of shape {:?} and images of {self}", rows.dim());
-    }
-}
-
-/// `3x32x32`: channels, height, width.
-impl fmt::Display for ImageShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}x{}", self.channels, self.height, self.width)
-    }
-}
+use crate::{ImageShape, MetricsError, Result};
 
 /// What an attack (or a null model in its place) offers: (m, d), checked.
 #[derive(Clone, Copy, Debug)]

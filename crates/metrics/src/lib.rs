@@ -59,6 +59,7 @@
 pub mod distance;
 mod error;
 mod image;
+mod image_shape;
 pub mod judge;
 pub mod logistic;
 pub mod matching;
@@ -66,11 +67,13 @@ pub mod ncc;
 pub mod null_model;
 pub mod pink_noise;
 pub mod resize;
+mod row_kind;
 pub mod score;
 pub mod ssim;
 pub mod table;
 pub mod tally;
 
 pub use error::{MetricsError, Result};
-pub use image::{CandidateImages, ImageShape, TargetImages};
+pub use image::{CandidateImages, TargetImages};
+pub use image_shape::ImageShape;
 pub use judge::calibration;

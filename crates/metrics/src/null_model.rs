@@ -13,7 +13,7 @@ pub use palimpsest_numerics::seed::random_noise;
 use rand::seq::SliceRandom as _;
 
 use crate::image::check_finite;
-use crate::table::RowKind;
+use crate::row_kind::RowKind;
 use crate::{CandidateImages, Result, TargetImages};
 
 /// A null model and its images.

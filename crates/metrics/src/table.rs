@@ -10,25 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::matching::Pairing;
 use crate::null_model::NullModel;
+pub use crate::row_kind::RowKind;
 use crate::score::{Protocol, Scores, score_against};
 use crate::tally::{Counter, HELD_OUT_RATE, NCC_CUT, SSIM_CUT, Tally, quantile};
 use crate::{CandidateImages, MetricsError, Result, TargetImages};
-
-/// What a row of the table counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RowKind {
-    /// Training images found by the attack.
-    Training,
-    /// Images that were not trained on, "found" by the attack: what fixes the threshold.
-    HeldOut,
-    /// Training images "found" by the class means.
-    ClassMeans,
-    /// Training images "found" by the rows of the first weight matrix.
-    WeightRows,
-    /// Training images "found" by noise.
-    RandomNoise,
-}
 
 /// The scores of a row, kept for pictures and for [`score_table`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::import::Format;
-
 /// Everything this crate reports; shape mistakes of a caller panic instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,8 +23,8 @@ pub enum MlpError {
     /// The bytes are not a usable file of weights of that kind.
     #[error("this {format} file is not read: {problem}")]
     BadWeights {
-        /// Kind of the file.
-        format: Format,
+        /// Kind of the file, by its usual ending.
+        format: &'static str,
         /// What is wrong, and what to do.
         problem: String,
     },

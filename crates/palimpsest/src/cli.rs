@@ -10,7 +10,7 @@ use palimpsest_runs::RunsError;
 
 use crate::attacking::reconstruct;
 use crate::installed::{self, Installed};
-use crate::judging::{audit, demo, evaluate, report, train};
+use crate::judging::{audit, classifier, demo, evaluate, report};
 use crate::terminal::output::{self, Mode};
 use crate::terminal::{Misuse, interrupt};
 
@@ -43,8 +43,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Audit somebody's network: read it, judge from its weights whether it looks exposed, attack it, and report.
     Audit(audit::JudgedAuditArgs),
-    /// Train a victim: a binary classifier whose weights will be attacked.
-    Train(train::TrainArgs),
+    /// Train a victim: a network whose weights will be attacked.
+    Train(classifier::TrainCommand),
     /// Attack the weights of a network; sees the weights and declared prior knowledge only.
     Reconstruct(reconstruct::ReconstructArgs),
     /// Judge a reconstruction against the training images and against nulls.
@@ -61,7 +61,7 @@ pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Audit(args) => audit::run(&args),
-        Command::Train(args) => train::run(&args),
+        Command::Train(args) => classifier::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Report(args) => report::run(&args),

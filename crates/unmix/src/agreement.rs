@@ -4,6 +4,7 @@
 //! of it; what many settings find is an image. So no rank is chosen, and nothing of a network is used.
 
 mod clusters;
+mod diagnostics;
 mod evidence;
 mod fixed_point;
 mod grid;
@@ -19,6 +20,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::clusters::{Cluster, Pool, Setting, unit_rows};
+pub use self::diagnostics::Diagnostics;
 pub use self::evidence::Evidence;
 use self::fixed_point::Schedule;
 use self::operators::{EdgeOperator, NEIGHBOURS};
@@ -114,18 +116,6 @@ impl Agreement {
     pub fn probabilities(&self) -> Vec<f64> {
         self.evidence.iter().map(Evidence::probability).collect()
     }
-}
-
-/// How the separations went.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Diagnostics {
-    /// Ranks of the truncations.
-    pub ranks: Vec<usize>,
-    /// Pictures that most operators agree on, of each truncation.
-    pub confirmed: Vec<usize>,
-    /// Those that no smaller truncation had confirmed, of each truncation.
-    pub new: Vec<usize>,
 }
 
 /// What an observer sees after each truncation.

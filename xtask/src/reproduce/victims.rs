@@ -9,6 +9,7 @@ use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
 use super::nulls::Null;
+use super::tables::TableArgs;
 
 /// Make the benchmark's victims, attack them, and print one table.
 #[derive(Clone, Debug, Args)]
@@ -19,6 +20,7 @@ use super::nulls::Null;
   palimpsest reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
   palimpsest reproduce attack --block report --only mnist-100-weight-decay --seeds 7
   palimpsest reproduce calibrate --block calibrate --seeds 6,7,8
+  palimpsest reproduce table --write
 
 Options were tuned on block `dev` and seeds 0 to 5; report others (docs/results/burnt.md). Victims and attacks that are there already are not made again. The
 whole benchmark takes hours; --only picks the victims whose name contains a text: `minus` those whose inputs lost a constant, or
@@ -56,6 +58,8 @@ pub(super) enum What {
     Nulls,
     /// Fit the confidence model to attacks that were judged, and print its coefficients.
     Calibrate,
+    /// Make the tables of README.md and docs/ from docs/results/*.json.
+    Table(TableArgs),
 }
 
 /// How far a victim is trained.

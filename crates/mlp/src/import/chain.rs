@@ -6,9 +6,7 @@
 //! (`fc1, fc2, out`), widths must chain in exactly one order, else the file is refused. Weights are (in, out) when only
 //! so widths chain and biases fit. Several sets of layers that are networks in themselves are never joined unasked.
 
-use std::fmt;
-
-use super::shown;
+use super::naming::shown;
 use crate::MlpError;
 
 mod names;
@@ -17,12 +15,16 @@ mod pieces;
 mod sorting;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub(super) use names::{NAMES_THAT_ARE_READ, is_part, tells_of_weights};
+pub use unit::ChainSummary;
+pub(super) use unit::{Layer, Layout, Named};
 
 use order::NoOrder;
 use pieces::{Piece, pieces};
 use sorting::{Sorted, Stranger, sort};
+use unit::{Unit, is_inside};
 
 /// Most layers of a network.
 pub(super) const MAX_LAYERS: usize = 256;
@@ -30,31 +32,6 @@ pub(super) const MAX_LAYERS: usize = 256;
 const MAX_NAMED: usize = 8;
 /// Most chains joined by `+`.
 const MAX_JOINED: usize = 16;
-
-/// How a weight lies in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
-    /// (out, in), PyTorch's.
-    OutIn,
-    /// (in, out), that of Keras, Flax and scikit-learn.
-    InOut,
-}
-
-/// Indices of the tensors that make one layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layer {
-    pub(super) weight: usize,
-    pub(super) bias: Option<usize>,
-    pub(super) layout: Layout,
-}
-
-/// A tensor as far as its place is told from it.
-pub(super) struct Named<'a> {
-    pub(super) name: &'a str,
-    pub(super) shape: &'a [usize],
-    /// Whether it holds whole numbers, which are no weights.
-    pub(super) counts: bool,
-}
 
 /// The layers of a chain, first layer first, and what was recognised.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,59 +43,6 @@ pub(super) struct Chain {
     pub(super) apart: Vec<usize>,
     pub(super) name: String,
     pub(super) chains: Vec<ChainSummary>,
-}
-
-/// A chain of dense layers that a file holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChainSummary {
-    /// The name by which it is chosen.
-    pub name: String,
-    /// Its widths, inputs first.
-    pub widths: Vec<usize>,
-}
-
-impl fmt::Display for ChainSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths: Vec<String> = self.widths.iter().map(usize::to_string).collect();
-        write!(f, "`{}` ({})", shown(&self.name), widths.join("-"))
-    }
-}
-
-/// A layer as names and shapes show it.
-#[derive(Debug, PartialEq, Eq)]
-struct Unit {
-    group: String,
-    numbers: Vec<u64>,
-    module: String,
-    weight: usize,
-    bias: Option<usize>,
-    shape: [usize; 2],
-    bias_len: Option<usize>,
-    /// The layout, where the name says it.
-    known: Option<Layout>,
-}
-
-impl Unit {
-    fn layout(&self, guess: Layout) -> Layout {
-        self.known.unwrap_or(guess)
-    }
-
-    fn outputs(&self, guess: Layout) -> usize {
-        self.shape[usize::from(self.layout(guess) == Layout::InOut)]
-    }
-
-    fn inputs(&self, guess: Layout) -> usize {
-        self.shape[usize::from(self.layout(guess) == Layout::OutIn)]
-    }
-
-    fn bias_fits(&self, guess: Layout) -> bool {
-        self.bias_len.is_none_or(|len| len == self.outputs(guess))
-    }
-
-    fn layer(&self, guess: Layout) -> Layer {
-        Layer { weight: self.weight, bias: self.bias, layout: self.layout(guess) }
-    }
 }
 
 /// Finds the chain that is meant: the one there is, or the one of that name.
@@ -251,11 +175,6 @@ fn chosen<'u>(
         ordered.push(next);
     }
     Ok((ordered, choice.to_owned()))
-}
-
-/// Whether a module is the one of that name or inside it.
-fn is_inside(module: &str, name: &str) -> bool {
-    module.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// All of these layers as one chain, (out, in) if that fits, else (in, out).

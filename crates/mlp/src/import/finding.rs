@@ -1,6 +1,6 @@
 //! What a file says beside weights, put into words: how many examples, which seed, how inputs were normalised.
 
-use super::shown;
+use super::naming::shown;
 
 /// Most findings of one file.
 const MAX_FINDINGS: usize = 50;

@@ -1,20 +1,9 @@
-//! Which kinds of files are read: one line each.
+//! A kind of file that is read.
 
 use std::fmt;
 
-use super::{Contents, ReadOptions, keras, npz, onnx, pth, safetensors, sklearn, skops};
-
-/// Every kind that is known, in the order in which a file is tried.
-const FORMATS: &[Format] = &[
-    safetensors::FORMAT,
-    keras::H5,
-    keras::ARCHIVE,
-    skops::FORMAT,
-    sklearn::FORMAT,
-    npz::FORMAT,
-    pth::FORMAT,
-    onnx::FORMAT,
-];
+use super::contents::Contents;
+use super::options::ReadOptions;
 
 /// Kind of a file; two are equal when their names are.
 #[derive(Clone, Copy)]
@@ -29,16 +18,6 @@ impl Format {
     /// The ending that files of this kind have, such as `.pth`.
     pub fn name(self) -> &'static str {
         self.name
-    }
-
-    /// The kind that bytes are of, told from how they begin.
-    pub fn of(bytes: &[u8]) -> Option<Self> {
-        FORMATS.iter().find(|format| (format.recognise)(bytes)).copied()
-    }
-
-    /// All kinds that are known.
-    pub fn all() -> &'static [Self] {
-        FORMATS
     }
 }
 

@@ -10,7 +10,7 @@ use hdf5_reader::error::ByteOrder;
 use hdf5_reader::group::Group;
 use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 
-use super::shown;
+use super::naming::shown;
 use super::tensor::{Dtype, Sign, Tensor, Whole, row_major};
 
 /// Most groups and data sets.

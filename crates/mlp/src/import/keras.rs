@@ -9,11 +9,17 @@
 
 use serde_json::Value;
 
+use super::chain;
+use super::contents::Contents;
 use super::finding::{self, Fact};
+use super::format::Format;
 use super::hdf5::{self, Entry};
+use super::naming::MAX_LISTED;
+use super::naming::shown;
+use super::npz;
+use super::options::ReadOptions;
 use super::sequence::Step;
 use super::zip::Archive;
-use super::{Contents, Format, MAX_LISTED, ReadOptions, chain, npz, shown};
 
 mod model;
 
@@ -143,9 +149,4 @@ fn facts(config: &Value, facts: &mut Vec<(String, Fact)>) {
             _ => {}
         }
     }
-}
-
-/// Whether a step is a dense layer.
-fn is_dense(step: &Step) -> bool {
-    matches!(step, Step::Dense { .. })
 }

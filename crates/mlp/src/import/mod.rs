@@ -20,122 +20,52 @@
 //! # Ok::<(), palimpsest_mlp::MlpError>(())
 //! ```
 
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::Path;
 
 use crate::{Mlp, MlpError};
 
+mod assemble;
 mod chain;
 mod contents;
+mod file;
 mod finding;
 mod format;
+mod formats;
 mod hdf5;
+mod imported;
 mod keras;
+mod naming;
 mod npy;
 mod npz;
 mod onnx;
+mod options;
 mod pickle;
 mod pth;
 mod safetensors;
 mod sequence;
 mod sklearn;
 mod skops;
+mod stored_activation;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod zip;
 
 pub use chain::ChainSummary;
+pub(crate) use file::read_limited;
 pub use finding::Finding;
 pub use format::Format;
+pub use imported::Imported;
 pub use npz::read_npz;
+pub use options::ReadOptions;
 pub use pth::read_pth;
 pub use safetensors::{
     from_safetensors, load_safetensors, read_safetensors, save_safetensors, to_safetensors,
 };
+pub use stored_activation::StoredActivation;
 pub use tensor::Dtype;
 
-use contents::{Contents, assemble};
-
-/// Largest file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 30;
-/// Most numbers of a network: 1 GiB in `f64`.
-const MAX_NUMBERS: usize = 1 << 27;
-/// Most keys listed for one file.
-const MAX_LISTED: usize = 50;
-/// Most characters shown of a name.
-const MAX_SHOWN: usize = 80;
-
-/// What the user says of a file that does not speak for itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReadOptions {
-    /// Which chain of dense layers is meant, by its name in [`Imported::chains`] or by how the names of its layers
-    /// begin; several joined by `+` are applied one after the other.
-    pub chain: Option<String>,
-}
-
-impl ReadOptions {
-    /// Options that take the chain of that name.
-    pub fn of_chain(name: &str) -> Self {
-        Self { chain: Some(name.to_owned()) }
-    }
-}
-
-/// The activation between layers, in files that name it.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum StoredActivation {
-    /// `max(z, 0)`.
-    Relu,
-    /// `z` where positive, else `slope z`.
-    LeakyRelu {
-        /// Slope where negative.
-        slope: f64,
-    },
-    /// Another, or several, as the file calls it.
-    Named(String),
-}
-
-impl fmt::Display for StoredActivation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Relu => f.write_str("ReLU"),
-            Self::LeakyRelu { slope } => write!(f, "leaky ReLU of slope {slope}"),
-            Self::Named(name) => f.write_str(&shown(name)),
-        }
-    }
-}
-
-/// A network from somebody else's file, what was found there and what had to be assumed.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Imported {
-    /// The network; every stored precision widens to `f64` exactly.
-    pub network: Mlp<f64>,
-    /// Kind of the file.
-    pub format: Format,
-    /// Names of the tensors that make the network, first layer first, each weight before its bias.
-    pub used: Vec<String>,
-    /// Names of what the file holds besides, such as `epoch` or `optimizer`; the first fifty.
-    pub ignored: Vec<String>,
-    /// Coarsest precision among the tensors used.
-    pub dtype: Dtype,
-    /// What the file does not say and was taken for granted, and what was recognised, as sentences.
-    pub assumed: Vec<String>,
-    /// What the file says beside weights, such as the number of training examples.
-    pub findings: Vec<Finding>,
-    /// Name of the chain that was read.
-    pub chain: String,
-    /// All chains of dense layers in the file, the one that was read included.
-    pub chains: Vec<ChainSummary>,
-    /// The activation between layers, if the file says.
-    pub hidden_activation: Option<StoredActivation>,
-    /// What is done with the last layer's outputs, if the file says: `sigmoid`, `softmax`, `linear`.
-    pub output_activation: Option<String>,
-}
+use assemble::{network, read_as};
 
 /// Reads a file of weights of any kind; the kind is told from its bytes, not from its name.
 ///
@@ -182,12 +112,6 @@ pub fn read_network_with(bytes: &[u8], options: &ReadOptions) -> Result<Imported
     }
 }
 
-/// Reads bytes as a certain kind.
-fn read_as(format: Format, bytes: &[u8], options: &ReadOptions) -> Result<Imported, MlpError> {
-    let contents = (format.read)(bytes, options).map_err(|problem| unreadable(format, problem))?;
-    assemble(format, contents, options)
-}
-
 /// Assembles a network from named tensors (name, shape, row-major values), ordered by the numbers in their names, or
 /// by their widths where names differ otherwise.
 ///
@@ -199,42 +123,8 @@ pub fn network_from_tensors(tensors: Vec<(String, Vec<usize>, Vec<f64>)>) -> Res
         tensors.iter().map(|(name, shape, _)| chain::Named { name, shape, counts: false }).collect();
     let layers = chain::arrange(&named, None)?.layers;
     let mut tensors = tensors;
-    contents::network(&layers, |index| {
+    network(&layers, |index| {
         let (name, shape, values) = &mut tensors[index];
         Ok((std::mem::take(name), std::mem::take(shape), std::mem::take(values)))
     })
-}
-
-/// The error for bytes that cannot be read as what they claim to be.
-fn unreadable(format: Format, problem: String) -> MlpError {
-    MlpError::BadWeights { format, problem }
-}
-
-/// A name from a file as it may be printed: escaped and cut.
-fn shown(name: &str) -> String {
-    let mut shown: String = name.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
-    if name.chars().nth(MAX_SHOWN).is_some() {
-        shown.push_str("..");
-    }
-    shown
-}
-
-/// A regular file of limited size, whole.
-pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, MlpError> {
-    let read = || {
-        let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        // Before it is opened: opening a pipe waits for a writer.
-        let metadata = fs::metadata(path)?;
-        if !metadata.is_file() {
-            return refused("not a regular file");
-        }
-        if metadata.len() > MAX_FILE_BYTES {
-            return refused("larger than 1 GiB, the limit for weights");
-        }
-        let mut bytes = Vec::new();
-        // Should the file grow meanwhile, its end is cut off and noticed as damage.
-        File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_err(|source| MlpError::File { action: "read", path: path.into(), source })
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ndarray_npy::npy::header::Header;
 
 use super::finding::Fact;
-use super::shown;
+use super::naming::shown;
 use super::tensor::{Dtype, Sign, Tensor, Whole, row_major};
 
 /// NumPy writes 128 bytes for every array that could be read here.

@@ -4,8 +4,17 @@
 //! Of others, such as data saved beside it, short ones whose names say something of the training are findings; the
 //! rest is named and never looked at.
 
+use super::assemble::read_as;
+use super::chain;
+use super::contents::Contents;
+use super::finding;
+use super::format::Format;
+use super::imported::Imported;
+use super::naming::shown;
+use super::npy;
+use super::options::ReadOptions;
 use super::zip::Archive;
-use super::{Contents, Format, Imported, MlpError, ReadOptions, chain, finding, npy, read_as, shown};
+use crate::MlpError;
 
 /// Most bytes unpacked from one compressed archive.
 pub(super) const MAX_UNPACKED_BYTES: usize = 256 << 20;

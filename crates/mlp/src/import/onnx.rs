@@ -6,7 +6,10 @@
 //! # Source
 //! `onnx/onnx.proto` of ONNX 1.23 and `docs/Operators.md` for the operators.
 
-use super::{Contents, Format, ReadOptions, shown};
+use super::contents::Contents;
+use super::format::Format;
+use super::naming::shown;
+use super::options::ReadOptions;
 
 mod graph;
 mod message;

@@ -7,17 +7,20 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::assemble::read_as;
+use super::contents::Contents;
 use super::finding::Fact;
+use super::format::Format;
+use super::imported::Imported;
+use super::naming::shown;
+use super::options::ReadOptions;
 use super::pickle::{self, Value, View};
 use super::tensor::{Dtype, Tensor};
 use super::zip::Archive;
-use super::{Contents, Format, Imported, ReadOptions, read_as, shown};
 use crate::MlpError;
 
 mod weights;
 
-/// Most tensors beside each other; a dense network has two a layer.
-const MAX_TENSORS: usize = 10_000;
 /// What `torch.save` wrote before version 1.6: a pickled magic number.
 const BEFORE_1_6: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";
 

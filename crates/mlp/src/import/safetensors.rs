@@ -5,9 +5,14 @@ use std::path::Path;
 
 use ::safetensors::tensor::{Dtype as Stored, SafeTensors, TensorView};
 
+use super::assemble::read_as;
+use super::contents::Contents;
+use super::file::read_limited;
 use super::finding::{self, Fact};
+use super::format::Format;
+use super::imported::Imported;
+use super::options::ReadOptions;
 use super::tensor::{Dtype, Sign, Tensor, Whole, row_major};
-use super::{Contents, Format, Imported, ReadOptions, read_as, read_limited};
 use crate::checkpoint::write_atomically;
 use crate::{Mlp, MlpError};
 

@@ -1,8 +1,9 @@
 //! Networks whose file says what is applied in which order: ONNX, Keras, scikit-learn.
 
 use super::chain::{Chain, ChainSummary, Layer, Layout, MAX_LAYERS, listed};
+use super::naming::shown;
+use super::stored_activation::StoredActivation;
 use super::tensor::Tensor;
-use super::{StoredActivation, shown};
 use crate::MlpError;
 
 /// One step of a network.

@@ -4,7 +4,9 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-use super::{Contents, Format, ReadOptions};
+use super::contents::Contents;
+use super::format::Format;
+use super::options::ReadOptions;
 
 /// How much of a file is looked at for the name of a module.
 const MAX_LOOKED_AT: usize = 1 << 16;

@@ -9,10 +9,16 @@
 use serde_json::Value;
 
 use super::chain::Layout;
+use super::contents::Contents;
 use super::finding::{self, Fact};
+use super::format::Format;
+use super::naming::shown;
+use super::npy;
+use super::npz;
+use super::options::ReadOptions;
 use super::sequence::Step;
+use super::stored_activation::StoredActivation;
 use super::zip::Archive;
-use super::{Contents, Format, ReadOptions, StoredActivation, npy, npz, shown};
 
 /// Longest schema; the arrays are not in it.
 const MAX_SCHEMA_BYTES: usize = 2 << 20;

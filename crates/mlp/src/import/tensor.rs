@@ -5,7 +5,7 @@ use std::fmt;
 
 use half::{bf16, f16};
 
-use super::shown;
+use super::naming::shown;
 
 /// Precision of stored numbers, coarsest first; all of them widen to `f64` exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

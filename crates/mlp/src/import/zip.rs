@@ -15,7 +15,7 @@ use std::io::Read;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
-use super::shown;
+use super::naming::shown;
 
 /// Most members of an archive; PyTorch writes one a tensor, the optimizer's included.
 const MAX_MEMBERS: usize = 10_000;

@@ -1,13 +1,13 @@
 //! Data options shared by the commands that may see the truth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use ndarray::{Array1, Array2, ArrayView2};
 use palimpsest_datasets::{
-    BinarySet, Block, Counts, DataName, Dataset, DatasetError, InputShape, LoadParams, PixelMean, Task,
-    ZScore, load_with,
+    BinarySet, Block, Counts, DataName, Dataset, DatasetError, InputShape, LoadParams, PixelMean, Split,
+    Task, ZScore, load_with,
 };
 use palimpsest_report::InputKind;
 
@@ -111,25 +111,32 @@ fn select(args: &DataArgs, train: &Dataset) -> Result<BinarySet, DatasetError> {
     }
 }
 
-impl VictimData {
-    /// Loads and selects what `args` say.
-    pub fn load(args: &DataArgs) -> Result<Self> {
-        let params = LoadParams { data_dir: args.data_dir.as_deref(), block: args.block, shape: None };
-        let split = load_with(args.data, &params).map_err(|error| match error {
+/// Loads a data set, or one block of it, and says how its files were read.
+pub(super) fn load_split(data: DataName, data_dir: Option<&Path>, block: Option<Block>) -> Result<Split> {
+    let split =
+        load_with(data, &LoadParams { data_dir, block, shape: None }).map_err(|error| match error {
             DatasetError::NotEmbedded | DatasetError::NoFolder | DatasetError::Block { .. } => {
                 anyhow::Error::new(Misuse(error.to_string()))
             }
             error => error.into(),
         })?;
-        if let Some(counts) = args.counts.as_ref().filter(|counts| counts.total() != args.n) {
-            return Err(Misuse(format!(
-                "--counts {counts} is {} examples and --n {}",
-                counts.total(),
-                args.n
-            ))
-            .into());
-        }
-        split.readings.iter().for_each(|reading| output::note(&reading.to_string()));
+    split.readings.iter().for_each(|reading| output::note(&reading.to_string()));
+    Ok(split)
+}
+
+/// Refuses numbers of each label that are not n in all.
+pub(super) fn check_counts(counts: Option<&Counts>, n: usize) -> Result<(), Misuse> {
+    match counts.filter(|counts| counts.total() != n) {
+        Some(counts) => Err(Misuse(format!("--counts {counts} is {} examples and --n {n}", counts.total()))),
+        None => Ok(()),
+    }
+}
+
+impl VictimData {
+    /// Loads and selects what `args` say.
+    pub fn load(args: &DataArgs) -> Result<Self> {
+        let split = load_split(args.data, args.data_dir.as_deref(), args.block)?;
+        check_counts(args.counts.as_ref(), args.n)?;
         let train = select(args, &split.train).map_err(|e| Misuse(e.to_string()))?;
         let held_out = args.task.held_out(&split.test, HELD_OUT)?;
         let scaling = Scaling::fit(&train.dataset, args.subtract)?;

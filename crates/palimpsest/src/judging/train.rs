@@ -1,16 +1,16 @@
-//! `palimpsest train`: a victim to attack.
+//! A binary victim by full-batch descent, as the published attack expects it.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use ndarray::Array2;
 use palimpsest_kkt::{StationarityCertificate, certify};
 use palimpsest_mlp::import::save_safetensors;
+use palimpsest_mlp::loss::Targets;
 use palimpsest_mlp::passes::{Scope, outputs};
-use palimpsest_mlp::train::{
-    Epoch, Schedule, StopReason, TrainOutcome, TrainParams, TrainState, resume, train,
-};
+use palimpsest_mlp::train::{Epoch, Schedule, StopReason, TrainOutcome, TrainParams, TrainState, train_on};
 use palimpsest_mlp::{Activation, BiasPlacement, Checkpoint, Mlp, Provenance};
 use palimpsest_numerics::Real;
 use palimpsest_numerics::gemm::Parallelism;
@@ -24,37 +24,22 @@ use super::data::{DataArgs, VictimData};
 use crate::terminal::progress::{Measured, Progress};
 use crate::terminal::{Misuse, ResumeArgs, clock, host, interrupt, lock_folder, memory, output};
 
-/// Train a victim: a binary classifier whose weights will be attacked.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
-  palimpsest train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
-  palimpsest train --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --until-log-loss -11.5 --out runs/cifar500
-  palimpsest train --data mnist --task 0,1,2/7,8,9 --n 50 --hidden 500 --seed 3 --out runs/small
-  palimpsest train --data mnist --task odd-even --n 100 --weight-decay 2e-3 --subtract 0 --out runs/raw
-
-Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json. A run that was interrupted or killed goes on
-to the same bits when the same command is given again with --resume.")]
+/// A victim by full-batch descent: a binary classifier whose weights will be attacked.
+#[derive(Clone, Debug)]
 pub struct TrainArgs {
     /// The training data.
-    #[command(flatten)]
     pub data: DataArgs,
-    /// Hidden widths, comma separated.
-    #[arg(long, value_name = "WIDTHS", default_value = "1000,1000", value_delimiter = ',')]
+    /// Hidden widths.
     pub hidden: Vec<usize>,
     /// How far and how to train.
-    #[command(flatten)]
     pub regime: RegimeArgs,
-    /// Steps after which training ends in any case [default: 4000 with weight decay, else 1000000].
-    #[arg(long, value_name = "E")]
+    /// Steps after which training ends in any case, if not the usual number.
     pub epochs: Option<usize>,
     /// Seed of the initialisation.
-    #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     /// Folder for the results.
-    #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// How to go on after an interrupt.
-    #[command(flatten)]
     pub resume: ResumeArgs,
 }
 
@@ -101,7 +86,7 @@ pub struct TrainRecord {
     pub threads: usize,
 }
 
-/// Carries out `palimpsest train`.
+/// Carries out `palimpsest train` for a binary victim by full-batch descent.
 ///
 /// # Errors
 /// Whatever keeps training from its end; [`Misuse`] for options that cannot work.
@@ -145,7 +130,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 
 /// Trains the victim that `args` describe and writes its three files into the folder, which the caller has locked.
 pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainRecord)> {
-    let (schedule, until_log_loss, epochs) = regime(args)?;
+    let (schedule, until_log_loss, epochs) = regime(&args.regime, args.epochs)?;
     let dims = widths(data.centered.ncols(), &args.hidden)?;
     memory::require(
         "training",
@@ -170,8 +155,15 @@ pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainR
         epochs,
         seed: args.seed,
     };
-    let descend = if args.regime.published { descend::<f64> } else { descend::<f32> };
-    let Descended { outcome, training_s, snapshots } = descend(&dims, data, &params, args, &options)?;
+    let targets = Targets::Signs(data.labels());
+    let folder = (&*args.out, &args.resume);
+    let Descended { outcome, training_s, snapshots } = if args.regime.published {
+        let start = initial::<f64>(&dims, args.regime.weight_decay.is_some(), args.seed);
+        descend(start, &data.centered, &targets, &params, folder, &options)?
+    } else {
+        let start = initial::<f32>(&dims, args.regime.weight_decay.is_some(), args.seed);
+        descend(start, &data.centered, &targets, &params, folder, &options)?
+    };
     if outcome.training_errors > 0 {
         output::note(&format!(
             "warning: {} training examples are still misclassified; the attack expects none (train longer)",
@@ -231,10 +223,15 @@ const MAX_WEIGHTS: usize = 1 << 27;
 
 /// Widths of all layers, from the inputs to the output.
 pub fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
+    widths_to(inputs, hidden, 1)
+}
+
+/// Widths of all layers, from the inputs to so many outputs.
+pub(super) fn widths_to(inputs: usize, hidden: &[usize], outputs: usize) -> Result<Vec<usize>> {
     if hidden.is_empty() || hidden.contains(&0) {
         bail!(Misuse("--hidden needs at least one width, each at least 1, as in 1000,1000".into()));
     }
-    let dims: Vec<usize> = [inputs].into_iter().chain(hidden.iter().copied()).chain([1]).collect();
+    let dims: Vec<usize> = [inputs].into_iter().chain(hidden.iter().copied()).chain([outputs]).collect();
     let weights = dims.windows(2).try_fold(0_usize, |sum, w| sum.checked_add(w[0].checked_mul(w[1])?));
     if weights.is_none_or(|weights| weights > MAX_WEIGHTS) {
         bail!(Misuse(format!("--hidden makes more than {MAX_WEIGHTS} weights; choose smaller widths")));
@@ -243,7 +240,7 @@ pub fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
 }
 
 /// Memory of training on inputs (n, d) and of its certificates, from above.
-fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u64> {
+pub(super) fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u64> {
     let hidden: usize =
         dims[1..dims.len() - 1].iter().try_fold(0_usize, |sum, &width| sum.checked_add(width))?;
     let weights = dims.windows(2).map(|pair| memory::numbers(6, pair, size_of::<f64>()));
@@ -255,9 +252,9 @@ fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u64> {
     memory::total(weights.chain([passes, inputs, gram]))
 }
 
-fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
-    let regime = &args.regime;
-    let epochs = |default| args.epochs.unwrap_or(default);
+/// Schedule, log loss to stop at and most epochs of full-batch descent.
+pub(super) fn regime(regime: &RegimeArgs, epochs: Option<usize>) -> Result<(Schedule, Option<f64>, usize)> {
+    let epochs = |default| epochs.unwrap_or(default);
     if epochs(1) == 0 {
         bail!(Misuse("--epochs must be at least 1".into()));
     }
@@ -280,37 +277,37 @@ fn regime(args: &TrainArgs) -> Result<(Schedule, Option<f64>, usize)> {
 /// The network that training begins with.
 pub fn initial<T: Real>(dims: &[usize], weight_decay: bool, seed: u64) -> Mlp<T> {
     // Weight decay forgets its start, so it may be an ordinary one.
-    let first_layer_std = if weight_decay { (3.0 * dims[0] as f64).sqrt().recip() } else { 1e-4 };
+    let first_layer_std = if weight_decay { ordinary_std(dims) } else { 1e-4 };
     let seed = Seed::new(seed).named("initialisation");
     Mlp::initialise(dims, BiasPlacement::FirstLayer, first_layer_std, seed)
 }
 
-/// A run of [`descend`].
-struct Descended {
-    outcome: TrainOutcome<f32>,
-    /// Time of training, over all the sessions it took.
-    training_s: f64,
-    snapshots: Snapshots,
+/// Standard deviation of an ordinary first layer: that of numbers even in +-1/sqrt(fan in).
+pub(super) fn ordinary_std(dims: &[usize]) -> f64 {
+    (3.0 * dims[0] as f64).sqrt().recip()
 }
 
-/// Trains in the precision T, or goes on training; the network comes back in the precision of checkpoints.
-fn descend<T: Real + Serialize + DeserializeOwned>(
-    dims: &[usize],
-    data: &VictimData,
+/// A run of [`descend`].
+pub(super) struct Descended {
+    pub(super) outcome: TrainOutcome<f32>,
+    /// Time of training, over all the sessions it took.
+    pub(super) training_s: f64,
+    pub(super) snapshots: Snapshots,
+}
+
+/// Trains `network` on `inputs` (n, d) in the precision T, or goes on training in the folder that is given; the network
+/// comes back in the precision of checkpoints. `options` are all that decides the bits of the run.
+pub(super) fn descend<T: Real + Serialize + DeserializeOwned>(
+    network: Mlp<T>,
+    inputs: &Array2<f32>,
+    targets: &Targets,
     params: &TrainParams,
-    args: &TrainArgs,
-    options: &Options<'_>,
+    (folder, resume): (&Path, &ResumeArgs),
+    options: &impl Serialize,
 ) -> Result<Descended> {
-    let (mut snapshots, from) = Snapshots::open::<(f64, TrainState<T>)>(
-        &args.out,
-        args.resume.start(),
-        args.resume.interval()?,
-        options,
-        host(),
-    )?;
-    let network = initial::<T>(dims, args.regime.weight_decay.is_some(), args.seed);
-    let inputs = data.centered.mapv(|v| T::of(f64::from(v)));
-    let labels = data.train.signs.mapv(|v| T::of(f64::from(v)));
+    let (mut snapshots, from) =
+        Snapshots::open::<(f64, TrainState<T>)>(folder, resume.start(), resume.interval()?, options, host())?;
+    let inputs = inputs.mapv(|v| T::of(f64::from(v)));
     let (before_s, from) = from.map_or((0.0, None), |(seconds, state)| (seconds, Some(state)));
     if let Some(state) = &from {
         output::note(&format!("going on at epoch {}", state.epoch()));
@@ -327,10 +324,8 @@ fn descend<T: Real + Serialize + DeserializeOwned>(
         }
         if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let TrainOutcome { network, epochs, log_loss, training_errors, reason } = match from {
-        None => train(network, inputs.view(), labels.view(), params, &mut observer)?,
-        Some(state) => resume(network, inputs.view(), labels.view(), params, state, &mut observer)?,
-    };
+    let TrainOutcome { network, epochs, log_loss, training_errors, reason } =
+        train_on(network, inputs.view(), targets, params, from, &mut observer)?;
     progress.finish();
     let outcome = TrainOutcome { network: network.cast(), epochs, log_loss, training_errors, reason };
     Ok(Descended { outcome, training_s: elapsed_s(), snapshots })

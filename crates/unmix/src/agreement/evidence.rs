@@ -3,8 +3,8 @@
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
-use super::Diagnostics;
 use super::clusters::FoundIn;
+use super::diagnostics::Diagnostics;
 use super::operators::OPERATORS;
 
 /// What is known of a picture without any truth.

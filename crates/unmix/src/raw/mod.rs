@@ -23,7 +23,7 @@ mod refinement;
 
 pub use appearance::Appearance;
 pub use background::Background;
-use refinement::{EDGE_SCALES, Fit};
+use refinement::{ALONE, EDGE_SCALES, Fit};
 
 /// Share of the offset in an image outside of which it says nothing of the image's length.
 const SHARES: (f32, f32) = (0.5, 2.0);
@@ -39,8 +39,6 @@ const OF_SOURCES: f32 = 0.95;
 const MEAN_ROUNDS: usize = 10;
 /// Images that a thread refines with the same memory.
 const BLOCK: usize = 16;
-/// Products of a block: blocks run side by side.
-const ALONE: Parallelism = Parallelism::Sequential;
 
 /// The raw images of a problem.
 #[derive(Clone, Debug)]
@@ -176,7 +174,7 @@ impl RawImages {
     fn refine_rows(&self, mut rows: Array2<f32>) -> Array2<f32> {
         let refine = |rows: &mut Array2<f32>| {
             let blocks = rows.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter();
-            blocks.for_each(|block| Fit::of(self).refine(block));
+            blocks.for_each(|block| Fit::of(self.along.view(), self.edges).refine(block));
         };
         if !self.has_offset() {
             // Upside down there is no light.

@@ -1,13 +1,13 @@
 //! Reweighted least squares of the edges and the dark pixels of an image.
 
-use ndarray::{Array1, Array2, ArrayViewMut1, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::factor::Cholesky;
-use palimpsest_numerics::gemm::{gemm, symmetric};
+use palimpsest_numerics::gemm::{Parallelism, gemm, symmetric};
 use palimpsest_numerics::reduce;
 
-use super::{ALONE, RawImages};
-
+/// Products of a block: blocks run side by side.
+pub(super) const ALONE: Parallelism = Parallelism::Sequential;
 /// Edge, in units of the root mean square edge of an image, from which on an edge counts as strong: first and last.
 pub(super) const EDGE_SCALES: (f64, f64) = (1.0, 0.1);
 /// Fits from the first to the last edge scale.
@@ -23,7 +23,9 @@ const RIDGE: f32 = 1e-6;
 
 /// The reweighted least squares of one image, and its memory.
 pub(super) struct Fit<'a> {
-    raw: &'a RawImages,
+    /// Edges, then pixels, along each direction, (r or r + 1, edges + d).
+    along: ArrayView2<'a, f32>,
+    edges: usize,
     /// The image before the first step, (r or r + 1).
     before: Array1<f32>,
     /// Edges and pixels of the image, (1, edges + d).
@@ -36,10 +38,12 @@ pub(super) struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    pub(super) fn of(raw: &'a RawImages) -> Self {
-        let (order, columns) = raw.along.dim();
+    /// For images whose first `edges` values `along` each direction are edges.
+    pub(super) fn of(along: ArrayView2<'a, f32>, edges: usize) -> Self {
+        let (order, columns) = along.dim();
         Self {
-            raw,
+            along,
+            edges,
             before: Array1::zeros(order),
             values: Array2::zeros((1, columns)),
             roots: vec![0.0; columns],
@@ -65,8 +69,7 @@ impl<'a> Fit<'a> {
 
     /// Moves an image (r or r + 1) to the least weighted squares at edges as strong as before; whether that could be done.
     fn step(&mut self, mut image: ArrayViewMut1<'_, f32>, edge_scale: f32, dark_weight: f32) -> bool {
-        let along = self.raw.along.view();
-        let edges = self.raw.edges;
+        let (along, edges) = (self.along, self.edges);
         gemm(1.0, image.view().insert_axis(Axis(0)), along, 0.0, self.values.view_mut(), ALONE);
         let values = self.values.as_slice_mut().expect("values are contiguous");
         let root_mean_square =

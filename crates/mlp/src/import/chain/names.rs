@@ -4,7 +4,7 @@
 const MAX_NAME_BYTES: usize = 256;
 
 /// The names that are understood, as a user may want to hear when none was.
-pub(in crate::import) const NAMES_THAT_ARE_READ: &str = "names that are read: NAME.weight and NAME.bias, NAME.kernel and NAME.bias, NAME_weight and NAME_bias, W0 and b0 \
+pub(crate) const NAMES_THAT_ARE_READ: &str = "names that are read: NAME.weight and NAME.bias, NAME.kernel and NAME.bias, NAME_weight and NAME_bias, W0 and b0 \
      (w1, weight_1, kernel1, bias_1), coefs_0 and intercepts_0, arr_0 and so on of numpy.savez";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +36,12 @@ pub(super) enum Certainty {
 }
 
 /// Whether a tensor of that name may be a layer's weight or bias.
-pub(in crate::import) fn is_part(name: &str) -> bool {
+pub(crate) fn is_part(name: &str) -> bool {
     place(name).is_some() || numbered_array(name).is_some()
 }
 
 /// Whether a tensor of that name shows that weights are kept where it is, of whatever kind of layer.
-pub(in crate::import) fn tells_of_weights(name: &str) -> bool {
+pub(crate) fn tells_of_weights(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES && (name.contains("weight") || place(name).is_some())
 }
 

@@ -1,6 +1,6 @@
 //! The order of layers whose names do not number them, told from their widths.
 
-use super::{Layout, Unit};
+use super::unit::{Layout, Unit};
 
 /// Most steps in search of an order; a hostile file could ask for any number.
 const MAX_STEPS: usize = 100_000;

@@ -1,7 +1,7 @@
 //! The chains a file holds: layers that follow each other by number and width, cut where they do not.
 
 use super::sorting::Stranger;
-use super::{ChainSummary, Layout, Unit};
+use super::unit::{ChainSummary, Layout, Unit};
 
 /// Layers that follow each other.
 pub(super) struct Piece<'u> {

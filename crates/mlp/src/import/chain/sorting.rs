@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{self, Certainty, NEITHER, Part, Place};
-use super::{Layout, Named, Unit, is_inside, shown};
+use super::unit::{Layout, Named, Unit, is_inside};
+use crate::import::naming::shown;
 
 pub(super) struct Sorted {
     /// By group, then by numbers.

@@ -3,11 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::import::chain::Layout;
+use crate::import::naming::shown;
 use crate::import::sequence::Step;
+use crate::import::stored_activation::StoredActivation;
 use crate::import::tensor::Tensor;
-use crate::import::{StoredActivation, shown};
-
-use super::is_dense;
 
 /// Most models inside each other.
 const MAX_LEVELS: usize = 4;
@@ -226,4 +225,9 @@ fn normalisation(config: &Map<String, Value>, variables: &Variables<'_>) -> Plac
     let group = variables.group(name_of(config)).or_else(|| variables.group("normalization"));
     let place = |number| group.and_then(|group| variables.variable(group, number));
     Placed { step: Step::Passed(Some(note.into())), normalisation: place(0).zip(place(1)) }
+}
+
+/// Whether a step is a dense layer.
+fn is_dense(step: &Step) -> bool {
+    matches!(step, Step::Dense { .. })
 }

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::import::chain::Layout;
+use crate::import::contents::Contents;
 use crate::import::finding::Fact;
+use crate::import::naming::shown;
 use crate::import::sequence::Step;
+use crate::import::stored_activation::StoredActivation;
 use crate::import::tensor::{Dtype, Tensor, row_major};
-use crate::import::{Contents, StoredActivation, shown};
 
 use super::message::{DataType, NodeProto, TensorProto};
 

@@ -1,6 +1,6 @@
 //! The names a pickle may speak of, and how everything else is refused.
 
-use crate::import::shown;
+use crate::import::naming::shown;
 use crate::import::tensor::{Dtype, Sign, Whole};
 
 /// What to do with a file that holds more than weights.
@@ -8,7 +8,7 @@ pub(super) const ADVICE: &str = "save the weights alone, torch.save(model.state_
 
 /// The names a pickle may speak of. None is ever called: each stands for what this machine does by hand.
 #[derive(Clone, Copy)]
-pub(in crate::import) enum Global {
+pub(crate) enum Global {
     OrderedDict,
     /// A class whose objects are attributes and nothing else.
     Record,

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::import::chain;
 use crate::import::finding::{self, Fact};
+use crate::import::naming::MAX_LISTED;
+use crate::import::naming::shown;
 use crate::import::pickle::{Id, Pickle, Value, View};
-use crate::import::{MAX_LISTED, chain, shown};
 
-use super::MAX_TENSORS;
-
+/// Most tensors beside each other; a dense network has two a layer.
+pub(super) const MAX_TENSORS: usize = 10_000;
 /// Most dictionaries around the weights.
 const MAX_LEVELS: usize = 4;
 /// Most dictionaries around something said beside the weights.

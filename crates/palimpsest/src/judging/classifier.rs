@@ -1,0 +1,329 @@
+//! `palimpsest train`: a victim of any task, trained as its options say.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use palimpsest_datasets::{Block, Counts, DataName};
+use palimpsest_mlp::import::save_safetensors;
+use palimpsest_mlp::loss::Loss;
+use palimpsest_mlp::train::{Schedule, StopReason, TrainParams};
+use palimpsest_mlp::{BiasPlacement, Checkpoint, Mlp, Provenance};
+use palimpsest_numerics::Real;
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::seed::Seed;
+use palimpsest_runs::record::MODEL_FILE;
+use palimpsest_runs::{MADE_BY, files};
+use serde::{Deserialize, Serialize};
+
+use super::data::DataArgs;
+use super::learned::{Learned, Source};
+use super::recipe::{LossName, Normalize, Recipe, RecipeArgs};
+use super::task::VictimTask;
+use super::train::{
+    self, Descended, RegimeArgs, TrainArgs, descend, ordinary_std, training_bytes, widths_to,
+};
+use crate::terminal::{Misuse, ResumeArgs, lock_folder, memory, output};
+
+/// Train a victim: a network whose weights will be attacked.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  palimpsest train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
+  palimpsest train --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --until-log-loss -11.5 --out runs/cifar500
+  palimpsest train --data mnist --task 0,1,2/7,8,9 --n 50 --hidden 500 --seed 3 --out runs/small
+  palimpsest train --data mnist --task odd-even --n 100 --weight-decay 2e-3 --subtract 0 --out runs/raw
+  palimpsest train --data mnist --task classes --n 100 --weight-decay 2e-3 --biases everywhere --out runs/ten
+  palimpsest train --data mnist --task classes --n 500 --optimizer adam --batch-size 20 --weight-decay 1e-4 --epochs 100 --normalize 0.1307,0.3081 --out runs/tutorial
+  palimpsest train --data mnist --task regression --n 100 --weight-decay 2e-3 --out runs/regression
+
+Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json. A run that was interrupted or killed goes on
+to the same bits when the same command is given again with --resume.")]
+pub struct TrainCommand {
+    /// Data set: fashion-mnist, mnist, digits, breast-cancer (all embedded), cifar10 or npz (both need --data-dir).
+    #[arg(long, value_name = "NAME")]
+    pub data: DataName,
+    /// Folder with the full data set in its official files; for npz, with train.npz and test.npz (inputs, labels).
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Task: odd-even, animals-vehicles, or two sets as in 0,1,2/3,4 (the first is +1); classes for all labels, three and
+    /// more sets as in 0,1/2,3/4; regression for the label as a number.
+    #[arg(long, value_name = "TASK")]
+    pub task: VictimTask,
+    /// Training examples: equally many of each class, the first ones in file order.
+    #[arg(long, value_name = "N")]
+    pub n: usize,
+    /// Other numbers of each label, n in all: 70/30 (the first set of the task has 70) or first:37 (in file order).
+    #[arg(long, value_name = "COUNTS")]
+    pub counts: Option<Counts>,
+    /// Training images of one block only, so that what is tuned on and what is reported share none: dev, calibrate or report.
+    #[arg(long, value_name = "BLOCK")]
+    pub block: Option<Block>,
+    /// Take VALUE from every raw input before the network sees it, instead of the training mean; 0 leaves them as they are.
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    pub subtract: Option<f32>,
+    /// Hidden widths, comma separated.
+    #[arg(long, value_name = "WIDTHS", default_value = "1000,1000", value_delimiter = ',')]
+    pub hidden: Vec<usize>,
+    /// How far and how to train.
+    #[command(flatten)]
+    pub regime: RegimeArgs,
+    /// Epochs after which training ends in any case [default: 4000 with weight decay, 200 in batches, else 1000000].
+    #[arg(long, value_name = "E")]
+    pub epochs: Option<usize>,
+    /// Seed of the initialisation, and of what is drawn in training.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Loss, optimiser and what else tutorials choose.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// How to go on after an interrupt.
+    #[command(flatten)]
+    pub resume: ResumeArgs,
+}
+
+/// `train.json` of a victim of any task.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VictimRecord {
+    /// What the checkpoint says of itself.
+    pub provenance: Provenance,
+    /// The loss.
+    pub loss: Loss,
+    /// Which layers have a bias.
+    pub biases: BiasPlacement,
+    /// What was done to inputs, as `--normalize` spells it.
+    pub normalize: String,
+    /// Labels of each class, in the order of the outputs; none for regression.
+    pub classes: Vec<Vec<u8>>,
+    /// Mean and deviation of the labels, for regression.
+    pub label_scale: Option<(f64, f64)>,
+    /// Widths of all layers.
+    pub dims: Vec<usize>,
+    /// Weights and biases in all.
+    pub parameters: usize,
+    /// Why training ended.
+    pub stop: StopReason,
+    /// Training examples that are still misclassified.
+    pub training_errors: usize,
+    /// Share of the held-out examples that are classified right; for regression, whose label is nearest to the output.
+    pub test_accuracy: f64,
+    /// Held-out examples.
+    pub test_images: usize,
+    /// Seconds of training, over all its sessions.
+    pub training_s: f64,
+    /// Threads it ran on; they change no bit.
+    pub threads: usize,
+}
+
+/// Carries out `palimpsest train`.
+///
+/// # Errors
+/// Whatever keeps training from its end; [`Misuse`] for options that cannot work.
+pub fn run(command: &TrainCommand) -> Result<()> {
+    match command.task.binary() {
+        Some(task) if command.recipe == RecipeArgs::default() => train::run(&TrainArgs {
+            data: DataArgs {
+                data: command.data,
+                data_dir: command.data_dir.clone(),
+                task: task.clone(),
+                n: command.n,
+                counts: command.counts.clone(),
+                block: command.block,
+                subtract: command.subtract,
+            },
+            hidden: command.hidden.clone(),
+            regime: command.regime.clone(),
+            epochs: command.epochs,
+            seed: command.seed,
+            out: command.out.clone(),
+            resume: command.resume,
+        }),
+        _ => run_recipe(command),
+    }
+}
+
+fn run_recipe(command: &TrainCommand) -> Result<()> {
+    let normalize = normalize(command)?;
+    let usual = match (&command.task, command.task.binary()) {
+        (VictimTask::Regression, _) => LossName::Squared,
+        (_, Some(_)) => LossName::Logistic,
+        (_, None) => LossName::Softmax,
+    };
+    let read = |image_shape| {
+        command.recipe.recipe(usual, &command.regime, command.epochs, command.seed, image_shape)
+    };
+    // Once before data are read, with a shape that stands for any image.
+    read(Some([1, 8, 8]))?;
+    let _lock = lock_folder(&command.out)?;
+    let source = Source {
+        data: command.data,
+        data_dir: command.data_dir.as_deref(),
+        block: command.block,
+        counts: command.counts.as_ref(),
+        n: command.n,
+    };
+    let data = Learned::load(source, &command.task, &normalize)?;
+    let recipe = read(data.image_shape())?;
+    let record = victim(command, &recipe, &data, &normalize)?;
+    say(command, &record);
+    Ok(())
+}
+
+/// What is done to inputs, by either of the two options for it.
+fn normalize(command: &TrainCommand) -> Result<Normalize, Misuse> {
+    match (&command.recipe.normalize, command.subtract) {
+        (Some(_), Some(_)) => Err(Misuse(
+            "--subtract and --normalize exclude each other; --normalize none is --subtract 0".into(),
+        )),
+        (Some(normalize), None) => Ok(normalize.clone()),
+        (None, None) => Ok(Normalize::MeanImage),
+        (None, Some(value)) if value.is_finite() => Ok(Normalize::Channels(vec![(value, 1.0)])),
+        (None, Some(value)) => {
+            Err(Misuse(format!("--subtract must be a finite number, as 0 or 0.5, got {value}")))
+        }
+    }
+}
+
+fn victim(
+    command: &TrainCommand,
+    recipe: &Recipe,
+    data: &Learned,
+    normalize: &Normalize,
+) -> Result<VictimRecord> {
+    let targets = data.train.targets(recipe.loss);
+    let dims = widths_to(data.inputs.ncols(), &command.hidden, data.outputs(recipe.loss))?;
+    recipe.loss.check(&targets, dims[dims.len() - 1]).map_err(|e| Misuse(e.to_string()))?;
+    let bytes = training_bytes(data.inputs.dim(), &dims);
+    memory::require("training", bytes, "choose a smaller n or smaller widths")?;
+    let parallelism = Parallelism::of_threads(rayon::current_num_threads());
+    let params = TrainParams {
+        loss: recipe.loss,
+        max_epochs: recipe.epochs,
+        until_log_loss: recipe.until_log_loss,
+        parallelism,
+        ..TrainParams::new(recipe.schedule)
+    };
+    let options = Options {
+        made_by: MADE_BY,
+        data: command.data.to_string(),
+        task: command.task.to_string(),
+        training_set: data.digest(),
+        normalize: normalize.to_string(),
+        hidden: &command.hidden,
+        loss: recipe.loss,
+        biases: recipe.biases,
+        schedule: recipe.schedule,
+        until_log_loss: recipe.until_log_loss,
+        epochs: recipe.epochs,
+        seed: command.seed,
+    };
+    let folder = (&*command.out, &command.resume);
+    let Descended { outcome, training_s, snapshots } = if command.regime.published {
+        descend(
+            initial::<f64>(&dims, recipe, command.seed),
+            &data.inputs,
+            &targets,
+            &params,
+            folder,
+            &options,
+        )?
+    } else {
+        descend(
+            initial::<f32>(&dims, recipe, command.seed),
+            &data.inputs,
+            &targets,
+            &params,
+            folder,
+            &options,
+        )?
+    };
+    let provenance = Provenance {
+        made_by: MADE_BY.into(),
+        data: Some(command.data.to_string()),
+        task: Some(command.task.to_string()),
+        examples: Some(command.n),
+        seed: Some(command.seed),
+        schedule: Some(recipe.schedule),
+        epochs: Some(outcome.epochs),
+        log_loss: Some(outcome.log_loss),
+        image_shape: data.image_shape(),
+    };
+    let checkpoint = Checkpoint { network: outcome.network, provenance };
+    let record = VictimRecord {
+        provenance: checkpoint.provenance.clone(),
+        loss: recipe.loss,
+        biases: recipe.biases,
+        normalize: normalize.to_string(),
+        classes: data.sets.clone(),
+        label_scale: data.label_scale,
+        parameters: checkpoint.network.parameters(),
+        dims,
+        stop: outcome.reason,
+        training_errors: outcome.training_errors,
+        test_accuracy: data.accuracy(&checkpoint.network, recipe.loss, parallelism),
+        test_images: data.held_out_inputs.nrows(),
+        training_s,
+        threads: rayon::current_num_threads(),
+    };
+    checkpoint.save(&command.out.join(MODEL_FILE))?;
+    save_safetensors(&checkpoint.network, &command.out.join("model.safetensors"))?;
+    files::write_json(&command.out.join("train.json"), &record)?;
+    if record.stop != StopReason::Observer {
+        snapshots.remove();
+    }
+    Ok(record)
+}
+
+/// What decides the bits of a training run: a snapshot is of this run when all of it is the same.
+#[derive(Serialize)]
+struct Options<'a> {
+    made_by: &'a str,
+    data: String,
+    task: String,
+    /// Checksum of inputs and targets.
+    training_set: String,
+    normalize: String,
+    hidden: &'a [usize],
+    loss: Loss,
+    biases: BiasPlacement,
+    schedule: Schedule,
+    until_log_loss: Option<f64>,
+    epochs: usize,
+    seed: u64,
+}
+
+fn initial<T: Real>(dims: &[usize], recipe: &Recipe, seed: u64) -> Mlp<T> {
+    let first_layer_std = if recipe.ordinary_start { ordinary_std(dims) } else { 1e-4 };
+    Mlp::initialise(dims, recipe.biases, first_layer_std, Seed::new(seed).named("initialisation"))
+}
+
+fn say(command: &TrainCommand, record: &VictimRecord) {
+    if record.stop == StopReason::Observer {
+        output::note("stopped early; --resume goes on from here");
+    }
+    let provenance = &record.provenance;
+    output::line(&format!(
+        "{} epochs in {:.1} s: log loss {:.2}, {} training errors, test accuracy {:.1} % of {}",
+        provenance.epochs.unwrap_or(0),
+        record.training_s,
+        provenance.log_loss.unwrap_or(f64::NAN),
+        record.training_errors,
+        100.0 * record.test_accuracy,
+        record.test_images,
+    ));
+    output::line(&format!("wrote {}", output::absolute(&command.out.join(MODEL_FILE)).display()));
+    output::event(
+        "result",
+        &serde_json::json!({
+            "command": "train",
+            "out": output::absolute(&command.out),
+            "epochs": provenance.epochs,
+            "log_loss": provenance.log_loss,
+            "training_errors": record.training_errors,
+            "test_accuracy": record.test_accuracy,
+            "elapsed_s": record.training_s,
+        }),
+    );
+}
