@@ -82,7 +82,7 @@ pub(super) fn assemble(
     assumed.push(match &told.hidden_activation {
         Some(activation) => format!("the file says that the activation between layers is {activation}"),
         None => {
-            "between layers there is the activation that the user names; no file of weights says".to_owned()
+            "between layers there is the activation that the user names; this file does not say".to_owned()
         }
     });
     let mut findings = finding::findings(&facts);

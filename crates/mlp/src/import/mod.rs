@@ -33,6 +33,7 @@ mod finding;
 mod format;
 mod hdf5;
 mod keras;
+mod matrix;
 mod npy;
 mod npz;
 mod onnx;
@@ -50,6 +51,7 @@ mod zip;
 pub use chain::ChainSummary;
 pub use finding::Finding;
 pub use format::Format;
+pub use matrix::{Matrix, MatrixChoice, load_matrix, read_matrix};
 pub use npz::read_npz;
 pub use pth::read_pth;
 pub use safetensors::{
@@ -170,16 +172,20 @@ pub fn read_network(bytes: &[u8]) -> Result<Imported, MlpError> {
 pub fn read_network_with(bytes: &[u8], options: &ReadOptions) -> Result<Imported, MlpError> {
     match Format::of(bytes) {
         Some(format) => read_as(format, bytes, options),
-        None => Err(MlpError::NotANetwork(if bytes.starts_with(b"PLMPSEST") {
-            "this is a .palimpsest checkpoint, which is opened as such and not imported".into()
-        } else {
-            let known: Vec<_> = Format::all().iter().map(|format| format.name()).collect();
-            format!(
-                "the file does not begin like any kind that is read ({}); save the weights in one of these",
-                known.join(", ")
-            )
-        })),
+        None if bytes.starts_with(b"PLMPSEST") => Err(MlpError::NotANetwork(
+            "this is a .palimpsest checkpoint, which is opened as such and not imported".into(),
+        )),
+        None => Err(unknown()),
     }
+}
+
+/// The error for bytes of no kind that is known.
+fn unknown() -> MlpError {
+    let known: Vec<_> = Format::all().iter().map(|format| format.name()).collect();
+    MlpError::NotANetwork(format!(
+        "the file does not begin like any kind that is read ({}); save the weights in one of these",
+        known.join(", ")
+    ))
 }
 
 /// Reads bytes as a certain kind.
