@@ -17,6 +17,17 @@ pub enum MlpError {
         /// Index of the layer, from 0.
         layer: usize,
     },
+    /// A file holds no matrix such as was asked for; says which there are.
+    #[error("no layer fits: {0}")]
+    NoSuchMatrix(String),
+    /// A tensor that was asked for has values that are NaN or infinite.
+    #[error(
+        "`{name}` has NaN or infinite values; the network was not trained to an end or the file is damaged"
+    )]
+    NotFiniteTensor {
+        /// Name of the tensor.
+        name: String,
+    },
     /// The bytes are not a checkpoint of ours.
     #[error("not a readable checkpoint: {0}")]
     BadCheckpoint(String),

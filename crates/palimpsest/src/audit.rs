@@ -34,6 +34,8 @@ pub struct AuditOptions {
     pub candidates: Option<usize>,
     /// Seed of the starts.
     pub seed: u64,
+    /// Which chain of dense layers is meant, where the file holds several.
+    pub chain: Option<String>,
 }
 
 impl Default for AuditOptions {
@@ -47,6 +49,7 @@ impl Default for AuditOptions {
             steps: None,
             candidates: None,
             seed: 0,
+            chain: None,
         }
     }
 }
@@ -131,13 +134,14 @@ pub fn audit_observed(
     options: &AuditOptions,
     observe: &(dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync),
 ) -> Result<Audit> {
-    let model = load_model(path)
+    let model = load_model(path, options.chain.as_deref())
         .map_err(|error| Error::Model { path: path.into(), problem: format!("{error:#}") })?;
     let params = params(&model.network, options)?;
     let reconstruction =
         palimpsest_attack::reconstruct(&model.network, &params, Seed::new(options.seed), observe)?;
     let asked = Asked {
         model: std::path::absolute(path).unwrap_or_else(|_| path.into()),
+        chain: options.chain.clone(),
         dims: model.network.dims(),
         params,
         seed: options.seed,

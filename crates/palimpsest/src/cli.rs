@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{FromArgMatches, Parser, Subcommand};
 use palimpsest_runs::RunsError;
 
-use crate::attacking::reconstruct;
+use crate::attacking::{peek, reconstruct};
 use crate::installed::{self, Installed};
 use crate::judging::{audit, classifier, demo, evaluate, report};
 use crate::terminal::output::{self, Mode};
@@ -31,6 +31,7 @@ struct Cli<C: Subcommand> {
 const EXAMPLES: &str = "Examples:
   palimpsest demo
   palimpsest audit net.safetensors --input-shape 3x32x32 --out runs/audit
+  palimpsest peek ten_classes.pth --input-shape 3x32x32 --out runs/peek
   palimpsest train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
   palimpsest reconstruct --model runs/victim/model.palimpsest --out runs/attack
   palimpsest evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
@@ -43,6 +44,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Audit somebody's network: read it, judge from its weights whether it looks exposed, attack it, and report.
     Audit(audit::JudgedAuditArgs),
+    /// Look for pictures in one layer of any network: separation alone, up to sign, in seconds.
+    Peek(peek::PeekArgs),
     /// Train a victim: a network whose weights will be attacked.
     Train(classifier::TrainCommand),
     /// Attack the weights of a network; sees the weights and declared prior knowledge only.
@@ -61,6 +64,7 @@ pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Peek(args) => peek::run(&args),
         Command::Train(args) => classifier::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),

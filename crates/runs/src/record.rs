@@ -13,6 +13,9 @@ pub struct RunFile {
     pub made_by: String,
     /// The network that was attacked, by absolute path.
     pub model: PathBuf,
+    /// The chain of layers that was meant, where the file holds several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
     /// Widths of all layers, from the inputs to the output.
     pub dims: Vec<usize>,
     /// Channels, height and width of an input, declared or from the model's file.

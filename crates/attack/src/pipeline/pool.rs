@@ -23,6 +23,10 @@ use crate::stages::stage::StageRecord;
 
 /// Runs among which the share of distinct candidates is counted: it falls with every run, so it needs a fixed number.
 const DISTINCT_RUNS: usize = 6;
+/// Entries of the list for each direction of the weights: there are about as many inputs as directions, and what comes later is chance.
+const LISTED: usize = 3;
+/// Directions below which the list is as long as for so many.
+const LEAST_LISTED: usize = 10;
 /// Smallest and largest length of an image that is given back, in units of the prior norm: that of real ones is 0.4 to 1.8 on the data
 /// sets here.
 const LENGTHS: (f64, f64) = (0.5, 2.0);
@@ -142,7 +146,7 @@ pub(crate) fn pool(
     // A raw image is the same whatever label it was found with; of others, two labels see mirror images.
     let told_apart = if raw.is_some() { &vec![0; labels_of_all.len()] } else { &labels_of_all };
     let is_image = problem.prior.image_shape.is_some() && lift;
-    let ranking = if raw.is_none() && is_image {
+    let mut ranking = if raw.is_none() && is_image {
         let lengths = stacked.map_axis(Axis(1), |row| reduce::norm(row) as f32);
         let solved_for = |i: usize| i >= of_runs.nrows() && solved[i - of_runs.nrows()].support.is_none();
         let solved_for: Vec<bool> = (0..stacked.nrows()).map(solved_for).collect();
@@ -151,6 +155,7 @@ pub(crate) fn pool(
     } else {
         distinct_of(compared.view(), told_apart, order.view())
     };
+    ranking.truncate(LISTED * problem.rank().max(LEAST_LISTED));
 
     let agreed: Vec<usize> = ranking.iter().copied().filter(|&i| i < of_runs.nrows()).collect();
     let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared_runs.view(), labels, &agreed);

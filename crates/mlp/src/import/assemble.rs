@@ -14,7 +14,7 @@ use super::tensor::{Dtype, Tensor};
 use crate::{Dense, Mlp, MlpError};
 
 /// Most numbers of a network: 1 GiB in `f64`.
-const MAX_NUMBERS: usize = 1 << 27;
+pub(super) const MAX_NUMBERS: usize = 1 << 27;
 /// Longest tensor apart from the layers that is looked into for findings, in numbers.
 const MAX_FACT_NUMBERS: usize = 1 << 14;
 /// Most tensors that are looked into: many may share the same numbers, so the file's length is no bound.
@@ -24,6 +24,15 @@ const MAX_LOOKED_INTO: usize = 200;
 pub(super) fn read_as(format: Format, bytes: &[u8], options: &ReadOptions) -> Result<Imported, MlpError> {
     let contents = (format.read)(bytes, options).map_err(|problem| unreadable(format, problem))?;
     assemble(format, contents, options)
+}
+
+/// The error for bytes of no kind that is known.
+pub(super) fn unknown() -> MlpError {
+    let known: Vec<_> = Format::all().iter().map(|format| format.name()).collect();
+    MlpError::NotANetwork(format!(
+        "the file does not begin like any kind that is read ({}); save the weights in one of these",
+        known.join(", ")
+    ))
 }
 
 /// Decodes and assembles what a reader found.
@@ -77,7 +86,7 @@ fn assemble(format: Format, contents: Contents<'_>, options: &ReadOptions) -> Re
     assumed.push(match &told.hidden_activation {
         Some(activation) => format!("the file says that the activation between layers is {activation}"),
         None => {
-            "between layers there is the activation that the user names; no file of weights says".to_owned()
+            "between layers there is the activation that the user names; this file does not say".to_owned()
         }
     });
     let mut findings = finding::findings(&facts);
@@ -131,6 +140,6 @@ pub(super) fn network(
 }
 
 /// The error for bytes that cannot be read as what they claim to be.
-fn unreadable(format: Format, problem: String) -> MlpError {
+pub(super) fn unreadable(format: Format, problem: String) -> MlpError {
     MlpError::BadWeights { format: format.name(), problem }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::MlpError;
 
 /// Largest file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// A regular file of limited size, whole.
 pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, MlpError> {

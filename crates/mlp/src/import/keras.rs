@@ -18,7 +18,6 @@ use super::naming::MAX_LISTED;
 use super::naming::shown;
 use super::npz;
 use super::options::ReadOptions;
-use super::sequence::Step;
 use super::zip::Archive;
 
 mod model;

@@ -34,6 +34,7 @@ mod formats;
 mod hdf5;
 mod imported;
 mod keras;
+mod matrix;
 mod naming;
 mod npy;
 mod npz;
@@ -56,6 +57,7 @@ pub(crate) use file::read_limited;
 pub use finding::Finding;
 pub use format::Format;
 pub use imported::Imported;
+pub use matrix::{Matrix, MatrixChoice, load_matrix, read_matrix};
 pub use npz::read_npz;
 pub use options::ReadOptions;
 pub use pth::read_pth;
@@ -65,7 +67,7 @@ pub use safetensors::{
 pub use stored_activation::StoredActivation;
 pub use tensor::Dtype;
 
-use assemble::{network, read_as};
+use assemble::{network, read_as, unknown};
 
 /// Reads a file of weights of any kind; the kind is told from its bytes, not from its name.
 ///
@@ -100,15 +102,10 @@ pub fn read_network(bytes: &[u8]) -> Result<Imported, MlpError> {
 pub fn read_network_with(bytes: &[u8], options: &ReadOptions) -> Result<Imported, MlpError> {
     match Format::of(bytes) {
         Some(format) => read_as(format, bytes, options),
-        None => Err(MlpError::NotANetwork(if bytes.starts_with(b"PLMPSEST") {
-            "this is a .palimpsest checkpoint, which is opened as such and not imported".into()
-        } else {
-            let known: Vec<_> = Format::all().iter().map(|format| format.name()).collect();
-            format!(
-                "the file does not begin like any kind that is read ({}); save the weights in one of these",
-                known.join(", ")
-            )
-        })),
+        None if bytes.starts_with(b"PLMPSEST") => Err(MlpError::NotANetwork(
+            "this is a .palimpsest checkpoint, which is opened as such and not imported".into(),
+        )),
+        None => Err(unknown()),
     }
 }
 

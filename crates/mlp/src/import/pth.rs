@@ -21,6 +21,8 @@ use crate::MlpError;
 
 mod weights;
 
+use weights::MAX_TENSORS;
+
 /// What `torch.save` wrote before version 1.6: a pickled magic number.
 const BEFORE_1_6: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19";
 

@@ -1,11 +1,14 @@
 //! Files of PyTorch and NumPy against the outputs PyTorch computed, then the same files damaged in every way.
 
+use std::fs::File;
+
 use ndarray::{Array2, ArrayView2};
 use ndarray_rand::rand::Rng;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 use serde_json::Value;
 
+use super::file::MAX_FILE_BYTES;
 use super::*;
 use crate::passes::outputs;
 

@@ -23,6 +23,9 @@ pub struct AuditArgs {
     /// The network: a chain of dense layers in .safetensors, .pth, .pt, .npz or .palimpsest.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
+    /// Which chain of dense layers is meant, where a file holds several or other layers before a dense head.
+    #[arg(long, value_name = "NAME")]
+    chain: Option<String>,
     /// Channels, height and width of an input that is a picture, so that images are separated from the weights; without it inputs are
     /// rows of plain numbers, and far fewer are found.
     #[arg(long, value_name = "CxHxW")]
@@ -92,8 +95,9 @@ fn clear(out: &Path) -> Result<()> {
 
 /// Says what the file holds and whether the network looks exposed, before any long work; returns its input width.
 fn inspect(args: &AuditArgs) -> Result<usize> {
-    let model = load_model(&args.model)?;
-    let file = describe(&args.model, &model.network, model.provenance.as_ref())?;
+    let chain = args.chain.as_deref();
+    let model = load_model(&args.model, chain)?;
+    let file = describe(&args.model, chain, &model.network, model.provenance.as_ref())?;
     output::note(&format!("Found in {}:", args.model.display()));
     for fact in file.found.iter().skip(1) {
         output::note(&format!("  {}: {}", fact.name, fact.value));
@@ -115,6 +119,7 @@ fn inspect(args: &AuditArgs) -> Result<usize> {
 fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
     let defaults = ReconstructArgs::defaults(args.model.clone(), args.out.clone());
     ReconstructArgs {
+        chain: args.chain.clone(),
         candidates: args.candidates,
         restarts: args.restarts,
         steps: args.steps,

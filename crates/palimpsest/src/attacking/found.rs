@@ -108,7 +108,7 @@ impl Found {
                 "mean_image.npy has not the width of candidates.npy, or values that are not finite or above 1e15"
             )
         );
-        let Model { network, provenance, .. } = load_model(&run.model)?;
+        let Model { network, provenance, .. } = load_model(&run.model, run.chain.as_deref())?;
         ensure!(
             network.dims() == run.dims && network.inputs() == d,
             "{} is no longer the network that was attacked; run reconstruct again",

@@ -6,5 +6,6 @@ pub mod exposure;
 pub mod found;
 pub mod model_file;
 pub mod pages;
+pub mod peek;
 pub mod reconstruct;
 pub mod unjudged;

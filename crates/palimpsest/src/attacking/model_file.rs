@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use palimpsest_mlp::import::load_network;
+use anyhow::{Context, Result, bail, ensure};
+use palimpsest_mlp::import::{Imported, ReadOptions, StoredActivation, load_network_with};
 use palimpsest_mlp::{Checkpoint, Mlp, MlpError, Provenance};
 use palimpsest_report::{ModelFile, Setting};
+
+use crate::terminal::Misuse;
 
 /// A network and what its file says besides.
 pub struct Model {
@@ -19,34 +21,33 @@ pub struct Model {
     pub notes: Vec<String>,
 }
 
-/// Reads a network; the format is told from the bytes.
-pub fn load_model(path: &Path) -> Result<Model> {
+/// Reads a network; the format is told from the bytes. Of several chains of layers `chain` names the one that is meant.
+///
+/// # Errors
+/// When the file cannot be read, holds no such chain, or says that another activation than ReLU stands between its layers.
+pub fn load_model(path: &Path, chain: Option<&str>) -> Result<Model> {
     let named = |error: MlpError| match error {
         MlpError::File { .. } => anyhow::Error::new(error),
         error => anyhow::Error::new(error).context(format!("{} cannot be used", path.display())),
     };
-    let mut start = Vec::new();
-    fs::metadata(path)
-        .and_then(|metadata| {
-            // A pipe would wait for ever, a device never end.
-            if !metadata.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-            }
-            File::open(path)?.take(CHECKPOINT_MAGIC.len() as u64).read_to_end(&mut start)
-        })
-        .with_context(|| format!("cannot read {}, which should be a file of weights", path.display()))?;
-    if start == CHECKPOINT_MAGIC || path.extension().is_some_and(|e| e == "palimpsest") {
+    if is_checkpoint(path)? {
+        if let Some(chain) = chain {
+            bail!(Misuse(format!("--chain {chain}: a .palimpsest file holds one network; leave it out")));
+        }
         let checkpoint = Checkpoint::load(path).map_err(named)?;
         let Checkpoint { network, provenance } = checkpoint;
         return Ok(Model { network, provenance: Some(provenance), notes: Vec::new() });
     }
-    let imported = load_network(path).map_err(named)?;
-    let assumed = imported.assumed.join("; ");
-    let mut notes =
-        vec![format!("{} is read as {}: {assumed}; here it is ReLU", path.display(), imported.format)];
-    if !imported.ignored.is_empty() {
-        notes.push(format!("it also holds, unread: {}", imported.ignored.join(", ")));
+    let imported = load_network_with(path, &options(chain)).map_err(named)?;
+    if let Some(activation) = &imported.hidden_activation {
+        ensure!(
+            *activation == StoredActivation::Relu,
+            "{} cannot be used: it says that {activation} stands between its layers, and this attack is for ReLU; peek looks into its \
+             first layer all the same",
+            path.display()
+        );
     }
+    let notes = notes(path, &imported);
     let network: Mlp<f32> = imported.network.cast();
     let finite = network
         .layers()
@@ -60,14 +61,51 @@ pub fn load_model(path: &Path) -> Result<Model> {
     Ok(Model { network, provenance: None, notes })
 }
 
+fn notes(path: &Path, imported: &Imported) -> Vec<String> {
+    let assumed = imported.assumed.join("; ");
+    let relu = if imported.hidden_activation.is_some() { "" } else { "; here it is ReLU" };
+    let mut notes = vec![format!("{} is read as {}: {assumed}{relu}", path.display(), imported.format)];
+    if !imported.ignored.is_empty() {
+        notes.push(format!("it also holds, unread: {}", imported.ignored.join(", ")));
+    }
+    notes
+}
+
+fn options(chain: Option<&str>) -> ReadOptions {
+    chain.map_or_else(ReadOptions::default, ReadOptions::of_chain)
+}
+
+/// Whether the file is one of ours, by how it begins or by its name.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_checkpoint(path: &Path) -> Result<bool> {
+    let mut start = Vec::new();
+    fs::metadata(path)
+        .and_then(|metadata| {
+            // A pipe would wait for ever, a device never end.
+            if !metadata.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            }
+            File::open(path)?.take(CHECKPOINT_MAGIC.len() as u64).read_to_end(&mut start)
+        })
+        .with_context(|| format!("cannot read {}, which should be a file of weights", path.display()))?;
+    Ok(start == CHECKPOINT_MAGIC || path.extension().is_some_and(|e| e == "palimpsest"))
+}
+
 /// How a file of ours begins, whatever its name.
 const CHECKPOINT_MAGIC: &[u8] = b"PLMPSEST";
 
 /// Names of tensors that are listed.
 const LISTED: usize = 8;
 
-/// Describes the file at `path`, from which `network` and perhaps its `provenance` were read.
-pub fn describe(path: &Path, network: &Mlp<f32>, provenance: Option<&Provenance>) -> Result<ModelFile> {
+/// Describes the file at `path`, from which `network`, the chain of that name, and perhaps its `provenance` were read.
+pub fn describe(
+    path: &Path,
+    chain: Option<&str>,
+    network: &Mlp<f32>,
+    provenance: Option<&Provenance>,
+) -> Result<ModelFile> {
     let dims: Vec<String> = network.dims().iter().map(usize::to_string).collect();
     let mut found = vec![
         Setting::new("file", path.display()),
@@ -77,15 +115,30 @@ pub fn describe(path: &Path, network: &Mlp<f32>, provenance: Option<&Provenance>
         found.insert(1, Setting::new("format", ".palimpsest, checksummed"));
         return Ok(ModelFile { found, assumed: Vec::new() });
     }
-    let imported = load_network(path)?;
+    let imported = load_network_with(path, &options(chain))?;
     found.insert(1, Setting::new("format", format!("{}, stored as {:?}", imported.format, imported.dtype)));
+    if imported.chains.len() > 1 {
+        let others = imported.chains.iter().map(|chain| chain.name.clone()).collect::<Vec<_>>();
+        found.push(Setting::new("chain", format!("{} of {}", imported.chain, list(&others))));
+    }
     found.push(Setting::new("tensors used", list(&imported.used)));
     if !imported.ignored.is_empty() {
         found.push(Setting::new("also there, unread", list(&imported.ignored)));
     }
     let mut assumed: Vec<String> =
         imported.assumed.into_iter().filter(|sentence| !sentence.contains("activation")).collect();
-    assumed.push("between layers stands ReLU: a file of weights does not say".into());
+    match &imported.hidden_activation {
+        Some(activation) => {
+            found.push(Setting::new("activation between layers", format!("{activation}, as the file says")));
+        }
+        None => assumed.push("between layers stands ReLU: the file does not say".into()),
+    }
+    found.extend(
+        imported
+            .findings
+            .iter()
+            .map(|said| Setting::new(&said.name, format!("{} ({})", said.value, said.meaning))),
+    );
     assumed.push("the network was trained as a binary classifier, on inputs with their mean removed, if the weights say nothing else".into());
     Ok(ModelFile { found, assumed })
 }

@@ -24,7 +24,8 @@ use crate::terminal::{Misuse, host, interrupt, lock_folder, memory, output, thre
 mod args;
 
 pub(crate) use args::params;
-use args::{threads, time_limit};
+pub(super) use args::threads as checked_threads;
+use args::time_limit;
 
 pub use args::{InputShape, Range, ReconstructArgs};
 
@@ -34,7 +35,7 @@ pub use args::{InputShape, Range, ReconstructArgs};
 /// Whatever keeps the attack from its end; [`Misuse`] for options that cannot work.
 pub fn run(args: &ReconstructArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
-    for note in load_model(&args.model)?.notes {
+    for note in load_model(&args.model, args.chain.as_deref())?.notes {
         output::note(&note);
     }
     let attacked = attack(args)?;
@@ -112,12 +113,12 @@ impl Attacked {
 /// Runs the attack that `args` describe and writes its files into the folder, which the caller has locked.
 pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     let mut params = params(args)?;
-    let threads = threads(args.threads)?;
+    let threads = checked_threads(args.threads)?;
     let limit = args.time_limit.map(time_limit).transpose()?;
     if output::absolute(&args.model).to_str().is_none() {
         bail!(Misuse("the path of --model must be UTF-8 to be named in run.json; rename the file".into()));
     }
-    let Model { network, provenance, .. } = load_model(&args.model)?;
+    let Model { network, provenance, .. } = load_model(&args.model, args.chain.as_deref())?;
     let input_shape = args.input_shape.map(|s| s.0).or_else(|| provenance?.image_shape);
     if let Some(sides) = input_shape
         && sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
@@ -212,6 +213,7 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     })?;
     let asked = Asked {
         model: output::absolute(&args.model),
+        chain: args.chain.clone(),
         dims: network.dims(),
         params,
         seed: args.seed,
@@ -227,6 +229,7 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
 /// What an attack was asked to do, and on what.
 pub(crate) struct Asked {
     pub(crate) model: PathBuf,
+    pub(crate) chain: Option<String>,
     pub(crate) dims: Vec<usize>,
     pub(crate) params: AttackParams,
     pub(crate) seed: u64,
@@ -237,10 +240,11 @@ pub(crate) struct Asked {
 impl Asked {
     /// The record of what was found, by an attack that took no time and came to its end.
     pub(crate) fn record(self, found: &Reconstruction) -> RunFile {
-        let Self { model, dims, params, seed, threads, time_limit_s } = self;
+        let Self { model, chain, dims, params, seed, threads, time_limit_s } = self;
         RunFile {
             made_by: MADE_BY.into(),
             model,
+            chain,
             dims,
             input_shape: params.prior.image_shape,
             params,

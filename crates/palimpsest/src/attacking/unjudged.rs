@@ -56,7 +56,12 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
     let subject = format!("{name}: a network of dense layers, {}", chain(&found.run.dims));
     let mut report = ReportData::new("What these weights may remember", subject, answer);
     report.confidence_means = means;
-    report.file = Some(describe(&found.run.model, &found.network, found.provenance.as_ref())?);
+    report.file = Some(describe(
+        &found.run.model,
+        found.run.chain.as_deref(),
+        &found.network,
+        found.provenance.as_ref(),
+    )?);
     report.attackability = Some(exposure(&found.run.attackability, &found.run.spectrum));
     for (rank, &candidate) in found.run.ranking.iter().take(SHOWN).enumerate() {
         let best = merged.map_or(found.candidates.row(candidate), |merged| merged.row(rank));

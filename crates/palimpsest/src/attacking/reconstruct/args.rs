@@ -31,6 +31,9 @@ pub struct ReconstructArgs {
     /// The network: .palimpsest, or a chain of dense layers in .safetensors, .pth, .pt or .npz.
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
+    /// Which chain of dense layers is meant, where a file holds several or other layers before a dense head.
+    #[arg(long, value_name = "NAME")]
+    pub chain: Option<String>,
     /// The attack.
     #[arg(long, value_enum, default_value_t = MethodName::Annealed)]
     pub method: MethodName,
@@ -121,6 +124,7 @@ impl ReconstructArgs {
     pub fn defaults(model: PathBuf, out: PathBuf) -> Self {
         Self {
             model,
+            chain: None,
             method: MethodName::Annealed,
             candidates: None,
             restarts: None,
@@ -301,7 +305,7 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration> {
     }
 }
 
-pub(super) fn threads(asked: Option<usize>) -> Result<usize> {
+pub(in crate::attacking) fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
         None => Ok(rayon::current_num_threads()),
         Some(t) if (1..=1024).contains(&t) => Ok(t),
