@@ -145,9 +145,7 @@ impl Loss {
     pub(crate) fn term<T: Real>(self, outputs: ArrayView1<'_, T>, target: Target<'_>) -> f64 {
         match (self, target) {
             (Self::Logistic, Target::Sign(sign)) => (T::of(f64::from(sign)) * outputs[0]).wide(),
-            (Self::Softmax { label_smoothing }, Target::Class(class)) if label_smoothing == 0.0 => {
-                softmax::margin(outputs, class)
-            }
+            (Self::Softmax { label_smoothing: 0.0 }, Target::Class(class)) => softmax::margin(outputs, class),
             (Self::Softmax { label_smoothing }, Target::Class(class)) => {
                 softmax::smoothed(outputs, class, label_smoothing)
             }
@@ -175,7 +173,7 @@ impl Loss {
                 let mut out = out;
                 out[0] = T::of(scale.slope(term)) * T::of(f64::from(sign));
             }
-            (Self::Softmax { label_smoothing }, Target::Class(class)) if label_smoothing == 0.0 => {
+            (Self::Softmax { label_smoothing: 0.0 }, Target::Class(class)) => {
                 softmax::margin_derivative_into(outputs, class, scale.slope(term), out);
             }
             (Self::Softmax { label_smoothing }, Target::Class(class)) => {

@@ -204,12 +204,11 @@ fn scale_of(labels: &[u8]) -> (f64, f64) {
     (mean, if variance > 0.0 { variance.sqrt() } else { 1.0 })
 }
 
+/// From raw inputs (any number, d) to what the network sees.
+type Scaling = Box<dyn Fn(ArrayView2<'_, f32>) -> Array2<f32>>;
+
 /// What is done to raw inputs (any number, d), fitted on those of the training examples.
-fn scaling(
-    normalize: &Normalize,
-    train: ArrayView2<'_, f32>,
-    shape: InputShape,
-) -> Result<Box<dyn Fn(ArrayView2<'_, f32>) -> Array2<f32>>> {
+fn scaling(normalize: &Normalize, train: ArrayView2<'_, f32>, shape: InputShape) -> Result<Scaling> {
     Ok(match (normalize, shape) {
         (Normalize::None, _) => Box::new(|raw| raw.to_owned()),
         (Normalize::MeanImage, InputShape::Image { .. }) => {

@@ -7,6 +7,7 @@ use palimpsest_datasets::{DatasetError, Task};
 
 /// What a victim learns.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a command")]
 pub enum VictimTask {
     /// Sets of labels: two are +1 and -1, others are classes.
     Labels(Task),
