@@ -20,7 +20,7 @@ use crate::stationarity::{OutputWeighting, StationarityResidual};
 /// Ridge of the least squares, as a share of the mean squared norm of what a candidate gives the biases.
 const RIDGE: f64 = 0.1;
 
-/// [`bias_shares`] of the candidates of the last evaluation of `residual`, (m), in what `known` signals (h, K) leave of the biases;
+/// Bias shares of the candidates of the last evaluation of `residual`, (m), in what `known` signals (h, K) leave of the biases;
 /// nothing where the first layer has no biases, multipliers have no labels, or the candidates give the biases nothing.
 pub fn shares_at(
     network: &Mlp<f32>,

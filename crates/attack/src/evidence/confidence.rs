@@ -104,7 +104,7 @@ const PATTERN: [f64; 3] = [-17.6, 3.0, 1.66];
 const NEAREST: (f64, f64) = (2e-3, 1e-4);
 
 /// Probability in [0, 1] that an input found from its gate pattern is a real training input, from its
-/// [`PatternInput::held_out_agreement`] and [`PatternInput::stability`]: only an input that is right predicts the gates of
+/// held-out agreement and stability: only an input that is right predicts the gates of
 /// neurons that it was not solved from, and stays what it is without them.
 pub fn probability_of_pattern(held_out_agreement: f64, stability: f64) -> f64 {
     let nearness = |value: f64, nearest: f64| -(1.0 - value + nearest).max(nearest).ln();

@@ -9,7 +9,7 @@ use crate::error::AttackError;
 pub struct PriorKnowledge {
     /// Smallest and largest raw input value, before the mean was removed: (0, 1) for images.
     pub input_range: (f64, f64),
-    /// Typical Euclidean norm of an input as the network saw it, if known; otherwise see [`AttackProblem::input_norm`].
+    /// Typical Euclidean norm of an input as the network saw it, if known; otherwise see [`crate::AttackProblem::input_norm`].
     pub input_norm: Option<f64>,
     /// Channels, height and width of an input, if inputs are images: what [`palimpsest_unmix::separation`] needs.
     pub image_shape: Option<[usize; 3]>,

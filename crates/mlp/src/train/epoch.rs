@@ -20,10 +20,10 @@ pub struct Epoch<'a, T> {
     pub training_errors: usize,
     /// Present step size.
     pub step_size: f64,
-    /// The network in training coordinates: in [`TrainingSpace::ExactSubspace`] its first layer has one column per
+    /// The network in training coordinates: in [`crate::train::TrainingSpace::ExactSubspace`] its first layer has one column per
     /// coordinate.
     pub network: &'a Mlp<T>,
-    /// Everything from which [`resume`] goes on.
+    /// Everything from which [`crate::train::resume`] goes on.
     pub state: &'a TrainState<T>,
 }
 
