@@ -4,6 +4,7 @@ use std::fs::File;
 
 use ndarray::{Array1, Array2, Axis};
 use ndarray_npy::{NpzWriter, ReadNpyExt};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use rand::Rng;
@@ -38,7 +39,7 @@ fn rectangles() -> Array2<f32> {
 fn write_network(desk: &Desk, images: &Array2<f32>) {
     let mut rng = Seed::new(11).rng();
     let mut random = |shape| Array2::from_shape_simple_fn(shape, || rng.random_range(-1.0_f32..1.0));
-    let first = random((NEURONS, COUNT)).dot(images);
+    let first = matmul(random((NEURONS, COUNT)).view(), images.view(), Parallelism::Sequential);
     let mut file = NpzWriter::new(File::create(desk.path("net.npz")).unwrap());
     file.add_array("layers.0.weight", &first).unwrap();
     file.add_array("layers.2.weight", &random((10, NEURONS))).unwrap();
@@ -77,7 +78,7 @@ fn pictures_of_a_network_of_ten_classes_are_found() {
     assert_eq!((&run["layer"], &run["command"]), (&"layers.0.weight".into(), &"peek".into()));
     assert!(confidence.windows(2).into_iter().all(|pair| pair[0] >= pair[1]), "surest first");
     let cosine = |a: ndarray::ArrayView1<'_, f32>, b: ndarray::ArrayView1<'_, f32>| {
-        f64::from(a.dot(&b)).abs() / (reduce::norm(a) * reduce::norm(b))
+        reduce::inner(&a.to_vec(), &b.to_vec()).abs() / (reduce::norm(a) * reduce::norm(b))
     };
     let real = |picture| images.axis_iter(Axis(0)).any(|image| cosine(image, picture) > 0.9);
     assert!(pictures.axis_iter(Axis(0)).any(real), "no picture is an image");

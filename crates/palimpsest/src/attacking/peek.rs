@@ -15,16 +15,19 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_report::answer_sentences;
 use palimpsest_runs::{MADE_BY, files};
 use palimpsest_unmix::agreement::{
-    Agreement, AgreementParams, Diagnostics, Evidence, Progress as Truncation, separate_by_agreement,
+    Agreement, AgreementParams, Progress as Truncation, separate_by_agreement,
 };
-use serde::Serialize;
 
 use super::model_file::is_checkpoint;
 use super::reconstruct::{InputShape, checked_threads};
 use crate::terminal::progress::{Measured, Progress};
 use crate::terminal::{Misuse, clock, interrupt, lock_folder, memory, output, threads as workers};
 
+mod found;
 mod page;
+
+use found::Found;
+pub use found::{PeekFile, PictureRecord};
 
 /// Look for pictures in one layer of any network: separation alone, up to sign, in seconds.
 #[derive(Clone, Debug, Args)]
@@ -60,59 +63,6 @@ pub struct PeekArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-}
-
-/// The record of a look into one layer, `run.json`.
-#[derive(Debug, Serialize)]
-#[non_exhaustive]
-pub struct PeekFile {
-    /// The program that wrote it.
-    pub made_by: String,
-    /// Always `peek`.
-    pub command: &'static str,
-    /// The file of weights, by absolute path.
-    pub model: PathBuf,
-    /// Its format and precision.
-    pub format: String,
-    /// Name of the layer's weights.
-    pub layer: String,
-    /// Neurons and inputs of the layer.
-    pub layer_shape: [usize; 2],
-    /// Channels, height and width of a picture.
-    pub input_shape: [usize; 3],
-    /// Every option of the separation.
-    pub params: AgreementParams,
-    /// Seed of the starts.
-    pub seed: u64,
-    /// Threads it ran on; they change no bit.
-    pub threads: usize,
-    /// Leading directions of the layer's row space that were separated.
-    pub directions: usize,
-    /// How the separations went.
-    pub diagnostics: Diagnostics,
-    /// Probability from which on a picture is called sure.
-    pub bar: f64,
-    /// Pictures that are called sure.
-    pub sure: usize,
-    /// Pictures left out because they look like what all images have in common.
-    pub shared_backgrounds: usize,
-    /// What speaks for each picture, surest first.
-    pub pictures: Vec<PictureRecord>,
-    /// Seconds it took.
-    pub elapsed_s: f64,
-    /// Whether an interrupt ended it.
-    pub stopped_early: bool,
-}
-
-/// What speaks for one picture.
-#[derive(Debug, Serialize)]
-#[non_exhaustive]
-pub struct PictureRecord {
-    /// Probability that it is one of the images that were mixed, up to sign, in (0, 1).
-    pub probability: f64,
-    /// What is known of it.
-    #[serde(flatten)]
-    pub evidence: Evidence,
 }
 
 /// Probability above which a picture is called sure, as in the report of an attack.
@@ -209,18 +159,6 @@ fn layer(args: &PeekArgs) -> Result<Matrix> {
         return read_matrix(&to_safetensors(&network), choice, inputs).map_err(named);
     }
     load_matrix(&args.model, choice, inputs).map_err(named)
-}
-
-/// Pictures with what speaks for them, surest first.
-struct Found {
-    /// Of unit length, as the layer sees them, (k, d).
-    pictures: Array2<f32>,
-    /// What all images seem to have in common, (b, d).
-    backgrounds: Array2<f32>,
-    evidence: Vec<Evidence>,
-    directions: usize,
-    diagnostics: Diagnostics,
-    stopped_early: bool,
 }
 
 fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {

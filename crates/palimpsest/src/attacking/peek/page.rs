@@ -10,7 +10,7 @@ use palimpsest_report::{
     Setting, Stage,
 };
 
-use super::{Found, PeekFile};
+use super::found::{Found, PeekFile};
 use crate::attacking::pages;
 
 /// Pictures on the page and on the sheet, at most.
