@@ -12,7 +12,7 @@ use palimpsest_attack::search::alternating::{AlternatingParams, alternate};
 use palimpsest_attack::search::annealed::{DescentParams, anneal};
 use palimpsest_attack::search::published::{GradientParams, descend};
 use palimpsest_attack::{AttackProblem, PriorKnowledge, Step};
-use palimpsest_kkt::stationarity::OutputWeighting;
+use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_mlp::loss::{Loss, Targets};
 use palimpsest_mlp::train::{
     Augmentation, BatchSchedule, Moments, Optimizer, Schedule, TrainParams, TrainingSpace, train, train_on,
@@ -111,7 +111,7 @@ fn attacks(parallelism: Parallelism, threads: usize) {
     let network = network();
     let problem =
         AttackProblem::prepare(&network, PriorKnowledge::default(), Some(200), parallelism).unwrap();
-    let weighting = OutputWeighting::Binary((0..BATCH).map(|i| if i % 2 == 0 { 1 } else { -1 }).collect());
+    let weighting = OutputPull::Binary((0..BATCH).map(|i| Label((i + 1) % 2)).collect());
     let seed = Seed::new(3);
     let annealed = DescentParams { steps: STEPS, ..DescentParams::default() };
     let alternating = AlternatingParams { steps: STEPS, ..AlternatingParams::default() };

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2, Axis};
-use palimpsest_kkt::stationarity::{OutputWeighting, StationarityResidual, TermWeights};
+use palimpsest_kkt::outputs::{Label, OutputPull};
+use palimpsest_kkt::stationarity::{StationarityResidual, TermWeights};
 use palimpsest_mlp::import::load_safetensors;
 use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::train::{Schedule, TrainParams, TrainingSpace, train};
@@ -79,10 +80,10 @@ fn stationarity_and_both_gradients() {
         let activation = Activation::SigmoidGate { alpha: case["alpha"].as_f64().unwrap() };
         let (x, lambda) = (matrix(&case["x"]), vector(&case["lam"]));
         let weighting = match kind {
-            "binary" => OutputWeighting::Binary(vector(&case["y"]).iter().map(|&y| y as i8).collect()),
-            "regression" => OutputWeighting::Regression(lambda.len()),
+            "binary" => OutputPull::Binary(vector(&case["y"]).iter().map(|&y| Label::of_sign(y)).collect()),
+            "regression" => OutputPull::Regression(lambda.len()),
             "multiclass" => {
-                OutputWeighting::Multiclass(vector(&case["y"]).iter().map(|&y| y as usize).collect())
+                OutputPull::Margin(vector(&case["y"]).iter().map(|&y| Label(y as usize)).collect())
             }
             other => panic!("unknown kind {other}"),
         };

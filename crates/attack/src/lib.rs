@@ -36,9 +36,11 @@ pub mod search;
 pub mod stages;
 
 pub use error::AttackError;
+pub use palimpsest_kkt::outputs::{Label, OutputPull};
 pub use pipeline::driver::{reconstruct, reconstruct_by, reconstruct_from};
 pub use pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
 pub use problem::exposure::{Attackability, Outlook};
+pub use problem::head::{Head, Task};
 pub use problem::later_layers::LaterLayer;
 pub use problem::prepared::AttackProblem;
 pub use problem::prior::PriorKnowledge;

@@ -71,7 +71,12 @@ mod tests {
                 12,
             );
             params.rank = Some(EXAMPLES - 1);
-            params.prior = PriorKnowledge { input_range: (-1.0, 1.0), input_norm: Some(norm), image_shape };
+            params.prior = PriorKnowledge {
+                input_range: (-1.0, 1.0),
+                input_norm: Some(norm),
+                image_shape,
+                ..PriorKnowledge::default()
+            };
             params.deflation = deflation;
             params
         }
@@ -105,7 +110,7 @@ mod tests {
         let agreed = found.count(Origin::Deflation);
         for i in all - agreed..all {
             let (cosine, image) = nearest(found.candidates.view().row(i));
-            if cosine > 0.8 && f32::from(found.labels[i]) == VICTIM.labels[image] {
+            if cosine > 0.8 && found.labels[i].sign() as f32 == VICTIM.labels[image] {
                 seen.insert(image);
             }
         }

@@ -5,6 +5,7 @@ mod tests {
     use std::ops::ControlFlow;
 
     use ndarray::Array1;
+    use palimpsest_attack::Label;
     use palimpsest_attack::search::annealed::DescentParams;
     use palimpsest_attack::stages;
     use palimpsest_attack::{
@@ -37,7 +38,7 @@ mod tests {
                 origin: Origin::Separation,
                 coordinates,
                 multiplier: 1.0,
-                label: 1,
+                label: Label::POSITIVE,
                 probability: 0.75,
                 support: None,
             };
@@ -66,7 +67,10 @@ mod tests {
         assert_eq!((record.stage.as_str(), record.candidates, &record.why_not), ("toy", 1, &None));
         assert_eq!((found.candidates.len(), found.count(Origin::Separation)), (17, 1));
         assert_eq!(found.origins()[16], Origin::Separation);
-        assert_eq!((found.confidence[16], found.multipliers[16], found.labels[16]), (0.75, 1.0, 1));
+        assert_eq!(
+            (found.confidence[16], found.multipliers[16], found.labels[16]),
+            (0.75, 1.0, Label::POSITIVE)
+        );
     }
 
     #[test]

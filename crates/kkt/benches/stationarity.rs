@@ -2,7 +2,8 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::{Array1, Array2};
-use palimpsest_kkt::stationarity::{OutputWeighting, StationarityResidual, TermWeights};
+use palimpsest_kkt::outputs::{Label, OutputPull};
+use palimpsest_kkt::stationarity::{StationarityResidual, TermWeights};
 use palimpsest_mlp::passes::Scope;
 use palimpsest_mlp::{Activation, BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
@@ -18,8 +19,7 @@ fn steps(criterion: &mut Criterion) {
     let x =
         Array2::from_shape_fn((CANDIDATES, COORDINATES), |(i, j)| ((7 * i + 13 * j) % 17) as f32 * 0.1 - 0.8);
     let lambda = Array1::from_elem(CANDIDATES, 0.01);
-    let weighting =
-        OutputWeighting::Binary((0..CANDIDATES).map(|i| if i % 2 == 0 { 1 } else { -1 }).collect());
+    let weighting = OutputPull::Binary((0..CANDIDATES).map(|i| Label((i + 1) % 2)).collect());
     let (activation, terms) =
         (Activation::SigmoidGate { alpha: 20.0 }, TermWeights::uniform(network.depth()));
     let (mut dx, mut dlambda) = (Array2::zeros(x.dim()), Array1::zeros(CANDIDATES));

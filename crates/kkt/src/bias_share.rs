@@ -15,7 +15,8 @@ use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::factor::{Cholesky, FactorError, orthonormal_rows};
 use palimpsest_numerics::gemm::{Parallelism, matmul, matvec, symmetric};
 
-use crate::stationarity::{OutputWeighting, StationarityResidual};
+use crate::outputs::{Label, OutputPull};
+use crate::stationarity::StationarityResidual;
 
 /// Ridge of the least squares, as a share of the mean squared norm of what a candidate gives the biases.
 const RIDGE: f64 = 0.1;
@@ -25,18 +26,16 @@ const RIDGE: f64 = 0.1;
 pub fn shares_at(
     network: &Mlp<f32>,
     residual: &StationarityResidual<f32>,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     known: Option<ArrayView2<'_, f32>>,
     parallelism: Parallelism,
 ) -> Option<Array1<f64>> {
-    let (Some(bias), OutputWeighting::Binary(labels)) = (&network.layers()[0].bias, weighting) else {
-        return None;
-    };
+    let (bias, labels) = network.layers()[0].bias.as_ref().zip(weighting.labels())?;
     // An input and its mirror image differ by what its label asks of the neurons.
     let all = residual.drives();
-    let mut drives = Array2::<f64>::zeros((2, all.ncols()));
-    for (row, &label) in all.rows().into_iter().zip(labels) {
-        let mut sum = drives.row_mut(usize::from(label > 0));
+    let mut drives = Array2::<f64>::zeros((network.outputs().max(2), all.ncols()));
+    for (row, &Label(label)) in all.rows().into_iter().zip(labels) {
+        let mut sum = drives.row_mut(label);
         sum.zip_mut_with(&row, |sum, &value| *sum += f64::from(value));
     }
     for signal in known.iter().flat_map(|known| known.columns()) {
@@ -50,7 +49,7 @@ pub fn shares_at(
 pub fn shares_of_run(
     network: &Mlp<f32>,
     residual: &mut StationarityResidual<f32>,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     (x, lambda): (ArrayView2<'_, f32>, ArrayView1<'_, f32>),
     known: Option<ArrayView2<'_, f32>>,
     parallelism: Parallelism,

@@ -147,7 +147,8 @@ mod tests {
     use palimpsest_numerics::seed::Seed;
 
     use super::*;
-    use crate::stationarity::{OutputWeighting, StationarityResidual, TermWeights};
+    use crate::outputs::{Label, OutputPull};
+    use crate::stationarity::{StationarityResidual, TermWeights};
 
     fn problem() -> (Mlp<f64>, Array2<f64>, Vec<i8>) {
         let x = Array2::random_using((9, 12), StandardNormal, &mut Seed::new(1).rng());
@@ -163,7 +164,7 @@ mod tests {
             let certificate =
                 certify(&net, activation, x.view(), &labels, scope, Parallelism::Sequential).unwrap();
             let mut residual = StationarityResidual::new(&net, 9, Scope::AllLayers);
-            let weighting = OutputWeighting::Binary(labels.clone());
+            let weighting = OutputPull::Binary(labels.iter().map(|&y| Label::of_sign(y)).collect());
             let lambda = Array1::from(certificate.multipliers.clone());
             let squared = residual.evaluate(
                 &net,

@@ -3,6 +3,10 @@
 pub mod bias_share;
 pub mod certificate;
 pub mod equation_weights;
+pub mod outputs;
+pub mod remaining;
 pub mod stationarity;
 
 pub use certificate::{StationarityCertificate, certify};
+pub use outputs::{Label, OutputPull};
+pub use remaining::RemainingEquation;

@@ -5,86 +5,20 @@
 //!
 //! `theta = sum_i grad_theta <g_i, Phi(x_i)>`, with `g_i = lambda_i * direction_i`.
 //!
-//! The direction says what the loss pulls on: `y_i` for a binary task, `1` for regression, and
-//! `e_y - e_j` (label against the strongest other output) for several classes. **There is no 1/m anywhere**; the code
-//! published with Haim et al. (2022) hides one, so its lambda is m times ours.
+//! The direction says what the loss pulls on, see [`crate::outputs`]. **There is no 1/m anywhere**; the code published with Haim
+//! et al. (2022) hides one, so its lambda is m times ours.
 //!
 //! With the residual `R = theta - sum_i ..` held fixed, `<R, grad_theta Phi(x_i)>` is the derivative of `Phi(x_i)`
 //! along R. So the derivative by lambda is one tangent pass, and the derivative by x one reverse pass through it.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use palimpsest_mlp::passes::{self, Passes, Scope};
 use palimpsest_mlp::{Activation, Mlp};
-use palimpsest_numerics::factor::{FactorError, orthonormal_rows};
-use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
+use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::{Real, reduce};
 
-/// What each candidate's multiplier pulls on: the sign conventions of the stationarity equation live here.
-#[derive(Clone, Debug, PartialEq)]
-pub enum OutputWeighting {
-    /// One output, label y_i in {-1, +1}: `g_i = lambda_i y_i`, lambda_i >= 0.
-    Binary(Vec<i8>),
-    /// One output, `g_i = lambda_i` of either sign, for this many candidates.
-    Regression(usize),
-    /// Several outputs, label in 0..outputs: `g_i = lambda_i (e_label - e_j)` with j the strongest other output.
-    Multiclass(Vec<usize>),
-}
-
-impl OutputWeighting {
-    /// Number of candidates, m.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Binary(labels) => labels.len(),
-            Self::Regression(m) => *m,
-            Self::Multiclass(labels) => labels.len(),
-        }
-    }
-
-    /// Whether there is no candidate.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether multipliers must be >= 0.
-    pub fn signed_by_label(&self) -> bool {
-        !matches!(self, Self::Regression(_))
-    }
-
-    /// Fills `directions` (m, outputs) with the direction of each candidate, given its `outputs` (m, outputs).
-    ///
-    /// # Panics
-    /// When the shapes do not fit, or a class label is not below the number of outputs.
-    #[track_caller]
-    pub fn directions<T: Real>(&self, outputs: ArrayView2<'_, T>, directions: &mut Array2<T>) {
-        assert_eq!(directions.dim(), outputs.dim(), "directions: shapes differ");
-        assert_eq!(self.len(), outputs.nrows(), "directions: one label a candidate");
-        let one_output = !matches!(self, Self::Multiclass(_));
-        assert_eq!(one_output, outputs.ncols() == 1, "directions: {} outputs do not fit", outputs.ncols());
-        match self {
-            Self::Binary(labels) => {
-                for (d, &y) in directions.iter_mut().zip(labels) {
-                    *d = T::of(f64::from(y));
-                }
-            }
-            Self::Regression(_) => directions.fill(T::one()),
-            Self::Multiclass(labels) => {
-                directions.fill(T::zero());
-                for ((mut d, output), &label) in
-                    directions.rows_mut().into_iter().zip(outputs.rows()).zip(labels)
-                {
-                    let mut strongest = usize::from(label == 0);
-                    for j in 0..output.len() {
-                        if j != label && output[j] > output[strongest] {
-                            strongest = j;
-                        }
-                    }
-                    d[label] = T::one();
-                    d[strongest] = -T::one();
-                }
-            }
-        }
-    }
-}
+use crate::outputs::OutputPull;
+use crate::remaining::RemainingEquation;
 
 /// Weight of each term of the objective: one per weight matrix and one per bias, all >= 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +77,7 @@ impl<T: Real> StationarityResidual<T> {
         &mut self,
         network: &Mlp<T>,
         activation: Activation,
-        weighting: &OutputWeighting,
+        weighting: &OutputPull,
         x: ArrayView2<'_, T>,
         lambda: ArrayView1<'_, T>,
         parallelism: Parallelism,
@@ -298,89 +232,6 @@ impl<T: Real> StationarityResidual<T> {
             dx.view_mut(),
             parallelism,
         );
-    }
-}
-
-/// The first layer's equation when some of its signals are known: both sides without what these explain best.
-#[derive(Clone, Debug)]
-pub struct RemainingEquation<T = f32> {
-    /// Left-hand side for the weights (h, q) and the bias (h), free of the known signals.
-    pub weight: Array2<T>,
-    /// See `weight`.
-    pub bias: Array1<T>,
-    /// Basis of the known signals, (h, K).
-    pub known: Array2<T>,
-    /// What gives the coefficients of a side along that basis, (K, h).
-    coefficients: Array2<T>,
-}
-
-impl<T: Real> RemainingEquation<T> {
-    /// The equation with the left-hand side `weight` (h, q) and `bias` (h) without the signals (K, h); their coefficients are those of
-    /// least squares, in which the equation of a neuron has the weight `neurons` (h), all > 0 (all the same if not given).
-    ///
-    /// # Errors
-    /// [`FactorError`] when the signals cannot be decomposed.
-    ///
-    /// # Panics
-    /// When the shapes do not fit.
-    #[track_caller]
-    pub fn without(
-        mut weight: Array2<f64>,
-        mut bias: Array1<f64>,
-        mut signals: Array2<f64>,
-        neurons: Option<&[f32]>,
-        parallelism: Parallelism,
-    ) -> Result<Self, FactorError> {
-        assert_eq!((signals.ncols(), bias.len()), (weight.nrows(), weight.nrows()), "without: neurons");
-        let scale = |rows: &mut Array2<f64>, power: f64| {
-            for (mut column, &neuron) in rows.columns_mut().into_iter().zip(neurons.into_iter().flatten()) {
-                column *= f64::from(neuron).powf(power);
-            }
-        };
-        scale(&mut signals, 0.5);
-        let mut coefficients = orthonormal_rows(signals.view(), parallelism)?;
-        let mut known = coefficients.clone();
-        scale(&mut coefficients, 0.5);
-        scale(&mut known, -0.5);
-        let mut bias_column = bias.view_mut().insert_axis(Axis(1));
-        for part in [&mut weight.view_mut(), &mut bias_column] {
-            let along = matmul(coefficients.view(), part.view(), parallelism);
-            gemm(-1.0, known.t(), along.view(), 1.0, part.view_mut(), parallelism);
-        }
-        let narrow = |values: &Array2<f64>| values.mapv(T::of);
-        Ok(Self {
-            weight: narrow(&weight),
-            bias: bias.mapv(T::of),
-            known: narrow(&known.t().to_owned()),
-            coefficients: narrow(&coefficients),
-        })
-    }
-
-    /// Norm of the left-hand side.
-    pub fn norm(&self) -> f64 {
-        (reduce::squared_norm(self.weight.view()) + reduce::squared_norm(self.bias.view())).sqrt()
-    }
-
-    /// From minus the sum over the candidates, in `weight` (h, q) and `bias` (h), to the residual.
-    fn complete(
-        &self,
-        mut weight: ArrayViewMut2<'_, T>,
-        bias: ArrayViewMut1<'_, T>,
-        along: &mut Array2<T>,
-        parallelism: Parallelism,
-    ) {
-        let shape = (self.known.ncols(), weight.ncols().max(1));
-        if along.dim() != shape {
-            *along = Array2::zeros(shape);
-        }
-        let mut bias = bias.insert_axis(Axis(1));
-        for mut part in [weight.view_mut(), bias.view_mut()] {
-            let mut along = along.slice_mut(s![.., ..part.ncols()]);
-            gemm(T::one(), self.coefficients.view(), part.view(), T::zero(), along.view_mut(), parallelism);
-            gemm(-T::one(), self.known.view(), along.view(), T::one(), part.view_mut(), parallelism);
-        }
-        weight += &self.weight;
-        bias += &self.bias.view().insert_axis(Axis(1));
     }
 }
 

@@ -18,8 +18,7 @@ const NEGLIGIBLE_SHARE: f64 = 1e-3;
 
 /// `network` with the parallel neurons of every hidden layer after the first merged.
 ///
-/// A layer is left as it is unless that at least halves it, or when it has a bias (a group would have to share it). A
-/// merged neuron has the root mean square incoming length of its group, so that a soft gate of given slope acts on it
+/// A layer is left as it is unless that at least halves it. Biases count as one more incoming weight. A merged neuron has the root mean square incoming length of its group, so that a soft gate of given slope acts on it
 /// as on them. With groups that are exactly parallel the function is unchanged.
 ///
 /// ```
@@ -35,10 +34,7 @@ const NEGLIGIBLE_SHARE: f64 = 1e-3;
 pub fn merge_parallel_neurons<T: Real>(network: &Mlp<T>) -> Mlp<T> {
     let mut layers = network.layers().to_vec();
     for l in 1..layers.len() - 1 {
-        if layers[l].bias.is_some() {
-            continue;
-        }
-        let (incoming, outgoing) = (&layers[l].weight, &layers[l + 1].weight);
+        let (incoming, outgoing) = (&with_bias(&layers[l]), &layers[l + 1].weight);
         let groups = groups(incoming, outgoing);
         if groups.is_empty() || 2 * groups.len() > incoming.nrows() {
             continue;
@@ -50,10 +46,22 @@ pub fn merge_parallel_neurons<T: Real>(network: &Mlp<T>) -> Mlp<T> {
             merged_in.row_mut(g).assign(&row);
             merged_out.column_mut(g).assign(&column);
         }
-        layers[l] = Dense { weight: merged_in, bias: None };
+        let inputs = layers[l].weight.ncols();
+        let (weight, bias) = merged_in.view().split_at(Axis(1), inputs);
+        let bias = layers[l].bias.is_some().then(|| bias.column(0).to_owned());
+        layers[l] = Dense { weight: weight.to_owned(), bias };
         layers[l + 1].weight = merged_out;
     }
     Mlp::new(layers).expect("merging keeps widths chained and numbers finite")
+}
+
+/// Weights of a layer with its bias, if it has one, as last column: what has to be parallel for neurons to act as one.
+fn with_bias<T: Real>(layer: &Dense<T>) -> Array2<T> {
+    let mut rows = layer.weight.clone();
+    if let Some(bias) = &layer.bias {
+        rows.push_column(bias.view()).expect("a bias for each neuron");
+    }
+    rows.as_standard_layout().into_owned()
 }
 
 /// Groups of neurons with parallel incoming weights, the strongest neuron of each first; negligible ones may be in none.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ndarray::{Array1, Axis, concatenate};
 use palimpsest_attack::evidence::consensus::{Comparison, consensus};
-use palimpsest_attack::{AttackState, RestartStep, Run};
+use palimpsest_attack::{AttackState, Label, RestartStep, Run};
 use palimpsest_numerics::gemm::Parallelism;
 use serde::Serialize;
 
@@ -142,7 +142,7 @@ const COMPARED: usize = 4;
 fn best_agreement(runs: &BTreeMap<u64, Run>) -> f32 {
     let views: Vec<_> = runs.values().rev().take(COMPARED).map(|run| run.coordinates.view()).collect();
     let m = views.first().map_or(0, |run| run.nrows());
-    let labels: Vec<i8> = (0..m).map(|i| if i < m / 2 { -1 } else { 1 }).collect();
+    let labels = vec![Label(0); m];
     if views.len() < 2 || views.iter().any(|run| run.nrows() != m) {
         return 0.0;
     }

@@ -9,6 +9,7 @@
 //! anything else. So candidates are compared where that counts no more than the rest: see [`Comparison`].
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
+use palimpsest_kkt::outputs::Label;
 use palimpsest_numerics::factor::{FactorError, svd};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::{self, unit_rows};
@@ -84,7 +85,7 @@ impl Comparison {
 /// # Panics
 /// When a run has not one row and one number per label.
 #[track_caller]
-pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8], told: &[Array1<f32>]) -> Consensus {
+pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[Label], told: &[Array1<f32>]) -> Consensus {
     let one_each = told.len() == runs.len() && told.iter().all(|told| told.len() == labels.len());
     assert!(one_each, "consensus: one number a candidate");
     let unit: Vec<Array2<f32>> = runs.iter().map(|run| unit_rows(*run)).collect();
@@ -124,7 +125,7 @@ pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[i8], told: &[Array1<f32
 #[track_caller]
 pub fn ranking(
     candidates: ArrayView2<'_, f32>,
-    labels: &[i8],
+    labels: &[Label],
     confidence: ArrayView1<'_, f32>,
 ) -> Vec<usize> {
     let all = candidates.nrows();
@@ -171,7 +172,7 @@ pub fn ranking_up_to_sign(
 ) -> Vec<usize> {
     let all = candidates.nrows();
     assert_eq!((solved.len(), strength.len()), (all, all), "ranking: one strength a candidate");
-    let unlabelled = vec![0; all];
+    let unlabelled = vec![Label(0); all];
     let (mut taken, mut covered) = (Vec::new(), vec![false; all]);
     // Those of one sign come first by their own confidence; a negative of one that was taken is covered by it.
     let unit = unit_rows(candidates);
@@ -212,7 +213,7 @@ pub fn ranking_up_to_sign(
 pub fn merge(
     candidates: ArrayView2<'_, f32>,
     compared: ArrayView2<'_, f32>,
-    labels: &[i8],
+    labels: &[Label],
     ranking: &[usize],
 ) -> Array2<f32> {
     let (all, m) = (candidates.nrows(), labels.len());
@@ -274,16 +275,17 @@ pub fn merge_near(
     candidate.mapv_inplace(|v| v * scale);
 }
 
-fn is_collapsed(unit: &Array2<f32>, labels: &[i8]) -> bool {
+fn is_collapsed(unit: &Array2<f32>, labels: &[Label]) -> bool {
     assert_eq!(unit.nrows(), labels.len(), "consensus: one label a candidate");
     let cosines = matmul(unit.view(), unit.t(), Parallelism::Sequential);
     let copies = cosines
         .indexed_iter()
         .filter(|&((i, j), &c)| i != j && labels[i] == labels[j] && c > COPY_COSINE)
         .count();
+    // Copies have the same label, as their share of the candidates does.
+    let distinct = (0..labels.len()).filter(|&i| !labels[..i].contains(&labels[i])).count();
     let m = labels.len() as f64;
-    // Copies have the same label, and half of the candidates do.
-    copies as f64 / m > COLLAPSED_SHARE * m / 2.0
+    copies as f64 / m > COLLAPSED_SHARE * m / distinct as f64
 }
 
 #[cfg(test)]
@@ -305,7 +307,7 @@ mod tests {
             .map(|i| concatenate![Axis(0), &shared * (1.0 + i as f32), draw(4, &format!("private {i}"))])
             .collect();
         let views: Vec<_> = runs.iter().map(|r| r.view()).collect();
-        let labels = [1, 1, -1, -1, 1, 1, -1, -1];
+        let labels = [1, 1, 0, 0, 1, 1, 0, 0].map(Label);
         let told: Vec<_> = (0..3).map(|run| Array1::from_elem(8, run as f32)).collect();
         let result = consensus(&views, &labels, &told);
         assert!(result.told.iter().flatten().all(|&mean| mean == 1.0));
@@ -315,7 +317,7 @@ mod tests {
             assert!(private.iter().all(|&s| s < 0.7), "{private:?}");
         }
         // The same rows under the other label are other inputs.
-        let flipped: Vec<i8> = labels.iter().map(|l| -l).collect();
+        let flipped: Vec<Label> = labels.iter().map(|label| Label(1 - label.0)).collect();
         assert_eq!(consensus(&views, &flipped, &told), result);
     }
 
@@ -347,15 +349,15 @@ mod tests {
         let inputs = draw(3, "inputs");
         let candidates = concatenate![Axis(0), inputs, &inputs * 2.0];
         let confidence = Array1::from(vec![0.1, 0.5, 0.2, 0.3, 0.4, 0.2]);
-        assert_eq!(ranking(candidates.view(), &[1; 6], confidence.view()), [1, 3, 2]);
-        let labels = [1, 1, 1, -1, -1, -1];
+        assert_eq!(ranking(candidates.view(), &[Label(1); 6], confidence.view()), [1, 3, 2]);
+        let labels = [1, 1, 1, 0, 0, 0].map(Label);
         assert_eq!(ranking(candidates.view(), &labels, confidence.view()), [1, 4, 3, 2, 5, 0]);
     }
 
     #[test]
     fn merging_averages_noise_away() {
         let truth = draw(4, "truth");
-        let labels = [1, 1, -1, -1];
+        let labels = [1, 1, 0, 0].map(Label);
         let noisy = |run: usize| &truth + &(draw(4, &format!("noise {run}")) * 0.5);
         let runs: Vec<_> = (0..6).map(noisy).collect();
         let all = concatenate(Axis(0), &runs.iter().map(|r| r.view()).collect::<Vec<_>>()).unwrap();
@@ -375,7 +377,7 @@ mod tests {
         let one = draw(1, "one");
         let collapsed = one.broadcast((8, 30)).unwrap().to_owned() + draw(8, "jitter") * 0.01;
         let honest = concatenate![Axis(0), one, draw(7, "rest")];
-        let labels = [1; 8];
+        let labels = [Label(1); 8];
         let told = vec![Array1::zeros(8); 3];
         let result = consensus(&[collapsed.view(), collapsed.view(), honest.view()], &labels, &told);
         assert_eq!(result.collapsed, [true, true, false]);

@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
-use palimpsest_kkt::stationarity::OutputWeighting;
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -11,13 +10,15 @@ use palimpsest_numerics::seed::Seed;
 use crate::error::AttackError;
 use crate::pipeline::pool::pool;
 use crate::pipeline::reconstruction::Reconstruction;
+use crate::problem::entry::EntryLayer;
 use crate::problem::prepared::AttackProblem;
 use crate::search::run::Run;
 use crate::search::state::{AttackState, RunShape};
 use crate::stages;
 use crate::stages::candidate::Candidate;
-use crate::stages::context::{AttackContext, AttackObserver, AttackStep};
+use crate::stages::context::{AttackContext, AttackObserver, AttackStep, tell};
 use crate::stages::params::AttackParams;
+use crate::stages::separation_by_agreement::look::Supported;
 use crate::stages::stage::{Outcome, Stage, StageRecord};
 
 /// Attacks `network` from independent starts and pools what they find.
@@ -71,22 +72,20 @@ pub fn reconstruct_by(
     keep: &(dyn Fn(u64, &Run) + Sync),
 ) -> Result<Reconstruction, AttackError> {
     params.check()?;
-    if network.outputs() != 1 {
-        return Err(AttackError::NotAttackable(format!(
-            "it has {} outputs and reconstruction is built for binary classifiers with one",
-            network.outputs()
-        )));
-    }
     let threads = Parallelism::of_threads(rayon::current_num_threads());
-    let problem = AttackProblem::prepare(network, params.prior, params.rank, threads)?;
+    let entry = EntryLayer::of(network, params.prior, threads)?;
+    let stopped = AtomicBool::new(false);
+    let mut tell = |found: usize| tell(observe, &stopped, &AttackStep::Separation(found));
+    let supported = Supported::look(&entry, params, seed.named("agreement"), threads, &mut tell)?;
+    let problem = AttackProblem::enter(&entry, params.rank, threads)?;
     let m = params.candidates.unwrap_or(2 * problem.rank());
-    let labels: Vec<i8> = (0..m).map(|i| if i < m / 2 { -1 } else { 1 }).collect();
-    let weighting = OutputWeighting::Binary(labels.clone());
+    let labels = problem.head.label_evenly(m);
+    let weighting = problem.head.pull(labels.clone());
     let columns = if params.method.is_in_subspace() { problem.rank() } else { network.inputs() };
     let (steps, moments) = (params.method.steps(), params.method.moments());
     from.check_fits(&RunShape { point: (m, columns), moments, steps })?;
     let mut context = AttackContext {
-        network,
+        network: &entry.network,
         problem: &problem,
         params,
         labels: &labels,
@@ -96,7 +95,8 @@ pub fn reconstruct_by(
         from,
         observe,
         keep,
-        stopped: AtomicBool::new(false),
+        stopped: &stopped,
+        supported,
         sources: None,
         runs: Vec::new(),
         planned: params.restarts,

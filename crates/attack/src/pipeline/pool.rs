@@ -2,7 +2,8 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, concatenate, s};
 use palimpsest_kkt::bias_share::shares_of_run;
-use palimpsest_kkt::stationarity::{OutputWeighting, StationarityResidual};
+use palimpsest_kkt::outputs::Label;
+use palimpsest_kkt::stationarity::StationarityResidual;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::{self, unit_rows};
@@ -144,7 +145,7 @@ pub(crate) fn pool(
     labels_of_all.extend(solved.iter().map(|input| input.label));
     let compared = concatenate![Axis(0), compared_runs, compared_solved];
     // A raw image is the same whatever label it was found with; of others, two labels see mirror images.
-    let told_apart = if raw.is_some() { &vec![0; labels_of_all.len()] } else { &labels_of_all };
+    let told_apart = if raw.is_some() { &vec![Label(0); labels_of_all.len()] } else { &labels_of_all };
     let is_image = problem.prior.image_shape.is_some() && lift;
     let mut ranking = if raw.is_none() && is_image {
         let lengths = stacked.map_axis(Axis(1), |row| reduce::norm(row) as f32);
@@ -214,7 +215,7 @@ pub(crate) fn pool(
             .zip(&agreement.collapsed)
             .map(|((restart, run), &collapsed)| RunRecord {
                 restart: *restart,
-                separated: context.begins_with_sources(*restart),
+                separated: context.begins_with_images(*restart),
                 relative_residual: run.relative_residual,
                 curve: run.curve.clone(),
                 termination: run.termination,
@@ -222,6 +223,7 @@ pub(crate) fn pool(
             })
             .collect(),
         attackability,
+        head: problem.head,
         rank: problem.rank(),
         candidates_per_run: labels.len(),
         input_norm: problem.input_norm,
@@ -258,13 +260,13 @@ fn lengthen(candidates: &mut Array2<f32>, multipliers: &mut Array1<f32>, norm: f
 fn bias_shares(
     problem: &AttackProblem,
     runs: &[(u64, Run)],
-    labels: &[i8],
+    labels: &[Label],
     lift: bool,
     parallelism: Parallelism,
 ) -> Option<Vec<Array1<f32>>> {
     let network = &problem.network;
     network.layers()[0].bias.as_ref()?;
-    let weighting = OutputWeighting::Binary(labels.to_vec());
+    let weighting = problem.head.pull(labels.to_vec());
     let mut residual = StationarityResidual::new(network, labels.len(), Scope::FirstLayer);
     let mut of_run = |run: &Run| {
         let projected = (!lift).then(|| problem.subspace.project(run.coordinates.view(), parallelism));
@@ -280,9 +282,9 @@ fn bias_shares(
 /// best cosine among a run's candidates of its label, averaged over the runs, and the mean of what is told of these.
 fn vote(
     input: ArrayView2<'_, f32>,
-    label: i8,
+    label: Label,
     voters: &[(ArrayView2<'_, f32>, &Array1<f32>)],
-    labels: &[i8],
+    labels: &[Label],
 ) -> (f32, f32) {
     let direction = unit_rows(input);
     let votes = voters.iter().map(|(run, told)| {

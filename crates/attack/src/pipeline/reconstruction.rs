@@ -1,10 +1,12 @@
 //! What an attack gives back.
 
 use ndarray::{Array1, Array2, ArrayView2};
+use palimpsest_kkt::outputs::Label;
 use palimpsest_unmix::raw::Appearance;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::exposure::Attackability;
+use crate::problem::head::Head;
 use crate::search::run::TerminationReason;
 use crate::stages::candidate::{Origin, OriginGroup};
 use crate::stages::stage::StageRecord;
@@ -66,8 +68,8 @@ pub struct Reconstruction {
     pub candidates: Candidates,
     /// Multipliers (M), in the convention without 1/m.
     pub multipliers: Array1<f32>,
-    /// Labels (M) in {-1, +1}.
-    pub labels: Vec<i8>,
+    /// Labels (M); of a regression, the signs of errors.
+    pub labels: Vec<Label>,
     /// Consensus score (M) in [0, 1].
     pub agreement: Array1<f32>,
     /// Mean bias share (M) of a candidate and its nearest ones in the other runs, see [`crate::evidence::confidence::Evidence`]; nothing
@@ -94,6 +96,8 @@ pub struct Reconstruction {
     pub runs: Vec<RunRecord>,
     /// What the weights said beforehand.
     pub attackability: Attackability,
+    /// What the outputs pull on.
+    pub head: Head,
     /// Coordinates the attack worked in.
     pub rank: usize,
     /// Candidates per run.

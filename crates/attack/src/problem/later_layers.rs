@@ -9,6 +9,7 @@
 use ndarray::{Array2, ArrayView2, s};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::StandardNormal;
+use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::merge::merge_parallel_neurons;
 use palimpsest_mlp::passes::{self, Passes};
 use palimpsest_mlp::{Activation, Mlp};
@@ -17,6 +18,7 @@ use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
+use crate::problem::head::Head;
 use crate::problem::spectrum::largest_by_chance;
 use crate::problem::start::random_start;
 
@@ -54,6 +56,7 @@ const PROBES: usize = 100;
 /// of training as far as is known.
 pub(crate) fn reduce_later_layers(
     network: &Mlp<f32>,
+    head: Head,
     probes: ArrayView2<'_, f32>,
     parallelism: Parallelism,
 ) -> (Mlp<f32>, Vec<LaterLayer>) {
@@ -65,7 +68,7 @@ pub(crate) fn reduce_later_layers(
         let leading = Leading::of(weight.view(), parallelism);
         let (neurons, directions) = (weight.nrows(), leading.basis.nrows());
         seen.push(LaterLayer { neurons, merged: neurons, directions, floor: leading.floor });
-        if (1..=LOOKED_AT).contains(&directions) && network.layers()[l].bias.is_none() {
+        if (1..=LOOKED_AT).contains(&directions) {
             strong.layers_mut()[l].weight = leading.part_of(weight.view(), parallelism).mapv(|v| v as f32);
         }
     }
@@ -74,7 +77,7 @@ pub(crate) fn reduce_later_layers(
     let neurons =
         |network: &Mlp<f32>| -> usize { later.clone().map(|l| network.layers()[l].weight.nrows()).sum() };
     let taken = if neurons(&reduced) < neurons(&exact)
-        && median_cosine(network, &reduced, probes, parallelism) >= LEAST_COSINE
+        && median_cosine(network, &reduced, head, probes, parallelism) >= LEAST_COSINE
     {
         reduced
     } else {
@@ -170,15 +173,20 @@ fn orthonormalise(rows: &mut Array2<f64>) {
 fn median_cosine(
     whole: &Mlp<f32>,
     reduced: &Mlp<f32>,
+    head: Head,
     probes: ArrayView2<'_, f32>,
     parallelism: Parallelism,
 ) -> f64 {
+    // Each label's pull in turn; of one output its sign makes no difference.
+    let labels = (0..probes.nrows()).map(|i| Label(i % head.labels())).collect();
+    let pull = head.pull(labels);
     let passed = |network: &Mlp<f32>| {
         let mut passes = Passes::new(network, probes.nrows());
         let activation = Activation::Relu;
         passes::forward(network, probes, activation, &mut passes, parallelism);
-        let ones = Array2::ones((probes.nrows(), network.outputs()));
-        passes::backward(network, ones.view(), &mut passes, parallelism);
+        let mut directions = Array2::zeros((probes.nrows(), network.outputs()));
+        pull.directions(passes.output(), &mut directions);
+        passes::backward(network, directions.view(), &mut passes, parallelism);
         passes.delta()[0].clone()
     };
     let (whole, reduced) = (passed(whole), passed(reduced));
@@ -224,7 +232,7 @@ mod tests {
 
     fn reduced(network: &Mlp<f32>) -> (Mlp<f32>, Vec<LaterLayer>) {
         let probes = probes(&[1.0; 40], 5.0);
-        reduce_later_layers(network, probes.view(), SEQUENTIAL)
+        reduce_later_layers(network, Head::Sign, probes.view(), SEQUENTIAL)
     }
 
     #[test]
@@ -238,7 +246,7 @@ mod tests {
         // Other inputs than those it was compared on.
         let others: Array2<f32> =
             Array2::random_using((50, 40), StandardNormal, &mut Seed::new(9).named("others").rng());
-        assert!(median_cosine(&network, &small, others.view(), SEQUENTIAL) > 0.95);
+        assert!(median_cosine(&network, &small, Head::Sign, others.view(), SEQUENTIAL) > 0.95);
     }
 
     #[test]

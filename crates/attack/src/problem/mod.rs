@@ -1,6 +1,8 @@
 //! What an attack is given: a network, declared prior knowledge, and nothing else.
 
+pub mod entry;
 pub mod exposure;
+pub mod head;
 pub mod later_layers;
 pub mod prepared;
 pub mod prior;

@@ -2,11 +2,12 @@
 
 use ndarray::{Array1, Array2, ArrayView2, s};
 use palimpsest_mlp::{InputSubspace, Mlp};
-use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
 
 use crate::error::AttackError;
+use crate::problem::entry::EntryLayer;
+use crate::problem::head::Head;
 use crate::problem::later_layers::{LaterLayer, probes, reduce_later_layers};
 use crate::problem::prior::PriorKnowledge;
 use crate::problem::spectrum::signal_rank;
@@ -31,9 +32,6 @@ const LEAST_NEURONS: usize = 4;
 /// would be more directions of inputs, and signals are made of all of them.
 const LEAST_CLEARANCE: f32 = 2.0;
 
-/// Directions that are kept: separation needs many more edges than directions.
-const MOST_DIRECTIONS: usize = 600;
-
 /// A network prepared for attack: its first layer in its own leading singular subspace.
 #[derive(Clone, Debug)]
 pub struct AttackProblem {
@@ -41,11 +39,10 @@ pub struct AttackProblem {
     pub network: Mlp<f32>,
     /// From coordinates to inputs and back.
     pub subspace: InputSubspace<f32>,
-    /// Leading right singular vectors of the first layer, more than the attack works in, (at most 600, d): nested truncations of them are
-    /// separated without a rank being chosen.
-    pub directions: Array2<f32>,
     /// All singular values of the first layer, descending.
     pub spectrum: Vec<f32>,
+    /// What the outputs pull on.
+    pub head: Head,
     /// Declared prior knowledge.
     pub prior: PriorKnowledge,
     /// Number of inputs, d.
@@ -69,29 +66,22 @@ impl AttackProblem {
         rank: Option<usize>,
         parallelism: Parallelism,
     ) -> Result<Self, AttackError> {
-        prior.check()?;
-        if let Some(shape) = prior.image_shape
-            && shape.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
-        {
-            return Err(AttackError::BadOption {
-                name: "image shape",
-                allowed: "sides whose product is the number of inputs",
-                got: format!("{shape:?} for {} inputs", network.inputs()),
-            });
-        }
-        if network.depth() < 2 {
-            return Err(AttackError::NotAttackable(
-                "it has a single layer: every input gives the same gradient up to scale, so nothing separates them".into(),
-            ));
-        }
-        let first = network.layers()[0].weight.view();
-        let svd = svd(first, parallelism)?;
-        let spectrum = svd.singular_values.to_vec();
-        if spectrum.first().is_none_or(|&s| s <= 0.0) {
-            return Err(AttackError::NotAttackable("its first layer is zero".into()));
-        }
+        Self::enter(&EntryLayer::of(network, prior, parallelism)?, rank, parallelism)
+    }
+
+    /// [`AttackProblem::prepare`] from a first layer that is decomposed.
+    ///
+    /// # Errors
+    /// [`AttackError::BadOption`] when the rank is impossible.
+    pub fn enter(
+        entry: &EntryLayer,
+        rank: Option<usize>,
+        parallelism: Parallelism,
+    ) -> Result<Self, AttackError> {
+        let EntryLayer { network, head, prior, svd } = entry;
+        let (head, prior, spectrum) = (*head, *prior, entry.spectrum().to_vec());
         let largest = spectrum.len();
-        let rank = rank.unwrap_or_else(|| signal_rank(&spectrum, first.dim()));
+        let rank = rank.unwrap_or_else(|| signal_rank(&spectrum, network.layers()[0].weight.dim()));
         if rank == 0 || rank > largest {
             return Err(AttackError::BadOption {
                 name: "rank",
@@ -99,8 +89,7 @@ impl AttackProblem {
                 got: format!("{rank} (side {largest})"),
             });
         }
-        let subspace = InputSubspace::leading(&svd, rank);
-        let directions = svd.vt.slice(s![..largest.min(MOST_DIRECTIONS), ..]).to_owned();
+        let subspace = InputSubspace::leading(svd, rank);
         let inputs = network.inputs();
         let projected = subspace.project_network(network, parallelism);
         let input_norm = match (prior.input_norm, prior.image_shape) {
@@ -110,8 +99,8 @@ impl AttackProblem {
                 .unwrap_or_else(|| prior.norm_of_image(inputs)),
         };
         let probes = probes(&spectrum[..rank], input_norm);
-        let (network, later_layers) = reduce_later_layers(&projected, probes.view(), parallelism);
-        Ok(Self { network, subspace, directions, spectrum, prior, inputs, input_norm, later_layers })
+        let (network, later_layers) = reduce_later_layers(&projected, head, probes.view(), parallelism);
+        Ok(Self { network, subspace, spectrum, head, prior, inputs, input_norm, later_layers })
     }
 
     /// Coordinates, r.
@@ -151,6 +140,7 @@ impl AttackProblem {
 #[cfg(test)]
 mod tests {
     use palimpsest_mlp::BiasPlacement;
+    use palimpsest_numerics::factor::svd;
     use palimpsest_numerics::seed::Seed;
 
     use super::*;

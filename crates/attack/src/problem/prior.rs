@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
+use crate::problem::head::Task;
 
 /// What the attacker declares to know besides the weights. Everything here is written into the run's record.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,12 +14,15 @@ pub struct PriorKnowledge {
     pub input_norm: Option<f64>,
     /// Channels, height and width of an input, if inputs are images: what [`palimpsest_unmix::separation`] needs.
     pub image_shape: Option<[usize; 3]>,
+    /// What the network was trained to tell.
+    #[serde(default)]
+    pub task: Task,
 }
 
 impl Default for PriorKnowledge {
-    /// Inputs between 0 and 1, norm and shape unknown.
+    /// A classifier of inputs between 0 and 1, norm and shape unknown.
     fn default() -> Self {
-        Self { input_range: (0.0, 1.0), input_norm: None, image_shape: None }
+        Self { input_range: (0.0, 1.0), input_norm: None, image_shape: None, task: Task::default() }
     }
 }
 

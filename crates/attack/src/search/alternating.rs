@@ -11,7 +11,7 @@
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView1, Zip, s};
-use palimpsest_kkt::stationarity::OutputWeighting;
+use palimpsest_kkt::outputs::OutputPull;
 use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::{self, Passes};
 use palimpsest_numerics::factor::Cholesky;
@@ -85,7 +85,7 @@ impl AlternatingParams {
 /// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
 pub fn alternate(
     problem: &AttackProblem,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     params: &AlternatingParams,
     start: impl Into<Start>,
     parallelism: Parallelism,
@@ -142,7 +142,7 @@ struct Equation {
 }
 
 impl Equation {
-    fn new(problem: &AttackProblem, weighting: &OutputWeighting, parallelism: Parallelism) -> Self {
+    fn new(problem: &AttackProblem, weighting: &OutputPull, parallelism: Parallelism) -> Self {
         let m = weighting.len();
         let target = problem.first_layer_target();
         let norm = problem.input_norm as f32;
@@ -162,7 +162,7 @@ impl Equation {
     }
 
     /// The equation at the present candidates: U U^T, P before the step, and U T.
-    fn gates(&mut self, problem: &AttackProblem, weighting: &OutputWeighting, at: &Point, alpha: f64) {
+    fn gates(&mut self, problem: &AttackProblem, weighting: &OutputPull, at: &Point, alpha: f64) {
         let Point { coordinates: x, multipliers: c } = at;
         let (r, parallelism) = (x.ncols(), self.parallelism);
         let activation = Activation::SigmoidGate { alpha };

@@ -15,9 +15,9 @@ use std::ops::ControlFlow;
 use ndarray::{Array, Array1, Array2, ArrayView2, Dimension, Zip};
 use palimpsest_kkt::bias_share::shares_at;
 use palimpsest_kkt::equation_weights::EquationWeights;
-use palimpsest_kkt::stationarity::{
-    OutputWeighting, RemainingEquation, StationarityResidual, TermWeights, first_layer_norm,
-};
+use palimpsest_kkt::outputs::OutputPull;
+use palimpsest_kkt::remaining::RemainingEquation;
+use palimpsest_kkt::stationarity::{StationarityResidual, TermWeights, first_layer_norm};
 use palimpsest_mlp::passes::Scope;
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, gemm};
@@ -137,7 +137,7 @@ impl DescentParams {
 #[track_caller]
 pub fn anneal(
     problem: &AttackProblem,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     params: &DescentParams,
     start: impl Into<Start>,
     parallelism: Parallelism,
@@ -193,13 +193,13 @@ impl<'a> Landscape<'a> {
 #[track_caller]
 pub(crate) fn anneal_on(
     landscape: &Landscape<'_>,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     params: &DescentParams,
     start: Start,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    assert!(weighting.signed_by_label(), "anneal: multipliers must be >= 0");
+    assert!(weighting.labels().is_some(), "anneal: multipliers must be >= 0");
     let (m, r) = (weighting.len(), landscape.spectrum.len());
     let units = Units::of(landscape);
     let network = landscape.network;
@@ -297,7 +297,7 @@ impl Units {
 /// Where [`anneal`] begins with the candidates `x` (m, r).
 pub(crate) fn start_with(
     problem: &AttackProblem,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     params: &DescentParams,
     x: Array2<f32>,
     parallelism: Parallelism,
@@ -310,7 +310,7 @@ pub(crate) fn start_with(
 /// gradients, had they the prior norm and were they orthogonal to each other, would sum to the norm of the first layer.
 fn start_at(
     landscape: &Landscape<'_>,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     params: &DescentParams,
     residual: &mut StationarityResidual<f32>,
     x: Array2<f32>,
@@ -380,6 +380,7 @@ fn slice<D: Dimension>(array: &mut Array<f32, D>) -> &mut [f32] {
 
 #[cfg(test)]
 mod tests {
+    use palimpsest_kkt::outputs::Label;
     use palimpsest_mlp::{BiasPlacement, Mlp};
 
     use palimpsest_numerics::seed::Seed;
@@ -393,7 +394,7 @@ mod tests {
         let problem =
             AttackProblem::prepare(&network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
                 .unwrap();
-        let weighting = OutputWeighting::Binary((0..24).map(|i| if i < 12 { -1 } else { 1 }).collect());
+        let weighting = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
         // The coordinates of the candidates at one step.
         let at = |params: DescentParams, index: usize| {
             let mut seen = Array2::zeros((0, 0));
@@ -432,7 +433,7 @@ mod tests {
             let problem =
                 AttackProblem::prepare(network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
                     .unwrap();
-            let weighting = OutputWeighting::Binary((0..24).map(|i| if i < 12 { -1 } else { 1 }).collect());
+            let weighting = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
             let params = DescentParams { steps, ..DescentParams::default() };
             let mut observe = |_: &Step<'_>| ControlFlow::Continue(());
             anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe)

@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, Zip};
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::{StandardNormal, Uniform};
-use palimpsest_kkt::stationarity::{OutputWeighting, SquaredResidual, StationarityResidual, TermWeights};
+use palimpsest_kkt::outputs::OutputPull;
+use palimpsest_kkt::stationarity::{SquaredResidual, StationarityResidual, TermWeights};
 use palimpsest_mlp::passes::{self, Scope};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
@@ -97,7 +98,7 @@ impl GradientParams {
 /// `observe` sees every step and may end the run.
 pub fn descend(
     network: &Mlp<f32>,
-    weighting: &OutputWeighting,
+    weighting: &OutputPull,
     params: &GradientParams,
     start: impl Into<Start>,
     parallelism: Parallelism,
@@ -151,7 +152,7 @@ pub fn descend(
             *v = momentum * *v + dx + penalty;
             *x -= step_x * *v;
         });
-        let signed = weighting.signed_by_label();
+        let signed = weighting.labels().is_some();
         Zip::from(lambda).and(&mut velocity.multipliers).and(&dlambda).and(&mut ours).for_each(
             |lambda, v, &dl, ours| {
                 let penalty = if signed { -10.0 * (least - *lambda).max(0.0) } else { 0.0 };

@@ -1,6 +1,7 @@
 //! A candidate, and where it comes from.
 
 use ndarray::Array1;
+use palimpsest_kkt::outputs::Label;
 use serde::{Deserialize, Serialize};
 
 /// Where a candidate comes from.
@@ -45,8 +46,8 @@ pub struct Candidate {
     pub coordinates: Array1<f32>,
     /// Its multiplier, in the convention without 1/m.
     pub multiplier: f32,
-    /// Its label, -1 or +1.
-    pub label: i8,
+    /// Its label; of a regression, the sign of its error.
+    pub label: Label,
     /// That of being a training input, in [0, 1].
     pub probability: f32,
     /// What its stage knows of its agreement; if nothing, it is that with the candidates of the restarts.

@@ -3,7 +3,8 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use palimpsest_kkt::stationarity::OutputWeighting;
+use ndarray::Array2;
+use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
@@ -16,6 +17,9 @@ use crate::search::step::Step;
 use crate::stages::activation_patterns::PatternStep;
 use crate::stages::params::AttackParams;
 use crate::stages::separated_starts::sources::Sources;
+use crate::stages::separation_by_agreement::look::Supported;
+use crate::stages::stage::WhyNot;
+use crate::stages::starts::of_both_signs;
 
 /// What an observer of an attack sees; called from several threads.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +58,10 @@ pub struct AttackContext<'a> {
     pub problem: &'a AttackProblem,
     /// Options, checked.
     pub params: &'a AttackParams,
-    /// Label of each candidate of a restart, (m), -1 or +1.
-    pub labels: &'a [i8],
+    /// Label of each candidate of a restart, (m).
+    pub labels: &'a [Label],
     /// The same as what each candidate's multiplier pulls on.
-    pub weighting: &'a OutputWeighting,
+    pub weighting: &'a OutputPull,
     /// The attack's seed.
     pub seed: Seed,
     /// Threads for work outside of restarts.
@@ -65,7 +69,9 @@ pub struct AttackContext<'a> {
     pub(crate) from: &'a AttackState,
     pub(crate) observe: &'a AttackObserver<'a>,
     pub(crate) keep: &'a (dyn Fn(u64, &Run) + Sync),
-    pub(crate) stopped: AtomicBool,
+    pub(crate) stopped: &'a AtomicBool,
+    /// Pictures that many separations of the entry layer agree on, or why there are none.
+    pub supported: Result<Supported, WhyNot>,
     /// Images separated from the weights, once they were looked for and found.
     pub(crate) sources: Option<Sources<'a>>,
     /// Restarts made so far, by number; nothing for one that was not begun.
@@ -74,7 +80,23 @@ pub struct AttackContext<'a> {
     pub(crate) planned: usize,
 }
 
-/// Restarts for each that begins with separated sources.
+/// Probability of a supported picture from which on restarts begin with it.
+const LIKELY: f64 = 0.5;
+
+/// Tells an observer where the attack is; `stopped` remembers when it ends it.
+pub(crate) fn tell(
+    observe: &AttackObserver<'_>,
+    stopped: &AtomicBool,
+    step: &AttackStep<'_>,
+) -> ControlFlow<()> {
+    let flow = observe(step);
+    if flow.is_break() {
+        stopped.store(true, Ordering::Relaxed);
+    }
+    flow
+}
+
+/// Restarts for each that begins with separated images.
 const SEPARATED_EVERY: u64 = 2;
 
 impl AttackContext<'_> {
@@ -85,11 +107,7 @@ impl AttackContext<'_> {
 
     /// Tells the observer where the attack is.
     pub fn tell(&self, step: &AttackStep<'_>) -> ControlFlow<()> {
-        let flow = (self.observe)(step);
-        if flow.is_break() {
-            self.stopped.store(true, Ordering::Relaxed);
-        }
-        flow
+        tell(self.observe, self.stopped, step)
     }
 
     /// Candidates of the restarts that were made.
@@ -97,9 +115,19 @@ impl AttackContext<'_> {
         self.runs.iter().flatten().count() * self.labels.len()
     }
 
-    /// Whether the restart of this number begins with separated sources.
-    pub(crate) fn begins_with_sources(&self, restart: u64) -> bool {
-        self.sources.is_some() && restart.is_multiple_of(SEPARATED_EVERY)
+    /// Whether the restart of this number begins with images separated from the weights.
+    pub(crate) fn begins_with_images(&self, restart: u64) -> bool {
+        let are_known = self.sources.is_some() || !self.supported_images().is_empty();
+        are_known && restart.is_multiple_of(SEPARATED_EVERY)
+    }
+
+    /// Supported pictures that are likelier images than not, of both signs and of the prior norm, (k, r).
+    pub(crate) fn supported_images(&self) -> Array2<f32> {
+        let Ok(supported) = &self.supported else { return Array2::zeros((0, self.problem.rank())) };
+        let likely =
+            supported.evidence.iter().take_while(|evidence| evidence.probability() >= LIKELY).count();
+        let pictures = supported.truncated(likely, self.problem.rank());
+        of_both_signs(pictures.view(), self.problem.input_norm)
     }
 
     /// The seed of a restart.

@@ -9,6 +9,7 @@ pub mod restarts;
 pub mod separated_starts;
 pub mod separation_by_agreement;
 pub mod stage;
+pub(crate) mod starts;
 
 /// All stages, in the order in which they run.
 pub fn all() -> Vec<Box<dyn stage::Stage>> {

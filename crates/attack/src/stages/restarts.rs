@@ -13,8 +13,8 @@ use crate::search::run::Run;
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::context::{AttackContext, AttackStep};
-use crate::stages::separated_starts::sources::refinement;
 use crate::stages::stage::{Outcome, Stage, WhyNot};
+use crate::stages::starts::{refinement, start_at_images};
 
 /// The restarts after which other stages may know enough; if none waits for them, all.
 pub struct FirstRestarts;
@@ -76,7 +76,7 @@ fn make(context: &mut AttackContext<'_>, end: usize) -> Result<Outcome, AttackEr
     Ok(Outcome::Found(Vec::new()))
 }
 
-/// A restart by the attack's method, from separated sources where it is its turn.
+/// A restart by the attack's method, from separated images where it is its turn.
 fn search(
     context: &AttackContext<'_>,
     restart: u64,
@@ -87,14 +87,20 @@ fn search(
     let (problem, weighting) = (context.problem, context.weighting);
     match &context.params.method {
         Method::Annealed(options) => {
-            let sources = context.sources.as_ref().filter(|_| context.begins_with_sources(restart));
-            let options = if sources.is_some() { refinement(options) } else { *options };
-            let start = match (sources, start) {
-                (Some(sources), Start::Random(seed)) => {
+            if !context.begins_with_images(restart) {
+                return anneal(problem, weighting, options, start, inside, observe);
+            }
+            let options = refinement(options);
+            let start = match (start, &context.sources) {
+                (Start::Random(seed), Some(sources)) => {
                     let tell = &mut |found: usize| (context.observe)(&AttackStep::Separation(found));
                     sources.start(weighting, &options, seed, inside, tell)
                 }
-                (_, start) => start,
+                (Start::Random(seed), None) => {
+                    let images = context.supported_images();
+                    start_at_images(problem, images.view(), weighting, &options, seed, inside)
+                }
+                (state, _) => state,
             };
             anneal(problem, weighting, &options, start, inside, observe)
         }

@@ -1,9 +1,13 @@
+use ndarray::{Axis, s};
 use palimpsest_autograd::{Tape, Var};
 use palimpsest_mlp::{BiasPlacement, Dense};
+use palimpsest_numerics::factor::orthonormal_rows;
+use palimpsest_numerics::gemm::matmul;
 use palimpsest_numerics::seed::Seed;
 use proptest::prelude::*;
 
 use super::*;
+use crate::outputs::Label;
 
 const SEQUENTIAL: Parallelism = Parallelism::Sequential;
 
@@ -12,7 +16,7 @@ const SEQUENTIAL: Parallelism = Parallelism::Sequential;
 struct Problem {
     net: Mlp<f64>,
     scope: Scope,
-    weighting: OutputWeighting,
+    weighting: OutputPull,
     terms: TermWeights,
     x: Array2<f64>,
     lambda: Array1<f64>,
@@ -27,15 +31,16 @@ fn problems() -> impl Strategy<Value = Problem> {
     let placements = [BiasPlacement::FirstLayer, BiasPlacement::Everywhere, BiasPlacement::Nowhere];
     let sizes = (prop::collection::vec(1usize..=8, 2..=4), 1usize..=6, 2usize..=4);
     let scopes = prop::sample::select(vec![Scope::FirstLayer, Scope::AllLayers]);
-    (sizes, prop::sample::select(placements.to_vec()), scopes, 0..3, any::<u64>()).prop_map(
+    (sizes, prop::sample::select(placements.to_vec()), scopes, 0..4, any::<u64>()).prop_map(
         |((mut widths, m, classes), placement, scope, kind, seed)| {
             let seed = Seed::new(seed);
-            widths.push(if kind == 2 { classes } else { 1 });
+            widths.push(if kind >= 2 { classes } else { 1 });
             let net = Mlp::initialise(&widths, placement, 0.7, seed.named("network"));
             let weighting = match kind {
-                0 => OutputWeighting::Binary((0..m).map(|i| if i % 2 == 0 { 1 } else { -1 }).collect()),
-                1 => OutputWeighting::Regression(m),
-                _ => OutputWeighting::Multiclass((0..m).map(|i| (i + 1) % classes).collect()),
+                0 => OutputPull::Binary((0..m).map(|i| Label((i + 1) % 2)).collect()),
+                1 => OutputPull::Regression(m),
+                2 => OutputPull::Margin((0..m).map(|i| Label((i + 1) % classes)).collect()),
+                _ => OutputPull::Softmax((0..m).map(|i| Label((i + 1) % classes)).collect()),
             };
             let column = |rows, name| draw(rows, 1, seed.named(name)).remove_axis(Axis(1));
             let positive = |rows, name| column(rows, name).mapv(f64::abs);
@@ -107,15 +112,22 @@ fn parts(net: &Mlp<f64>) -> Vec<(bool, usize, Array2<f64>)> {
 }
 
 /// What the sign of a task pulls on, from its definition.
-fn direction(weighting: &OutputWeighting, output: &[f64], i: usize) -> Vec<f64> {
+fn direction(weighting: &OutputPull, output: &[f64], i: usize) -> Vec<f64> {
     match weighting {
-        OutputWeighting::Binary(labels) => vec![f64::from(labels[i])],
-        OutputWeighting::Regression(_) => vec![1.0],
-        OutputWeighting::Multiclass(labels) => {
+        OutputPull::Binary(labels) => vec![labels[i].sign()],
+        OutputPull::Regression(_) => vec![1.0],
+        OutputPull::Softmax(labels) => {
+            let Label(label) = labels[i];
+            let others: f64 = (0..output.len()).filter(|&c| c != label).map(|c| output[c].exp()).sum();
+            let pull = |c: usize| if c == label { 1.0 } else { -output[c].exp() / others };
+            (0..output.len()).map(pull).collect()
+        }
+        OutputPull::Margin(labels) => {
+            let Label(label) = labels[i];
             // Of equals, the first: dead candidates give the same output everywhere.
-            let others = (0..output.len()).rev().filter(|&j| j != labels[i]);
+            let others = (0..output.len()).rev().filter(|&j| j != label);
             let strongest = others.max_by(|&a, &b| output[a].partial_cmp(&output[b]).unwrap()).unwrap();
-            let sign = |j| f64::from(u8::from(j == labels[i])) - f64::from(u8::from(j == strongest));
+            let sign = |j| f64::from(u8::from(j == label)) - f64::from(u8::from(j == strongest));
             (0..output.len()).map(sign).collect()
         }
     }
@@ -130,7 +142,7 @@ fn close(found: &Array2<f64>, expected: &Array2<f64>) -> bool {
 fn weighed_equations_have_the_gradient_of_their_weighed_squares() {
     // One hidden layer: its equation holds slopes only, so differences agree with their curvature.
     let net = Mlp::<f64>::initialise(&[3, 6, 1], BiasPlacement::FirstLayer, 0.7, Seed::new(1));
-    let weighting = OutputWeighting::Binary(vec![1, -1, 1, -1]);
+    let weighting = OutputPull::Binary([1, 0, 1, 0].map(Label).to_vec());
     let (x, lambda) = (draw(4, 3, Seed::new(2)), Array1::from(vec![0.5, 1.0, 0.2, 0.7]));
     let (neurons, inputs) = ([3.0, 0.5, 1.0, 2.0, 0.1, 1.5], [0.2, 1.0, 4.0]);
     let activation = Activation::SigmoidGate { alpha: 2.0 };
@@ -238,7 +250,7 @@ proptest! {
 #[test]
 #[should_panic(expected = "directions: 1 outputs do not fit")]
 fn classes_need_several_outputs() {
-    OutputWeighting::Multiclass(vec![0])
+    OutputPull::Margin(vec![Label(0)])
         .directions(Array2::<f64>::zeros((1, 1)).view(), &mut Array2::zeros((1, 1)));
 }
 
@@ -254,7 +266,7 @@ fn what_is_left_out_of_an_equation_does_not_count_and_its_gradient_agrees_with_d
         let (weight, bias) = (left.slice(s![.., ..4]).to_owned(), left.column(4).to_owned());
         let equation = RemainingEquation::without(weight, bias, signals.clone(), given, SEQUENTIAL).unwrap();
         let (labels, activation) =
-            (OutputWeighting::Binary(vec![1, -1, 1]), Activation::Softplus { beta: 2.0 });
+            (OutputPull::Binary([1, 0, 1].map(Label).to_vec()), Activation::Softplus { beta: 2.0 });
         let lambda = Array1::from(vec![0.3, 0.5, 0.2]);
         let terms = TermWeights::uniform(3);
         let mut residual = StationarityResidual::new(&net, 3, Scope::FirstLayer);

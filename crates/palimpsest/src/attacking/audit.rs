@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ndarray::{Array1, Array2, Axis};
-use palimpsest_attack::{AttackProblem, Attackability, PriorKnowledge};
+use palimpsest_attack::{AttackProblem, Attackability, PriorKnowledge, Task};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
 use palimpsest_runs::record::MEAN_FILE;
@@ -37,6 +37,9 @@ pub struct AuditArgs {
     /// weights].
     #[arg(long, value_name = "NORM")]
     input_norm: Option<f64>,
+    /// The network tells a number instead of classes, trained by the squared error.
+    #[arg(long)]
+    regression: bool,
     /// Mean of the training inputs, .npy of as many values as an input has, for showing what was found; a second row
     /// holds the deviation of each column, if inputs were divided by it [default: what the weights tell of it, if anything].
     #[arg(long, value_name = "FILE")]
@@ -44,7 +47,7 @@ pub struct AuditArgs {
     /// Seconds after which no restart is begun or continued; the result then depends on the machine.
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
-    /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
+    /// Candidates per restart, as many of each label [default: twice the rank told from the spectrum].
     #[arg(long, value_name = "M")]
     candidates: Option<usize>,
     /// Independent restarts, pooled [default: that of `reconstruct`].
@@ -109,7 +112,9 @@ fn inspect(args: &AuditArgs) -> Result<usize> {
         output::note(&format!("  {assumed}"));
     }
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
-    let problem = AttackProblem::prepare(&model.network, PriorKnowledge::default(), None, parallelism)?;
+    let task = if args.regression { Task::Regression } else { Task::Classification };
+    let prior = PriorKnowledge { task, ..PriorKnowledge::default() };
+    let problem = AttackProblem::prepare(&model.network, prior, None, parallelism)?;
     let exposed = exposure(&Attackability::of(&model.network, &problem), &problem.spectrum);
     output::note(&exposed.sentence);
     output::event("exposure", &exposed);
@@ -129,6 +134,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
         input_range: args.input_range.unwrap_or(defaults.input_range),
         input_norm: args.input_norm,
         input_shape: args.input_shape,
+        regression: args.regression,
         resume: ResumeArgs { snapshot_every: args.snapshot_every, ..defaults.resume },
         ..defaults
     }

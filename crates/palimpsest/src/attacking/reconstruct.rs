@@ -9,11 +9,11 @@ use anyhow::{Result, anyhow, bail};
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_attack::Origin;
 use palimpsest_attack::{
-    AttackError, AttackParams, AttackStep, Method, Reconstruction, Run, reconstruct_from,
+    AttackError, AttackParams, AttackStep, Label, Method, Reconstruction, Run, reconstruct_from,
 };
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
-use palimpsest_runs::record::{APPEARANCE_FILE, MEAN_IMAGE_FILE};
+use palimpsest_runs::record::{APPEARANCE_FILE, LABELS_FILE, MEAN_IMAGE_FILE};
 use palimpsest_runs::{Kept, MADE_BY, RunFile, files};
 use serde::Serialize;
 
@@ -342,11 +342,22 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
     memory::total(weights.chain([decomposition, run, inside, found]))
 }
 
+/// Writes the labels: -1 and +1 where there are two, else class numbers.
+fn write_labels(folder: &Path, found: &Reconstruction) -> Result<()> {
+    let (path, labels) = (folder.join(LABELS_FILE), &found.labels);
+    if found.head.labels() == 2 {
+        let signs: Array1<i8> = labels.iter().map(|label| label.sign() as i8).collect();
+        return Ok(files::write_npy(&path, &signs)?);
+    }
+    let classes: Array1<u32> = labels.iter().map(|&Label(class)| class as u32).collect();
+    Ok(files::write_npy(&path, &classes)?)
+}
+
 /// Writes the files of the contract.
 pub(crate) fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> {
     files::write_npy(&folder.join("candidates.npy"), &found.candidates.view())?;
     files::write_npy(&folder.join("multipliers.npy"), &found.multipliers)?;
-    files::write_npy(&folder.join("labels.npy"), &Array1::from(found.labels.clone()))?;
+    write_labels(folder, found)?;
     files::write_npy(&folder.join("confidence.npy"), &found.confidence)?;
     files::write_npy(&folder.join("agreement.npy"), &found.agreement)?;
     files::write_npy_if_any(&folder.join("bias_shares.npy"), found.bias_share.as_ref())?;

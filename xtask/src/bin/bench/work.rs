@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use ndarray::Array2;
-use palimpsest_kkt::stationarity::OutputWeighting;
+use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::seed::Seed;
 use serde::Serialize;
@@ -80,8 +80,8 @@ pub(super) fn draw(rows: usize, cols: usize, name: &str) -> Array2<f32> {
 }
 
 /// `m` candidates, half of each label.
-pub(super) fn binary(m: usize) -> OutputWeighting {
-    OutputWeighting::Binary((0..m).map(|i| if i < m / 2 { -1 } else { 1 }).collect())
+pub(super) fn binary(m: usize) -> OutputPull {
+    OutputPull::Binary((0..m).map(|i| Label(2 * i / m)).collect())
 }
 
 /// A moment, with what the process has used up to it.

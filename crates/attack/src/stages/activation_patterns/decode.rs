@@ -6,6 +6,7 @@
 //! wrong in z are overruled by those that are right.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use palimpsest_kkt::outputs::Label;
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
 use palimpsest_numerics::reduce;
@@ -47,7 +48,7 @@ const BATCH: usize = 32;
 /// # Panics
 /// When inputs have another number of coordinates than the layer.
 #[track_caller]
-pub fn decode(layer: &GatedLayer, inputs: ArrayView2<'_, f64>, label: i8, pull: Pull) -> Vec<Draft> {
+pub fn decode(layer: &GatedLayer, inputs: ArrayView2<'_, f64>, label: Label, pull: Pull) -> Vec<Draft> {
     assert_eq!(inputs.ncols(), layer.coordinates(), "decode: coordinates of inputs and layer");
     let (own, other) = layer.drives(label);
     let (own, other) = (own.mapv(|v| v as f32), other.mapv(|v| v as f32));

@@ -6,6 +6,7 @@
 //! another attack have along each direction.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use palimpsest_kkt::outputs::Label;
 use palimpsest_numerics::gemm::{Parallelism, matmul, matvec};
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
@@ -21,8 +22,8 @@ pub struct PatternInput {
     pub coordinates: Array1<f32>,
     /// Multiplier, > 0.
     pub multiplier: f64,
-    /// Label, -1 or +1.
-    pub label: i8,
+    /// Its label.
+    pub label: Label,
     /// Share of the neurons with a decided gate on whose side the input lies, in [0, 1]. Where most duals are
     /// known, only an input that is right agrees with nearly all of them.
     pub sign_agreement: f64,
@@ -103,7 +104,7 @@ enum Side {
 /// The equations of one input, in coordinates along the right singular vectors, in which pre-activations are `principal`
 /// times the input.
 struct Equations<'a> {
-    label: i8,
+    label: Label,
     /// Which of `duals` is its own.
     index: usize,
     own: Array1<f64>,

@@ -1,6 +1,7 @@
 //! The first layer of an attacked network, as signals of its inputs see it.
 
 use ndarray::{Array1, Array2, ArrayView1};
+use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::{FactorError, Svd, svd};
 use palimpsest_numerics::gemm::{Parallelism, matvec};
@@ -20,7 +21,7 @@ pub struct GatedLayer {
     pub singular_values: Array1<f64>,
     /// Right singular vectors as rows, (k, k).
     pub vt: Array2<f64>,
-    /// Own and other drive, each (h), of an input of label -1, then of one of label +1.
+    /// Own and other drive, each (h), of an input of the negative label, then of one of the positive.
     drives: [(Array1<f64>, Array1<f64>); 2],
     /// What is left of a neuron's drive in its weights: 1 at its stationary point, (h).
     gains: Array1<f64>,
@@ -64,13 +65,13 @@ impl GatedLayer {
     }
 
     /// Drives `(own, other)`, each (h), of an input with this label: an active neuron holds `own - s other`.
-    pub fn drives(&self, label: i8) -> (Array1<f64>, Array1<f64>) {
-        let (own, other) = &self.drives[usize::from(label > 0)];
+    pub fn drives(&self, label: Label) -> (Array1<f64>, Array1<f64>) {
+        let (own, other) = &self.drives[label.0];
         (own * &self.gains, other * &self.gains)
     }
 
     /// Norm of an own drive divided by the root of the number of neurons.
-    pub fn typical_drive(&self, label: i8) -> f64 {
+    pub fn typical_drive(&self, label: Label) -> f64 {
         let (own, _) = self.drives(label);
         (reduce::squared_norm(own.view()) / own.len() as f64).sqrt()
     }
@@ -89,12 +90,14 @@ impl GatedLayer {
     /// keep 1.
     pub fn learn_gains(&mut self, patterns: &[GatePattern]) {
         self.gains.fill(1.0);
-        let bare: Vec<_> = [-1, 1].map(|label| (self.drives(label), self.typical_drive(label))).into();
+        let bare: Vec<_> = [Label::NEGATIVE, Label::POSITIVE]
+            .map(|label| (self.drives(label), self.typical_drive(label)))
+            .into();
         let mut ratios = Vec::with_capacity(patterns.len());
         for j in 0..self.neurons() {
             ratios.clear();
             for pattern in patterns {
-                let ((own, other), typical) = &bare[usize::from(pattern.label > 0)];
+                let ((own, other), typical) = &bare[pattern.label.0];
                 let drive = own[j] - pattern.share * other[j];
                 let ratio = pattern.signal[j] / drive;
                 if drive.abs() > DRIVEN * typical && (LEAST_GAIN..LARGEST_GAIN).contains(&ratio) {
@@ -117,8 +120,11 @@ const LARGEST_GAIN: f64 = 1.5;
 /// Patterns from which a gain is told.
 const ENOUGH: usize = 3;
 
-/// What reaches the first layer's neurons from the output, `(own, other)`, each (h): of label -1, then of +1.
+/// What reaches the first layer's neurons from the output, `(own, other)`, each (h): of the negative label, then of the positive.
 fn drives(network: &Mlp<f32>) -> Option<[(Array1<f64>, Array1<f64>); 2]> {
+    if network.outputs() != 1 {
+        return None;
+    }
     match network.layers() {
         // One hidden layer: every input sees the output's weights, with the sign of its label.
         [_, output] => {
@@ -127,7 +133,7 @@ fn drives(network: &Mlp<f32>) -> Option<[(Array1<f64>, Array1<f64>); 2]> {
             Some([(-&own, none.clone()), (own, none)])
         }
         // A neuron for each label, of which that of the other label may be active, too.
-        [_, hidden, output] if hidden.bias.is_none() && hidden.weight.nrows() == 2 => {
+        [_, hidden, output] if hidden.weight.nrows() == 2 => {
             let drive = |k: usize| {
                 hidden.weight.row(k).mapv(|w| f64::from(output.weight[[0, k]].abs()) * f64::from(w))
             };

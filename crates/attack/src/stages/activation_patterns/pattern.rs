@@ -1,12 +1,13 @@
 //! A signal with what its entries say of the gates of its input.
 
 use ndarray::Array1;
+use palimpsest_kkt::outputs::Label;
 
 /// A signal that may be one of an input, and what it was found from.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// Label whose drives it was sought with.
-    pub label: i8,
+    pub label: Label,
     /// Signal (h), of an input with multiplier 1.
     pub signal: Array1<f64>,
     /// Activity of the other label's neuron, in [0, 1].
@@ -16,8 +17,8 @@ pub struct Draft {
 /// A signal that was polished, with what its entries say.
 #[derive(Clone, Debug)]
 pub struct GatePattern {
-    /// Label whose drives it has, -1 or +1.
-    pub label: i8,
+    /// Label whose drives it has.
+    pub label: Label,
     /// Activity of the other label's neuron, in [0, 1].
     pub share: f64,
     /// Signal (h) of an input with multiplier 1: gate times drive.

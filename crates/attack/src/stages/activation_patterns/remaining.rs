@@ -5,7 +5,7 @@
 //! themselves need not be known for that.
 
 use ndarray::{Array1, Array2, ArrayView2, s};
-use palimpsest_kkt::stationarity::RemainingEquation;
+use palimpsest_kkt::remaining::RemainingEquation;
 use palimpsest_mlp::{Dense, Mlp};
 use palimpsest_numerics::factor::{FactorError, orthonormal_rows, svd};
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul, matvec};

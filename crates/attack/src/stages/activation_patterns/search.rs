@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
-use palimpsest_kkt::stationarity::OutputWeighting;
+use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
@@ -102,7 +102,7 @@ const FRUITLESS: usize = 3;
 pub fn find_inputs(
     problem: &AttackProblem,
     candidates: ArrayView2<'_, f32>,
-    labels: &[i8],
+    labels: &[Label],
     params: &PatternParams,
     seed: Seed,
     observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
@@ -157,11 +157,11 @@ pub fn find_inputs(
 fn patterns_near(
     layer: &GatedLayer,
     inputs: ArrayView2<'_, f64>,
-    labels: &[i8],
+    labels: &[Label],
     known: &[GatePattern],
 ) -> Vec<GatePattern> {
     let mut drafts: Vec<Draft> = Vec::new();
-    for label in [-1, 1] {
+    for label in [Label::NEGATIVE, Label::POSITIVE] {
         let rows: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == label).collect();
         let inputs = inputs.select(Axis(0), &rows);
         for pull in [Pull::Proportional, Pull::Saturated] {
@@ -236,10 +236,10 @@ fn look_again(
     params: &PatternParams,
     seed: Seed,
     observe: &(dyn Fn(f64) -> ControlFlow<()> + Sync),
-) -> Option<(Array2<f64>, Vec<i8>)> {
+) -> Option<(Array2<f64>, Vec<Label>)> {
     let half = left.rank() + 1;
-    let labels: Vec<i8> = (0..2 * half).map(|i| if i < half { -1 } else { 1 }).collect();
-    let weighting = OutputWeighting::Binary(labels.clone());
+    let labels: Vec<Label> = (0..2 * half).map(|i| Label(i / half)).collect();
+    let weighting = OutputPull::Binary(labels.clone());
     // What is left of an exact equation is exact: its small equations are as right as its large ones, and weighing them by an
     // expected error found fewer patterns (decision 0011).
     let options = DescentParams {

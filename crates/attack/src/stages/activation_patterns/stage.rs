@@ -1,6 +1,7 @@
 //! Solves for inputs exactly, where weight decay made the equation exact.
 
 use ndarray::{Axis, concatenate};
+use palimpsest_kkt::outputs::Label;
 
 use crate::error::AttackError;
 use crate::evidence::confidence::probability_of_pattern;
@@ -30,6 +31,11 @@ impl Stage for ActivationPatterns {
         }
         if !context.params.method.is_in_subspace() {
             return Err(WhyNot::because("the published attack does not work in the subspace of the weights"));
+        }
+        if context.labels.iter().any(|&label| label > Label::POSITIVE) {
+            return Err(WhyNot::because(
+                "with several outputs the backpropagated signals of a class are not known from the weights",
+            ));
         }
         if !context.problem.is_exact() {
             return Err(WhyNot::because(

@@ -18,7 +18,9 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use palimpsest_kkt::bias_share::shares_of_run;
 use palimpsest_kkt::equation_weights::EquationWeights;
-use palimpsest_kkt::stationarity::{OutputWeighting, RemainingEquation, StationarityResidual};
+use palimpsest_kkt::outputs::{Label, OutputPull};
+use palimpsest_kkt::remaining::RemainingEquation;
+use palimpsest_kkt::stationarity::StationarityResidual;
 use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::factor::svd;
@@ -89,7 +91,7 @@ pub(crate) struct AgreedImage {
     pub(crate) coordinates: Array1<f32>,
     /// Mean of what the candidates of a restart that stand for it sum to.
     pub(crate) multiplier: f32,
-    pub(crate) label: i8,
+    pub(crate) label: Label,
     /// Mean cosine of edges with the nearest candidates of the other restarts.
     pub(crate) agreement: f32,
     /// Mean bias share of the candidates that stand for it, see [`crate::evidence::confidence::Evidence`].
@@ -111,7 +113,7 @@ const MOST_KNOWN: f64 = 0.75;
 /// The rounds so far.
 pub(crate) struct Deflation<'a> {
     problem: &'a AttackProblem,
-    labels: &'a [i8],
+    labels: &'a [Label],
     params: DeflationParams,
     descent: DescentParams,
     /// First layer with its bias as last column, (h, k).
@@ -136,7 +138,7 @@ impl<'a> Deflation<'a> {
     /// [`AttackError::Factor`].
     pub(crate) fn of(
         problem: &'a AttackProblem,
-        labels: &'a [i8],
+        labels: &'a [Label],
         shape: [usize; 3],
         params: DeflationParams,
         descent: DescentParams,
@@ -194,7 +196,7 @@ impl<'a> Deflation<'a> {
     /// A restart of the round that has begun.
     pub(crate) fn anneal(
         &self,
-        weighting: &OutputWeighting,
+        weighting: &OutputPull,
         start: Start,
         parallelism: Parallelism,
         observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
@@ -266,7 +268,7 @@ impl<'a> Deflation<'a> {
         };
         let (scores, shares) = (joined(&consensus.scores), joined(&consensus.told));
         let all = concatenate(Axis(0), &views).expect("runs have the same number of columns");
-        let ranked = ranking(all.view(), &vec![0; all.nrows()], scores.view()).into_iter();
+        let ranked = ranking(all.view(), &vec![Label(0); all.nrows()], scores.view()).into_iter();
         let (first, later) = self.params.agreement;
         let least = if self.images.is_empty() { first } else { later };
         let ranked = ranked.take_while(|&i| scores[i] >= least);
@@ -314,7 +316,7 @@ impl<'a> Deflation<'a> {
     /// Bias shares of the candidates of each of `runs` in what is left of the biases.
     fn bias_shares(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<Array1<f32>> {
         let network = &self.problem.network;
-        let weighting = OutputWeighting::Binary(self.labels.to_vec());
+        let weighting = self.problem.head.pull(self.labels.to_vec());
         let mut residual = StationarityResidual::new(network, self.labels.len(), Scope::FirstLayer);
         let known = self.remaining.as_ref().map(|equation| equation.known.view());
         let at = |run: &&Run| {
@@ -329,7 +331,7 @@ impl<'a> Deflation<'a> {
         let network = &self.problem.network;
         let coordinates = coordinates(images, self.problem.rank());
         let inputs = concatenate![Axis(1), coordinates, Array2::ones((images.len(), 1))].mapv(f64::from);
-        let weighting = OutputWeighting::Binary(images.iter().map(|image| image.label).collect());
+        let weighting = self.problem.head.pull(images.iter().map(|image| image.label).collect());
         let mut residual = StationarityResidual::new(network, images.len(), Scope::FirstLayer);
         let ones = Array1::ones(images.len());
         residual.evaluate(

@@ -1,14 +1,14 @@
 //! From pictures to inputs: sign, length, label and multiplier.
 //!
-//! A picture that separation finds has neither sign nor length. So it and its negative, both of the prior norm and with the label that the
-//! network gives them, are where annealed descent begins; the rest of the candidates are random. Descent says how long each is and how
-//! much of the weights it explains. Of a picture and its negative the one that explains more, multiplier times norm, is kept, and how much
-//! more says how sure the sign is.
+//! A picture that separation finds has neither sign nor length. So it and its negative, both of the prior norm and with each label that
+//! the network's answer allows, are where annealed descent begins; the rest of the candidates are random. Descent says how long each is
+//! and how much of the weights it explains. Of a picture and its negative the one that explains more, multiplier times norm, is kept, and
+//! how much more says how sure the sign is.
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
-use palimpsest_kkt::stationarity::OutputWeighting;
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
@@ -20,16 +20,16 @@ use crate::search::annealed::{DescentParams, anneal, start_with};
 use crate::search::run::TerminationReason;
 use crate::search::state::Start;
 use crate::search::step::Step;
-use crate::stages::separated_starts::sources::refinement;
+use crate::stages::starts::refinement;
 
 /// A picture as an input of the network.
 #[derive(Clone, Debug)]
 pub(crate) struct PictureInput {
     /// In the coordinates of the attack, (r).
     pub(crate) coordinates: Array1<f32>,
-    pub(crate) label: i8,
+    pub(crate) label: Label,
     pub(crate) multiplier: f32,
-    /// Share of the picture in what it and its negative explain together, in [0.5, 1].
+    /// Share of its sign in what the picture and its negative explain together, in [0, 1].
     pub(crate) sign_share: f32,
     /// Cosine of the input that descent made of the picture with the picture, in [-1, 1].
     pub(crate) unmoved: f32,
@@ -49,46 +49,88 @@ pub(crate) fn inputs_of(
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Option<Vec<PictureInput>> {
     let (count, rank) = pictures.dim();
-    let norm = problem.input_norm as f32;
-    let fill = candidates.saturating_sub(2 * count);
     let options = DescentParams { steps: STEPS, ..refinement(options) };
+    let hypotheses = Hypothesis::of(problem, pictures, parallelism);
+    let fill = candidates.saturating_sub(hypotheses.len());
     let others =
         random_start(&problem.spectrum[..rank], fill, options.initial_norm * problem.input_norm, seed);
-    let starts = concatenate![Axis(0), &pictures * norm, &pictures * -norm, others];
-    let answers = outputs(&problem.network, starts.view(), parallelism);
-    let labels: Vec<i8> = answers.column(0).iter().map(|&answer| if answer > 0.0 { 1 } else { -1 }).collect();
-    let weighting = OutputWeighting::Binary(labels.clone());
-    let start = start_with(problem, &weighting, &options, starts, parallelism);
-    let run = anneal(problem, &weighting, &options, Start::State(start), parallelism, observe);
+    let starts = concatenate![Axis(0), starts_of(problem, pictures, &hypotheses), others];
+    let mut labels: Vec<Label> = hypotheses.iter().map(|hypothesis| hypothesis.label).collect();
+    for (i, answer) in outputs(&problem.network, others.view(), parallelism).rows().into_iter().enumerate() {
+        let possible = problem.head.labels_of_answer(answer.to_slice().expect("rows are contiguous"));
+        labels.push(possible[i % possible.len()]);
+    }
+    let pull = problem.head.pull(labels);
+    let start = start_with(problem, &pull, &options, starts, parallelism);
+    let run = anneal(problem, &pull, &options, Start::State(start), parallelism, observe);
     if run.termination != TerminationReason::MaxSteps {
         return None;
     }
-    let strength = |i: usize| run.multipliers[i] * reduce::norm(run.coordinates.row(i)) as f32;
-    let of = |i: usize| {
-        let (picture, negative) = (strength(i), strength(i + count));
-        let (kept, sign, sum) = if picture >= negative {
-            (i, 1.0, picture + negative)
-        } else {
-            (i + count, -1.0, picture + negative)
-        };
+    let strengths: Vec<f32> = (0..hypotheses.len())
+        .map(|i| run.multipliers[i] * reduce::norm(run.coordinates.row(i)) as f32)
+        .collect();
+    let mut best: Vec<Option<usize>> = vec![None; count];
+    let mut of_signs = vec![[0.0_f32; 2]; count];
+    for (i, (hypothesis, &strength)) in hypotheses.iter().zip(&strengths).enumerate() {
+        let best = &mut best[hypothesis.picture];
+        *best = best.filter(|&best| strengths[best] >= strength).or(Some(i));
+        of_signs[hypothesis.picture][usize::from(hypothesis.sign < 0.0)] += strength;
+    }
+    let input = |kept: Option<usize>| {
+        let kept = kept.expect("every picture has a hypothesis");
+        let hypothesis = &hypotheses[kept];
+        let [picture, negative] = of_signs[hypothesis.picture];
+        let (own, sum) = (if hypothesis.sign < 0.0 { negative } else { picture }, picture + negative);
         let coordinates = run.coordinates.row(kept).to_owned();
-        let product: f64 = coordinates.iter().zip(pictures.row(i)).map(|(&a, &b)| f64::from(a * b)).sum();
+        let direction = pictures.row(hypothesis.picture);
+        let product: f64 = coordinates.iter().zip(direction).map(|(&a, &b)| f64::from(a * b)).sum();
         let length = reduce::norm(coordinates.view()).max(f64::MIN_POSITIVE);
         PictureInput {
-            label: labels[kept],
+            label: hypothesis.label,
             multiplier: run.multipliers[kept],
-            sign_share: if sum > 0.0 { picture.max(negative) / sum } else { 0.5 },
-            unmoved: (sign * product / length) as f32,
+            sign_share: if sum > 0.0 { own / sum } else { 0.5 },
+            unmoved: (f64::from(hypothesis.sign) * product / length) as f32,
             coordinates,
         }
     };
-    Some((0..count).map(of).collect())
+    Some(best.into_iter().map(input).collect())
 }
 
-/// `pictures` (k, w) in the first `rank` of their coordinates, of length one, (k, rank).
-pub(crate) fn truncated(pictures: ArrayView2<'_, f32>, rank: usize) -> Array2<f32> {
-    let shared = rank.min(pictures.ncols());
-    let mut rows = Array2::zeros((pictures.nrows(), rank));
-    rows.slice_mut(s![.., ..shared]).assign(&pictures.slice(s![.., ..shared]));
-    palimpsest_numerics::reduce::unit_rows(rows.view())
+/// What a picture may be.
+struct Hypothesis {
+    /// Index of the picture.
+    picture: usize,
+    /// 1 for the picture, -1 for its negative.
+    sign: f32,
+    label: Label,
+}
+
+impl Hypothesis {
+    /// All that the network's answers to `pictures` (k, r) and to their negatives allow.
+    fn of(problem: &AttackProblem, pictures: ArrayView2<'_, f32>, parallelism: Parallelism) -> Vec<Self> {
+        let mut all = Vec::new();
+        for sign in [1.0, -1.0] {
+            let inputs = &pictures * (sign * problem.input_norm as f32);
+            let answers = outputs(&problem.network, inputs.view(), parallelism);
+            for (picture, answer) in answers.rows().into_iter().enumerate() {
+                let possible = problem.head.labels_of_answer(answer.to_slice().expect("rows are contiguous"));
+                all.extend(possible.into_iter().map(|label| Self { picture, sign, label }));
+            }
+        }
+        all
+    }
+}
+
+/// Where descent begins for each of the `hypotheses`, (hypotheses, r).
+fn starts_of(
+    problem: &AttackProblem,
+    pictures: ArrayView2<'_, f32>,
+    hypotheses: &[Hypothesis],
+) -> Array2<f32> {
+    let norm = problem.input_norm as f32;
+    let mut starts = Array2::zeros((hypotheses.len(), pictures.ncols()));
+    for (mut row, hypothesis) in starts.rows_mut().into_iter().zip(hypotheses) {
+        row.assign(&(&pictures.row(hypothesis.picture) * (hypothesis.sign * norm)));
+    }
+    starts
 }

@@ -1,16 +1,15 @@
-//! Separates nested truncations of the weights' row space and takes what many separations find for candidates.
+//! Takes the pictures that many separations of the weights' row space agree on for candidates.
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Axis, s};
-use palimpsest_unmix::agreement::{Evidence, separate_by_agreement};
+use palimpsest_unmix::agreement::Evidence;
 
 use crate::error::AttackError;
 use crate::search::method::Method;
 use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
 use crate::stages::context::{AttackContext, AttackStep};
-use crate::stages::separation_by_agreement::inputs::{PictureInput, inputs_of, truncated};
+use crate::stages::separation_by_agreement::inputs::{PictureInput, inputs_of};
 use crate::stages::stage::{Outcome, Stage, WhyNot};
 
 /// Pictures that many separations agree on, see [`palimpsest_unmix::agreement`].
@@ -25,53 +24,33 @@ impl Stage for SeparationByAgreement {
     }
 
     fn applies(&self, context: &AttackContext<'_>) -> Result<(), WhyNot> {
-        if !matches!(context.params.method, Method::Annealed(_)) {
-            return Err(WhyNot::because("only annealed descent can begin with given images"));
+        context.supported.as_ref().map_err(Clone::clone)?;
+        if context.sources.as_ref().is_some_and(|sources| sources.raw().is_some()) {
+            return Err(WhyNot::because("raw images are known, of which their background says more"));
         }
-        if context.params.agreement.is_none() {
-            return Err(WhyNot::because("it was left out"));
-        }
-        match context.problem.prior.image_shape {
-            None => Err(WhyNot::because("the shape of an image was not declared")),
-            Some([_, height, width]) if height < 3 || width < 3 => {
-                Err(WhyNot::because("images this small have too few edges"))
-            }
-            Some(_) if context.sources.as_ref().is_some_and(|sources| sources.raw().is_some()) => {
-                Err(WhyNot::because("raw images are known, of which their background says more"))
-            }
-            Some(_) => Ok(()),
-        }
+        Ok(())
     }
 
     fn run(&self, context: &mut AttackContext<'_>) -> Result<Outcome, AttackError> {
-        let (Method::Annealed(options), Some(params), Some(shape)) =
-            (&context.params.method, context.params.agreement, context.problem.prior.image_shape)
-        else {
-            return Ok(Outcome::Nothing(WhyNot::because("it was left out")));
+        let supported = match &context.supported {
+            Ok(supported) => supported,
+            Err(why_not) => return Ok(Outcome::Nothing(why_not.clone())),
         };
-        let (problem, seed, threads) = (context.problem, context.seed.named("agreement"), context.threads);
-        let directions = problem.directions.view();
-        let values: Array1<f64> =
-            problem.spectrum[..directions.nrows()].iter().map(|&value| f64::from(value)).collect();
+        let Method::Annealed(options) = &context.params.method else {
+            return Ok(Outcome::Nothing(WhyNot::because(
+                "only annealed descent can begin with given images",
+            )));
+        };
+        let (problem, threads) = (context.problem, context.threads);
+        let pictures = supported.truncated(MOST * problem.rank(), problem.rank());
         let tell = |found: usize| context.tell(&AttackStep::Separation(found));
-        let mut observe = |at: palimpsest_unmix::agreement::Progress| tell(at.confirmed);
-        let found =
-            separate_by_agreement(directions, values.view(), shape, &params, seed, threads, &mut observe)?;
-        let shown: Vec<usize> = (0..found.evidence.len())
-            .filter(|&i| !found.evidence[i].is_shared_background())
-            .take(MOST * problem.rank())
-            .collect();
-        if shown.is_empty() {
-            return Ok(Outcome::Nothing(WhyNot::because("no picture was found by several separations")));
-        }
-        let pictures = truncated(found.pictures.select(Axis(0), &shown).slice(s![.., ..]), problem.rank());
-        let mut step = |_: &Step<'_>| -> ControlFlow<()> { tell(shown.len()) };
-        let seed = seed.named("signs");
+        let mut step = |_: &Step<'_>| -> ControlFlow<()> { tell(pictures.nrows()) };
+        let seed = context.seed.named("agreement").named("signs");
         let candidates = context.labels.len();
         let inputs = inputs_of(problem, pictures.view(), candidates, options, seed, threads, &mut step);
         let inputs = inputs.unwrap_or_default();
         let candidates =
-            inputs.iter().zip(&shown).map(|(input, &i)| candidate(input, &found.evidence[i])).collect();
+            inputs.iter().zip(&supported.evidence).map(|(input, of)| candidate(input, of)).collect();
         Ok(Outcome::Found(candidates))
     }
 }

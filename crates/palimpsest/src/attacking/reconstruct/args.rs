@@ -9,7 +9,7 @@ use palimpsest_attack::search::alternating::AlternatingParams;
 use palimpsest_attack::search::annealed::DescentParams;
 use palimpsest_attack::search::published::GradientParams;
 use palimpsest_attack::stages::deflation::DeflationParams;
-use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge};
+use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge, Task};
 use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 
@@ -37,7 +37,7 @@ pub struct ReconstructArgs {
     /// The attack.
     #[arg(long, value_enum, default_value_t = MethodName::Annealed)]
     pub method: MethodName,
-    /// Candidates per restart, half of each label [default: twice the rank told from the spectrum].
+    /// Candidates per restart, as many of each label [default: twice the rank told from the spectrum].
     #[arg(long, value_name = "M")]
     pub candidates: Option<usize>,
     /// Restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless most inputs are
@@ -67,6 +67,9 @@ pub struct ReconstructArgs {
     /// for rows from the weights].
     #[arg(long, value_name = "NORM")]
     pub input_norm: Option<f64>,
+    /// The network tells a number instead of classes, trained by the squared error.
+    #[arg(long)]
+    pub regression: bool,
     /// Annealed: first and last gate slope, in units of one over the typical pre-activation.
     #[arg(long, value_name = "A0,A1", help_heading = "Research options")]
     pub alpha: Option<Range>,
@@ -135,6 +138,7 @@ impl ReconstructArgs {
             input_range: Range(0.0, 1.0),
             input_norm: None,
             input_shape: None,
+            regression: false,
             alpha: None,
             step_size: None,
             multiplier_step_size: None,
@@ -262,6 +266,7 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         input_range: (args.input_range.0, args.input_range.1),
         input_norm: args.input_norm,
         image_shape: None,
+        task: if args.regression { Task::Regression } else { Task::Classification },
     };
     let restarts =
         args.restarts.unwrap_or(if args.time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS });
