@@ -12,6 +12,7 @@ use crate::pipeline::pool::pool;
 use crate::pipeline::reconstruction::Reconstruction;
 use crate::problem::entry::EntryLayer;
 use crate::problem::prepared::AttackProblem;
+use crate::problem::rank::directions_of_signal;
 use crate::search::run::Run;
 use crate::search::state::{AttackState, RunShape};
 use crate::stages;
@@ -77,7 +78,14 @@ pub fn reconstruct_by(
     let stopped = AtomicBool::new(false);
     let mut tell = |found: usize| tell(observe, &stopped, &AttackStep::Separation(found));
     let supported = Supported::look(&entry, params, seed.named("agreement"), threads, &mut tell)?;
-    let problem = AttackProblem::enter(&entry, params.rank, threads)?;
+    let rank = match params.rank {
+        Some(rank) => rank,
+        None => {
+            let of_pictures = supported.as_ref().ok().and_then(Supported::rank);
+            directions_of_signal(&entry, of_pictures, params.separation, seed.named("rank"), threads)?
+        }
+    };
+    let problem = AttackProblem::enter(&entry, Some(rank), threads)?;
     let m = params.candidates.unwrap_or(2 * problem.rank());
     let labels = problem.head.label_evenly(m);
     let weighting = problem.head.pull(labels.clone());

@@ -6,5 +6,6 @@ pub mod head;
 pub mod later_layers;
 pub mod prepared;
 pub mod prior;
+pub(crate) mod rank;
 pub mod spectrum;
 pub mod start;

@@ -35,6 +35,67 @@ pub fn signal_rank(spectrum: &[f32], shape: (usize, usize)) -> usize {
         .max(1)
 }
 
+/// Index of the last bend of a `spectrum` (descending): the start of the last of three straight lines that fit its logarithm best, of
+/// what is above the rounding of single precision; their number when that is too small for three lines.
+pub fn elbow(spectrum: &[f32]) -> usize {
+    let first = spectrum.first().copied().unwrap_or(0.0);
+    let logs: Vec<f64> = spectrum
+        .iter()
+        .take_while(|&&s| s > f32::EPSILON * first && s > 0.0)
+        .take(MOST_FITTED)
+        .map(|&s| f64::from(s).ln())
+        .collect();
+    let n = logs.len();
+    if n < 3 * SHORTEST_LINE {
+        return n;
+    }
+    let lines = Lines::of(&logs);
+    // Best first line up to each end, then best two.
+    let mut best = f64::INFINITY;
+    let mut bend = n;
+    for last in 2 * SHORTEST_LINE..=n - SHORTEST_LINE {
+        let two = (SHORTEST_LINE..=last - SHORTEST_LINE)
+            .map(|middle| lines.error(0, middle) + lines.error(middle, last))
+            .fold(f64::INFINITY, f64::min);
+        let error = two + lines.error(last, n);
+        if error < best {
+            (best, bend) = (error, last);
+        }
+    }
+    bend
+}
+
+/// Singular values that are looked at.
+const MOST_FITTED: usize = 600;
+/// Singular values of a line, at least.
+const SHORTEST_LINE: usize = 5;
+
+/// Sums of a sequence from which the error of a straight line through any part of it follows.
+struct Lines {
+    /// Sums of x, y, xx, xy and yy before each index.
+    sums: Vec<[f64; 5]>,
+}
+
+impl Lines {
+    fn of(values: &[f64]) -> Self {
+        let mut sums = vec![[0.0; 5]];
+        for (x, &y) in values.iter().enumerate() {
+            let (x, last) = (x as f64, sums[sums.len() - 1]);
+            let terms = [x, y, x * x, x * y, y * y];
+            sums.push(std::array::from_fn(|k| last[k] + terms[k]));
+        }
+        Self { sums }
+    }
+
+    /// Sum of squares that the best line through the values of `start..end` leaves.
+    fn error(&self, start: usize, end: usize) -> f64 {
+        let [x, y, xx, xy, yy]: [f64; 5] = std::array::from_fn(|k| self.sums[end][k] - self.sums[start][k]);
+        let n = (end - start) as f64;
+        let (of_x, both, of_y) = (xx - x * x / n, xy - x * y / n, yy - y * y / n);
+        (of_y - both * both / of_x.max(f64::MIN_POSITIVE)).max(0.0)
+    }
+}
+
 /// The largest floor value fluctuates around the edge by a few percent at these sizes.
 const EDGE_MARGIN: f64 = 1.03;
 
@@ -116,6 +177,19 @@ mod tests {
         let rounding = |i: i32| 6e-8 * 0.9_f32.powi(i);
         let spectrum: Vec<f32> = (0..23).map(|i| 0.8_f32.powi(i)).chain((0..17).map(rounding)).collect();
         assert_eq!(signal_rank(&spectrum, (300, 40)), 23);
+    }
+
+    #[test]
+    fn the_elbow_is_where_the_spectrum_bends_last() {
+        // Falls fast, then slowly, then hardly: a floor that no law describes.
+        let fall = |i: i32| match i {
+            0..20 => 0.8_f32.powi(i),
+            20..90 => 0.8_f32.powi(20) * 0.95_f32.powi(i - 20),
+            _ => 0.8_f32.powi(20) * 0.95_f32.powi(70) * 0.99_f32.powi(i - 90),
+        };
+        let spectrum: Vec<f32> = (0..300).map(fall).collect();
+        assert!((88..=92).contains(&elbow(&spectrum)), "{}", elbow(&spectrum));
+        assert_eq!((elbow(&spectrum[..9]), elbow(&[])), (9, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
-use palimpsest_unmix::agreement::{Agreement, Evidence, Progress, separate_by_agreement};
+use palimpsest_unmix::agreement::{Agreement, Diagnostics, Evidence, Progress, separate_by_agreement};
 
 use crate::error::AttackError;
 use crate::problem::entry::EntryLayer;
@@ -20,7 +20,14 @@ pub struct Supported {
     pub pictures: Array2<f32>,
     /// What is known of each, (k).
     pub evidence: Vec<Evidence>,
+    /// Rank of the truncation in which most pictures are confirmed, if these are many for it.
+    best_rank: Option<usize>,
 }
+
+/// Confirmed pictures, as a share of the rank of the truncation that has most, from which it says how many directions are signal.
+const LEAST_CONFIRMED: f64 = 0.3;
+/// Signal is expected up to this multiple of that rank: truncations grow by steps, and some images show in none.
+const BEYOND: f64 = 1.15;
 
 impl Supported {
     /// Pictures in the rows of `entry`, which are images of a declared shape; or why there are none.
@@ -61,7 +68,21 @@ impl Supported {
         let probabilities = found.probabilities();
         kept.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         let evidence: Vec<Evidence> = kept.iter().map(|&i| found.evidence[i].clone()).collect();
-        (!kept.is_empty()).then(|| Self { pictures: found.pictures.select(Axis(0), &kept), evidence })
+        let Diagnostics { ranks, confirmed, .. } = &found.diagnostics;
+        let best = confirmed
+            .iter()
+            .zip(ranks)
+            .max_by_key(|&(&confirmed, &rank)| (confirmed, std::cmp::Reverse(rank)));
+        let best_rank = best
+            .filter(|&(&confirmed, &rank)| confirmed as f64 >= LEAST_CONFIRMED * rank as f64)
+            .map(|(_, &rank)| rank);
+        let pictures = found.pictures.select(Axis(0), &kept);
+        (!kept.is_empty()).then_some(Self { pictures, evidence, best_rank })
+    }
+
+    /// Directions that separations support, if these say something of them.
+    pub fn rank(&self) -> Option<usize> {
+        self.best_rank.map(|rank| (BEYOND * rank as f64).round() as usize)
     }
 
     /// `count` of the surest pictures in the first `rank` of their coordinates, of length one, (count or fewer, rank).
