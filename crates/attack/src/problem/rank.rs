@@ -2,11 +2,12 @@
 //!
 //! Where a random start is left, its singular values follow a law, and what stands out of it is signal ([`signal_rank`]). Adam leaves no such
 //! floor, nor do weights that were stored in half precision: the law then counts several times too many. That shows in the spectrum itself,
-//! whose logarithm bends once more ([`elbow`]) far below the count. Then what separations support decides, or else the largest number near
-//! the elbow at which as many images are separated as a span of few images gives: `docs/decisions/0025-rank.md`.
+//! whose logarithm bends once more ([`elbow`]) far below the count. Then what separations support decides, or else the rank at which
+//! most images are separated: `docs/decisions/0025-rank.md`.
 
 use std::ops::ControlFlow;
 
+use ndarray::s;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_unmix::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
@@ -17,10 +18,11 @@ use crate::problem::spectrum::{elbow, signal_rank};
 
 /// The law's count is not believed when it is more than this many times the elbow.
 const BEYOND_ELBOW: f64 = 1.5;
-/// Ranks that are tried, each this share of the one before.
-const STEP: f64 = 0.85;
-/// How many.
-const TRIED: i32 = 5;
+/// Nor when it is more than this share of the inputs: pictures with few edges that nobody trained on are in such a span, too.
+pub(crate) const MOST_DIRECTIONS: f64 = 0.25;
+/// Ranks that are tried then, each this multiple of the one before, from the least.
+const STEP: f64 = 1.18;
+const LEAST: f64 = 20.0;
 
 /// Directions to work in; `supported` are those that separations support, if they say something.
 ///
@@ -34,24 +36,28 @@ pub(crate) fn directions_of_signal(
     parallelism: Parallelism,
 ) -> Result<usize, AttackError> {
     let counted = signal_rank(entry.spectrum(), entry.network.layers()[0].weight.dim());
-    let elbow = elbow(entry.spectrum());
-    if counted as f64 <= BEYOND_ELBOW * elbow as f64 {
+    let (elbow, most) = (elbow(entry.spectrum()), MOST_DIRECTIONS * entry.network.inputs() as f64);
+    let bends_before = counted as f64 > BEYOND_ELBOW * elbow as f64;
+    if !bends_before && counted as f64 <= most {
         return Ok(counted);
     }
     if let Some(supported) = supported {
         return Ok(supported.min(counted));
     }
-    let Some((shape, params)) = entry.prior.image_shape.zip(separation) else { return Ok(elbow) };
-    let directions = entry.directions();
-    for step in 0..TRIED {
-        let rank = ((elbow as f64 * STEP.powi(step)).round() as usize).clamp(1, directions.nrows());
-        let basis = directions.slice(ndarray::s![..rank, ..]);
-        let edges = WhitenedEdges::of(basis, shape, parallelism)?;
+    let largest = if bends_before { elbow } else { counted };
+    let Some((shape, params)) = entry.prior.image_shape.zip(separation) else { return Ok(largest) };
+    let ends = most.min(largest as f64);
+    let ranks = (0..).map(|step| LEAST * STEP.powi(step)).take_while(|&rank| rank <= ends);
+    // Few images in a span of many directions: beyond the right rank fewer of them are separated, not more.
+    let mut best: Option<(usize, usize)> = None;
+    for rank in ranks.map(|rank| rank.round() as usize) {
+        let edges = WhitenedEdges::of(entry.directions().slice(s![..rank, ..]), shape, parallelism)?;
         let go_on = &mut |_| ControlFlow::Continue(());
-        let found = separate(&edges, &params, seed.indexed(step as u64), parallelism, go_on)?;
-        if found.contrasts.len() as f64 >= SEPARATED * rank as f64 {
-            return Ok(rank);
+        let found = separate(&edges, &params, seed.indexed(rank as u64), parallelism, go_on)?;
+        let sources = found.contrasts.len();
+        if sources as f64 >= SEPARATED * rank as f64 && best.is_none_or(|(most, _)| sources >= most) {
+            best = Some((sources, rank));
         }
     }
-    Ok(elbow)
+    Ok(best.map_or(largest, |(_, rank)| rank))
 }

@@ -36,12 +36,12 @@ pub fn signal_rank(spectrum: &[f32], shape: (usize, usize)) -> usize {
 }
 
 /// Index of the last bend of a `spectrum` (descending): the start of the last of three straight lines that fit its logarithm best, of
-/// what is above the rounding of single precision; their number when that is too small for three lines.
+/// what is well above the rounding of single precision; their number when that is too small for three lines.
 pub fn elbow(spectrum: &[f32]) -> usize {
     let first = spectrum.first().copied().unwrap_or(0.0);
     let logs: Vec<f64> = spectrum
         .iter()
-        .take_while(|&&s| s > f32::EPSILON * first && s > 0.0)
+        .take_while(|&&s| s > LEAST_FITTED * first && s > 0.0)
         .take(MOST_FITTED)
         .map(|&s| f64::from(s).ln())
         .collect();
@@ -65,6 +65,8 @@ pub fn elbow(spectrum: &[f32]) -> usize {
     bend
 }
 
+/// Share of the largest singular value below which one is nearly rounding, and bends as that does.
+const LEAST_FITTED: f32 = 1e-5;
 /// Singular values that are looked at.
 const MOST_FITTED: usize = 600;
 /// Singular values of a line, at least.

@@ -16,8 +16,6 @@ use crate::search::annealed::DescentParams;
 use crate::search::state::Start;
 use crate::stages::starts::{of_both_signs, start_at_images};
 
-/// Directions, as a share of the inputs, above which pictures with few edges that nobody trained on are in their span, too.
-pub(crate) const MOST_DIRECTIONS: f64 = 0.25;
 /// The sources of a problem, found anew for each restart.
 pub(crate) struct Sources<'a> {
     problem: &'a AttackProblem,

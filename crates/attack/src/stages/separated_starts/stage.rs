@@ -1,9 +1,10 @@
 //! Looks for images that every other restart begins with.
 
 use crate::error::AttackError;
+use crate::problem::rank::MOST_DIRECTIONS;
 use crate::search::method::Method;
 use crate::stages::context::{AttackContext, AttackStep};
-use crate::stages::separated_starts::sources::{MOST_DIRECTIONS, Sources};
+use crate::stages::separated_starts::sources::Sources;
 use crate::stages::stage::{Outcome, Stage, WhyNot};
 
 /// Separates the row space of the weights at its own rank, see [`palimpsest_unmix::separation`].
