@@ -41,12 +41,18 @@ pub(crate) fn directions_of_signal(
     if !bends_before && counted as f64 <= most {
         return Ok(counted);
     }
+    // Rows of plain numbers have no such pictures.
+    if entry.prior.image_shape.is_none() && !bends_before {
+        return Ok(counted);
+    }
     if let Some(supported) = supported {
         return Ok(supported.min(counted));
     }
-    let largest = if bends_before { elbow } else { counted };
-    let Some((shape, params)) = entry.prior.image_shape.zip(separation) else { return Ok(largest) };
-    let ends = most.min(largest as f64);
+    if !bends_before {
+        return Ok(most as usize);
+    }
+    let Some((shape, params)) = entry.prior.image_shape.zip(separation) else { return Ok(elbow) };
+    let ends = most.min(elbow as f64);
     let ranks = (0..).map(|step| LEAST * STEP.powi(step)).take_while(|&rank| rank <= ends);
     // Few images in a span of many directions: beyond the right rank fewer of them are separated, not more.
     let mut best: Option<(usize, usize)> = None;
@@ -59,5 +65,5 @@ pub(crate) fn directions_of_signal(
             best = Some((sources, rank));
         }
     }
-    Ok(best.map_or(largest, |(_, rank)| rank))
+    Ok(best.map_or(elbow, |(_, rank)| rank))
 }
