@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use palimpsest_mlp::BiasPlacement;
 use palimpsest_mlp::loss::Loss;
 use palimpsest_mlp::train::{Augmentation, BatchSchedule, Decayed, Moments, Optimizer, RateDecay, Schedule};
+use palimpsest_numerics::range::{at_least_one, finite, positive, within};
 use serde::Serialize;
 
 use super::train::{RegimeArgs, regime};
@@ -187,7 +188,7 @@ impl RecipeArgs {
     ) -> Result<Recipe> {
         let name = self.loss.unwrap_or(usual);
         let label_smoothing = self.label_smoothing.unwrap_or(0.0);
-        within("--label-smoothing", label_smoothing, 0.0..1.0)?;
+        share("--label-smoothing", label_smoothing)?;
         let loss = match name {
             LossName::Logistic => Loss::Logistic,
             LossName::Softmax => Loss::Softmax { label_smoothing },
@@ -221,13 +222,11 @@ impl RecipeArgs {
             bail!(Misuse("--published is full-batch descent; leave --optimizer out".into()));
         }
         let until_log_loss = full_batch.until_log_loss;
-        if until_log_loss.is_some_and(|target| !target.is_finite()) {
-            bail!(Misuse("--until-log-loss must be a finite number".into()));
+        if let Some(target) = until_log_loss {
+            finite("--until-log-loss", target).map_err(Misuse::from)?;
         }
         let epochs = epochs.unwrap_or(200);
-        if epochs == 0 {
-            bail!(Misuse("--epochs must be at least 1".into()));
-        }
+        at_least_one("--epochs", epochs).map_err(Misuse::from)?;
         let batches = self.batches(optimizer, full_batch.weight_decay.unwrap_or(0.0), seed, image_shape)?;
         let schedule = Schedule::Batches(batches);
         Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, ordinary_start: true })
@@ -241,7 +240,7 @@ impl RecipeArgs {
         image_shape: Option<[usize; 3]>,
     ) -> Result<BatchSchedule> {
         let momentum = self.momentum.unwrap_or(0.9);
-        within("--momentum", momentum, 0.0..1.0)?;
+        share("--momentum", momentum)?;
         let (rule, usual_rate) = match optimizer {
             OptimizerName::Gd | OptimizerName::Sgd => (Optimizer::Sgd { momentum }, None),
             OptimizerName::Adam => (Optimizer::Adam(Moments::default()), Some(1e-3)),
@@ -253,18 +252,12 @@ impl RecipeArgs {
         let Some(rate) = self.learning_rate.or(usual_rate) else {
             bail!(Misuse("--optimizer sgd needs --learning-rate, as 0.05".into()));
         };
-        if !(rate.is_finite() && rate > 0.0) {
-            bail!(Misuse(format!("--learning-rate must be a finite number above 0, got {rate}")));
-        }
-        if !(0.0..=1.0).contains(&weight_decay) {
-            bail!(Misuse(format!("--weight-decay must be from 0 to 1, got {weight_decay}")));
-        }
+        positive("--learning-rate", rate).map_err(Misuse::from)?;
+        within("--weight-decay", weight_decay, 0.0..=1.0, "from 0 to 1").map_err(Misuse::from)?;
         let batch_size = self.batch_size.unwrap_or(32);
-        if batch_size == 0 {
-            bail!(Misuse("--batch-size must be at least 1, got 0".into()));
-        }
+        at_least_one("--batch-size", batch_size).map_err(Misuse::from)?;
         let dropout = self.dropout.unwrap_or(0.0);
-        within("--dropout", dropout, 0.0..1.0)?;
+        share("--dropout", dropout)?;
         let rate_decay = match self.rate_decay {
             Some(EveryFactor(every, factor)) if every == 0 || !(factor > 0.0 && factor <= 1.0) => {
                 bail!(Misuse(format!(
@@ -310,14 +303,8 @@ impl RecipeArgs {
     }
 }
 
-fn within(name: &str, value: f64, range: std::ops::Range<f64>) -> Result<()> {
-    if !range.contains(&value) {
-        bail!(Misuse(format!(
-            "{name} must be at least {} and below {}, got {value}",
-            range.start, range.end
-        )));
-    }
-    Ok(())
+fn share(name: &'static str, value: f64) -> Result<(), Misuse> {
+    Ok(within(name, value, 0.0..1.0, "at least 0 and below 1")?)
 }
 
 #[cfg(test)]

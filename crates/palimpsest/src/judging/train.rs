@@ -1,6 +1,6 @@
 //! A binary victim by full-batch descent, as the published attack expects it.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -14,6 +14,7 @@ use palimpsest_mlp::train::{Epoch, Schedule, StopReason, TrainOutcome, TrainPara
 use palimpsest_mlp::{Activation, BiasPlacement, Checkpoint, Mlp, Provenance};
 use palimpsest_numerics::Real;
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::range::{at_least_one, finite, within};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::record::MODEL_FILE;
 use palimpsest_runs::{MADE_BY, Snapshots, files};
@@ -255,21 +256,16 @@ pub(super) fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u
 /// Schedule, log loss to stop at and most epochs of full-batch descent.
 pub(super) fn regime(regime: &RegimeArgs, epochs: Option<usize>) -> Result<(Schedule, Option<f64>, usize)> {
     let epochs = |default| epochs.unwrap_or(default);
-    if epochs(1) == 0 {
-        bail!(Misuse("--epochs must be at least 1".into()));
-    }
+    at_least_one("--epochs", epochs(1)).map_err(Misuse::from)?;
     Ok(if let Some(weight_decay) = regime.weight_decay {
-        if !(weight_decay > 0.0 && weight_decay <= 1.0) {
-            bail!(Misuse(format!("--weight-decay must be above 0 and at most 1, got {weight_decay}")));
-        }
+        let range = (Bound::Excluded(0.0), Bound::Included(1.0));
+        within("--weight-decay", weight_decay, range, "above 0 and at most 1").map_err(Misuse::from)?;
         (Schedule::WeightDecay { weight_decay, step_size: 0.15 }, None, epochs(4000))
     } else if regime.published {
         (Schedule::GradientDescent { step_size: 0.01 }, None, epochs(1_000_000))
     } else {
         let target = regime.until_log_loss.unwrap_or(-11.5);
-        if !target.is_finite() {
-            bail!(Misuse(format!("--until-log-loss must be a finite number, got {target}")));
-        }
+        finite("--until-log-loss", target).map_err(Misuse::from)?;
         (Schedule::PacedFlow { step_size: 0.01 }, Some(target), epochs(1_000_000))
     })
 }

@@ -10,6 +10,7 @@ use palimpsest_attack::search::annealed::DescentParams;
 use palimpsest_attack::search::published::GradientParams;
 use palimpsest_attack::stages::deflation::DeflationParams;
 use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge, Task};
+use palimpsest_numerics::range::within;
 use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 
@@ -313,7 +314,9 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration> {
 pub(in crate::attacking) fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
         None => Ok(rayon::current_num_threads()),
-        Some(t) if (1..=1024).contains(&t) => Ok(t),
-        Some(t) => bail!(Misuse(format!("--threads must be between 1 and 1024, got {t}"))),
+        Some(threads) => {
+            within("--threads", threads, 1..=1024, "between 1 and 1024").map_err(Misuse::from)?;
+            Ok(threads)
+        }
     }
 }
