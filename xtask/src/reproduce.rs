@@ -11,9 +11,11 @@ use anyhow::{Context, Result, bail, ensure};
 use ndarray::Array1;
 use palimpsest::attacking::reconstruct::{self, ReconstructArgs};
 use palimpsest::judging::data::{DataArgs, VictimData};
+use palimpsest::judging::descent;
 use palimpsest::judging::evaluate::{self, EvaluateArgs};
+use palimpsest::judging::regime::RegimeArgs;
 use palimpsest::judging::score::{ScoreFile, training_row};
-use palimpsest::judging::train::{self, RegimeArgs, TrainArgs};
+use palimpsest::judging::train::{self, TrainArgs};
 use palimpsest::terminal::{Misuse, ResumeArgs, interrupt, lock_folder, output};
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
@@ -115,9 +117,9 @@ fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
         None => train_victim(args, victim, victim.data(args)?),
         Some(Null::Random) => {
             let data = VictimData::load(&victim.data(args)?)?;
-            let dims = train::widths(data.centered.ncols(), &victim.hidden)?;
+            let dims = descent::widths(data.centered.ncols(), &victim.hidden)?;
             let decayed = victim.regime == Regime::WeightDecay;
-            untrained(train::initial(&dims, decayed, victim.seed), data.image_shape())
+            untrained(descent::initial(&dims, decayed, victim.seed), data.image_shape())
         }
         Some(Null::Shuffled) => {
             let trained = Victim { null: None, ..victim.clone() };

@@ -8,7 +8,7 @@ use palimpsest_mlp::train::{Epoch, Schedule, TrainParams};
 use palimpsest_numerics::gemm::Parallelism;
 
 use crate::error::{Error, Result};
-use crate::judging::train::{initial, widths};
+use crate::judging::descent::{initial, widths};
 
 /// How a network is trained.
 #[derive(Clone, Debug)]

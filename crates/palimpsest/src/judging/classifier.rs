@@ -17,12 +17,13 @@ use palimpsest_runs::{MADE_BY, files};
 use serde::{Deserialize, Serialize};
 
 use super::data::DataArgs;
+use super::descent::{Descended, descend, ordinary_std, training_bytes, widths_to};
 use super::learned::{Learned, Source};
-use super::recipe::{LossName, Normalize, Recipe, RecipeArgs};
+use super::normalize::Normalize;
+use super::recipe::{LossName, Recipe, RecipeArgs};
+use super::regime::RegimeArgs;
 use super::task::VictimTask;
-use super::train::{
-    self, Descended, RegimeArgs, TrainArgs, descend, ordinary_std, training_bytes, widths_to,
-};
+use super::train::{self, TrainArgs};
 use crate::terminal::{Misuse, ResumeArgs, lock_folder, memory, output};
 
 /// Train a victim: a network whose weights will be attacked.

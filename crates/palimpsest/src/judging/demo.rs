@@ -9,8 +9,9 @@ use palimpsest_runs::record::MODEL_FILE;
 
 use super::data::{DataArgs, VictimData};
 use super::evaluate::{self, EvaluateArgs};
+use super::regime::RegimeArgs;
 use super::report;
-use super::train::{self, RegimeArgs, TrainArgs};
+use super::train::{self, TrainArgs};
 use crate::attacking::reconstruct::{self, ReconstructArgs};
 use crate::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
 
