@@ -51,17 +51,29 @@ pub(super) fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u
     memory::total(weights.chain([passes, inputs, gram]))
 }
 
-/// The network that training begins with.
-pub fn initial<T: Real>(dims: &[usize], weight_decay: bool, seed: u64) -> Mlp<T> {
-    // Weight decay forgets its start, so it may be an ordinary one.
-    let first_layer_std = if weight_decay { ordinary_std(dims) } else { 1e-4 };
-    let seed = Seed::new(seed).named("initialisation");
-    Mlp::initialise(dims, BiasPlacement::FirstLayer, first_layer_std, seed)
+/// How large the first layer of a network is at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstLayer {
+    /// As usual: of the deviation of numbers even in +-1/sqrt(fan in). Weight decay forgets its start.
+    Ordinary,
+    /// 1e-4, as published, so that training leaves no trace of the start.
+    Small,
 }
 
-/// Standard deviation of an ordinary first layer: that of numbers even in +-1/sqrt(fan in).
-pub(super) fn ordinary_std(dims: &[usize]) -> f64 {
-    (3.0 * dims[0] as f64).sqrt().recip()
+impl FirstLayer {
+    /// What suits full-batch descent with this weight decay, or without.
+    pub fn suiting(weight_decay: Option<f64>) -> Self {
+        if weight_decay.is_some() { Self::Ordinary } else { Self::Small }
+    }
+}
+
+/// The network that training begins with.
+pub fn initial<T: Real>(dims: &[usize], biases: BiasPlacement, first_layer: FirstLayer, seed: u64) -> Mlp<T> {
+    let first_layer_std = match first_layer {
+        FirstLayer::Ordinary => (3.0 * dims[0] as f64).sqrt().recip(),
+        FirstLayer::Small => 1e-4,
+    };
+    Mlp::initialise(dims, biases, first_layer_std, Seed::new(seed).named("initialisation"))
 }
 
 /// A run of [`descend`].

@@ -15,3 +15,4 @@ pub mod score;
 mod section;
 pub mod task;
 pub mod train;
+pub mod trained;

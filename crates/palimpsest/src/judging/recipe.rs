@@ -6,9 +6,10 @@ use anyhow::{Result, bail};
 use palimpsest_mlp::BiasPlacement;
 use palimpsest_mlp::loss::Loss;
 use palimpsest_mlp::train::{Augmentation, BatchSchedule, Decayed, Moments, Optimizer, RateDecay, Schedule};
-use palimpsest_numerics::range::{at_least_one, finite, positive, within};
+use palimpsest_numerics::range::{OutOfRange, at_least_one, finite, positive, within};
 
 pub use self::args::{AugmentName, BiasName, DecayedName, EveryFactor, LossName, OptimizerName, RecipeArgs};
+use super::descent::FirstLayer;
 use super::regime::{RegimeArgs, regime};
 use crate::terminal::Misuse;
 
@@ -20,8 +21,7 @@ pub(super) struct Recipe {
     pub(super) until_log_loss: Option<f64>,
     pub(super) epochs: usize,
     pub(super) biases: BiasPlacement,
-    /// Whether the first layer starts as ordinary ones do, and not at 1e-4.
-    pub(super) ordinary_start: bool,
+    pub(super) first_layer: FirstLayer,
 }
 
 impl RecipeArgs {
@@ -35,38 +35,60 @@ impl RecipeArgs {
         seed: u64,
         image_shape: Option<[usize; 3]>,
     ) -> Result<Recipe> {
+        let loss = self.loss(usual)?;
+        match self.optimizer.unwrap_or(OptimizerName::Gd) {
+            OptimizerName::Gd => self.full_batch(loss, full_batch, epochs),
+            optimizer => self.in_batches(loss, optimizer, full_batch, epochs, seed, image_shape),
+        }
+    }
+
+    fn loss(&self, usual: LossName) -> Result<Loss, Misuse> {
         let name = self.loss.unwrap_or(usual);
         let label_smoothing = self.label_smoothing.unwrap_or(0.0);
         share("--label-smoothing", label_smoothing)?;
-        let loss = match name {
+        if self.label_smoothing.is_some() && name != LossName::Softmax {
+            return Err(Misuse("--label-smoothing needs the softmax loss; add --loss softmax".into()));
+        }
+        Ok(match name {
             LossName::Logistic => Loss::Logistic,
             LossName::Softmax => Loss::Softmax { label_smoothing },
             LossName::Squared => Loss::Squared,
-        };
-        if self.label_smoothing.is_some() && name != LossName::Softmax {
-            bail!(Misuse("--label-smoothing needs the softmax loss; add --loss softmax".into()));
-        }
-        let biases = match self.biases {
+        })
+    }
+
+    fn biases(&self) -> BiasPlacement {
+        match self.biases {
             None | Some(BiasName::First) => BiasPlacement::FirstLayer,
             Some(BiasName::Everywhere) => BiasPlacement::Everywhere,
             Some(BiasName::Nowhere) => BiasPlacement::Nowhere,
-        };
-        let optimizer = self.optimizer.unwrap_or(OptimizerName::Gd);
-        if optimizer == OptimizerName::Gd {
-            if let Some(option) = self.of_batches() {
-                bail!(Misuse(format!("{option} needs batches; add --optimizer sgd, adam or adamw")));
-            }
-            if !loss.vanishes() && full_batch.weight_decay.is_none() && !full_batch.published {
-                bail!(Misuse(
-                    "this loss does not fall to 0 as outputs grow, so its logarithm cannot be descended; \
-                     add --weight-decay or --optimizer"
-                        .into()
-                ));
-            }
-            let (schedule, until_log_loss, epochs) = regime(full_batch, epochs)?;
-            let ordinary_start = full_batch.weight_decay.is_some();
-            return Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, ordinary_start });
         }
+    }
+
+    fn full_batch(&self, loss: Loss, full_batch: &RegimeArgs, epochs: Option<usize>) -> Result<Recipe> {
+        if let Some(option) = self.of_batches() {
+            bail!(Misuse(format!("{option} needs batches; add --optimizer sgd, adam or adamw")));
+        }
+        if !loss.vanishes() && full_batch.weight_decay.is_none() && !full_batch.published {
+            bail!(Misuse(
+                "this loss does not fall to 0 as outputs grow, so its logarithm cannot be descended; \
+                 add --weight-decay or --optimizer"
+                    .into()
+            ));
+        }
+        let (schedule, until_log_loss, epochs) = regime(full_batch, epochs)?;
+        let first_layer = FirstLayer::suiting(full_batch.weight_decay);
+        Ok(Recipe { loss, schedule, until_log_loss, epochs, biases: self.biases(), first_layer })
+    }
+
+    fn in_batches(
+        &self,
+        loss: Loss,
+        optimizer: OptimizerName,
+        full_batch: &RegimeArgs,
+        epochs: Option<usize>,
+        seed: u64,
+        image_shape: Option<[usize; 3]>,
+    ) -> Result<Recipe> {
         if full_batch.published {
             bail!(Misuse("--published is full-batch descent; leave --optimizer out".into()));
         }
@@ -76,9 +98,10 @@ impl RecipeArgs {
         }
         let epochs = epochs.unwrap_or(200);
         at_least_one("--epochs", epochs).map_err(Misuse::from)?;
-        let batches = self.batches(optimizer, full_batch.weight_decay.unwrap_or(0.0), seed, image_shape)?;
-        let schedule = Schedule::Batches(batches);
-        Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, ordinary_start: true })
+        let weight_decay = full_batch.weight_decay.unwrap_or(0.0);
+        let schedule = Schedule::Batches(self.batches(optimizer, weight_decay, seed, image_shape)?);
+        let (biases, first_layer) = (self.biases(), FirstLayer::Ordinary);
+        Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, first_layer })
     }
 
     fn batches(
@@ -88,6 +111,23 @@ impl RecipeArgs {
         seed: u64,
         image_shape: Option<[usize; 3]>,
     ) -> Result<BatchSchedule> {
+        let (rule, rate) = self.rule(optimizer)?;
+        within("--weight-decay", weight_decay, 0.0..=1.0, "from 0 to 1").map_err(Misuse::from)?;
+        let batch_size = self.batch_size.unwrap_or(32);
+        at_least_one("--batch-size", batch_size).map_err(Misuse::from)?;
+        let dropout = self.dropout.unwrap_or(0.0);
+        share("--dropout", dropout)?;
+        let decayed = match self.decayed {
+            None | Some(DecayedName::All) => Decayed::AllParameters,
+            Some(DecayedName::Weights) => Decayed::Weights,
+        };
+        let (rate_decay, augmentation) = (self.rate_decay()?, self.augmentation(image_shape)?);
+        let plain = BatchSchedule::new(rule, rate, batch_size, seed);
+        Ok(BatchSchedule { rate_decay, weight_decay, decayed, dropout, augmentation, ..plain })
+    }
+
+    /// The optimiser and its learning rate.
+    fn rule(&self, optimizer: OptimizerName) -> Result<(Optimizer, f64), Misuse> {
         let momentum = self.momentum.unwrap_or(0.9);
         share("--momentum", momentum)?;
         let (rule, usual_rate) = match optimizer {
@@ -96,44 +136,38 @@ impl RecipeArgs {
             OptimizerName::Adamw => (Optimizer::AdamW(Moments::default()), Some(1e-3)),
         };
         if self.momentum.is_some() && optimizer != OptimizerName::Sgd {
-            bail!(Misuse("--momentum belongs to --optimizer sgd".into()));
+            return Err(Misuse("--momentum belongs to --optimizer sgd".into()));
         }
         let Some(rate) = self.learning_rate.or(usual_rate) else {
-            bail!(Misuse("--optimizer sgd needs --learning-rate, as 0.05".into()));
+            return Err(Misuse("--optimizer sgd needs --learning-rate, as 0.05".into()));
         };
-        positive("--learning-rate", rate).map_err(Misuse::from)?;
-        within("--weight-decay", weight_decay, 0.0..=1.0, "from 0 to 1").map_err(Misuse::from)?;
-        let batch_size = self.batch_size.unwrap_or(32);
-        at_least_one("--batch-size", batch_size).map_err(Misuse::from)?;
-        let dropout = self.dropout.unwrap_or(0.0);
-        share("--dropout", dropout)?;
-        let rate_decay = match self.rate_decay {
+        positive("--learning-rate", rate)?;
+        Ok((rule, rate))
+    }
+
+    fn rate_decay(&self) -> Result<Option<RateDecay>, Misuse> {
+        match self.rate_decay {
             Some(EveryFactor(every, factor)) if every == 0 || !(factor > 0.0 && factor <= 1.0) => {
-                bail!(Misuse(format!(
-                    "--rate-decay must be at least 1 epoch and a factor above 0 and at most 1, got {every},{factor}"
-                )))
+                let allowed = "at least 1 epoch and a factor above 0 and at most 1";
+                Err(OutOfRange::new("--rate-decay", allowed, format!("{every},{factor}")).into())
             }
-            given => given.map(|EveryFactor(every, factor)| RateDecay { every, factor }),
+            given => Ok(given.map(|EveryFactor(every, factor)| RateDecay { every, factor })),
+        }
+    }
+
+    fn augmentation(&self, image_shape: Option<[usize; 3]>) -> Result<Option<Augmentation>, Misuse> {
+        if self.augment.is_empty() {
+            return Ok(None);
+        }
+        let Some(shape) = image_shape else {
+            return Err(Misuse("--augment needs images; this data set is a table".into()));
         };
-        let augmentation = match (self.augment.is_empty(), image_shape) {
-            (true, _) => None,
-            (false, None) => bail!(Misuse("--augment needs images; this data set is a table".into())),
-            (false, Some(shape)) => Some(Augmentation {
-                shape,
-                flip_probability: if self.augment.contains(&AugmentName::Flip) { 0.5 } else { 0.0 },
-                shift: if self.augment.contains(&AugmentName::Shift) {
-                    (shape[2].min(shape[1]) / 8).max(1)
-                } else {
-                    0
-                },
-            }),
-        };
-        let decayed = match self.decayed {
-            None | Some(DecayedName::All) => Decayed::AllParameters,
-            Some(DecayedName::Weights) => Decayed::Weights,
-        };
-        let plain = BatchSchedule::new(rule, rate, batch_size, seed);
-        Ok(BatchSchedule { rate_decay, weight_decay, decayed, dropout, augmentation, ..plain })
+        let asked = |name| self.augment.contains(&name);
+        Ok(Some(Augmentation {
+            shape,
+            flip_probability: if asked(AugmentName::Flip) { 0.5 } else { 0.0 },
+            shift: if asked(AugmentName::Shift) { (shape[2].min(shape[1]) / 8).max(1) } else { 0 },
+        }))
     }
 
     /// An option that was given and that full-batch descent does not have.

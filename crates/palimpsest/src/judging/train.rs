@@ -1,22 +1,21 @@
 //! A binary victim by full-batch descent, as the published attack expects it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use palimpsest_kkt::{StationarityCertificate, certify};
-use palimpsest_mlp::import::save_safetensors;
 use palimpsest_mlp::loss::Targets;
 use palimpsest_mlp::passes::{Scope, outputs};
-use palimpsest_mlp::train::{Schedule, StopReason, TrainParams};
-use palimpsest_mlp::{Activation, Checkpoint, Mlp, Provenance};
+use palimpsest_mlp::train::{Schedule, TrainParams};
+use palimpsest_mlp::{Activation, BiasPlacement, Checkpoint, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
-use palimpsest_runs::record::MODEL_FILE;
-use palimpsest_runs::{MADE_BY, files};
+use palimpsest_runs::MADE_BY;
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
-use super::descent::{Descended, descend, initial, training_bytes, widths};
+use super::descent::{FirstLayer, descend, initial, training_bytes, widths};
 use super::regime::{RegimeArgs, regime};
+use super::trained::{Lesson, Trained, Victim};
 use crate::terminal::{ResumeArgs, lock_folder, memory, output};
 
 /// A victim by full-batch descent: a binary classifier whose weights will be attacked.
@@ -41,29 +40,14 @@ pub struct TrainArgs {
 /// The record of a training run, `train.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TrainRecord {
-    /// What the checkpoint says of itself.
-    pub provenance: Provenance,
+    /// What is told of any victim.
+    #[serde(flatten)]
+    pub trained: Trained,
     /// What was taken from every input instead of the training mean.
     #[serde(default)]
     pub subtract: Option<f32>,
-    /// Widths of all layers.
-    pub dims: Vec<usize>,
-    /// Weights and biases in all.
-    pub parameters: usize,
-    /// Why training ended.
-    pub stop: StopReason,
-    /// Training examples that are still misclassified.
-    pub training_errors: usize,
-    /// Share of the held-out examples that are classified right.
-    pub test_accuracy: f64,
-    /// Held-out examples.
-    pub test_images: usize,
     /// Certificates of the first layer and of all layers at the training data, at the gate slope that fits best.
     pub certificates: Vec<StationarityCertificate>,
-    /// Seconds of training, over all its sessions.
-    pub training_s: f64,
-    /// Threads it ran on; they change no bit.
-    pub threads: usize,
 }
 
 /// Carries out `palimpsest train` for a binary victim by full-batch descent.
@@ -74,37 +58,13 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     let data = VictimData::load(&args.data)?;
     let record = victim(args, &data)?.1;
-    if record.stop == StopReason::Observer {
-        output::note("stopped early; --resume goes on from here");
-    }
-    output::line(&format!(
-        "{} epochs in {:.1} s: log loss {:.2}, {} training errors, test accuracy {:.1} % of {}",
-        record.provenance.epochs.unwrap_or(0),
-        record.training_s,
-        record.provenance.log_loss.unwrap_or(f64::NAN),
-        record.training_errors,
-        100.0 * record.test_accuracy,
-        record.test_images,
-    ));
-    for certificate in &record.certificates {
-        output::line(&format!(
+    let certificates = record.certificates.iter().map(|certificate| {
+        format!(
             "certificate, {:?}: residual {:.3} of the weights' norm, {} examples support it",
             certificate.scope, certificate.relative_residual, certificate.support
-        ));
-    }
-    output::line(&format!("wrote {}", output::absolute(&args.out.join(MODEL_FILE)).display()));
-    output::event(
-        "result",
-        &serde_json::json!({
-            "command": "train",
-            "out": output::absolute(&args.out),
-            "epochs": record.provenance.epochs,
-            "log_loss": record.provenance.log_loss,
-            "training_errors": record.training_errors,
-            "test_accuracy": record.test_accuracy,
-            "elapsed_s": record.training_s,
-        }),
-    );
+        )
+    });
+    record.trained.say(&args.out, certificates);
     Ok(())
 }
 
@@ -137,49 +97,34 @@ pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainR
     };
     let targets = Targets::Signs(data.labels());
     let folder = (&*args.out, &args.resume);
-    let Descended { outcome, training_s, snapshots } = if args.regime.published {
-        let start = initial::<f64>(&dims, args.regime.weight_decay.is_some(), args.seed);
+    let (biases, first_layer) = (BiasPlacement::FirstLayer, FirstLayer::suiting(args.regime.weight_decay));
+    let descended = if args.regime.published {
+        let start = initial::<f64>(&dims, biases, first_layer, args.seed);
         descend(start, &data.centered, &targets, &params, folder, &options)?
     } else {
-        let start = initial::<f32>(&dims, args.regime.weight_decay.is_some(), args.seed);
+        let start = initial::<f32>(&dims, biases, first_layer, args.seed);
         descend(start, &data.centered, &targets, &params, folder, &options)?
     };
-    if outcome.training_errors > 0 {
+    if descended.outcome.training_errors > 0 {
         output::note(&format!(
             "warning: {} training examples are still misclassified; the attack expects none (train longer)",
-            outcome.training_errors
+            descended.outcome.training_errors
         ));
     }
-    let provenance = Provenance {
-        made_by: MADE_BY.into(),
-        data: Some(args.data.data.to_string()),
-        task: Some(args.data.task.to_string()),
-        examples: Some(args.data.n),
-        seed: Some(args.seed),
-        schedule: Some(schedule),
-        epochs: Some(outcome.epochs),
-        log_loss: Some(outcome.log_loss),
+    let lesson = Lesson {
+        data: args.data.data.to_string(),
+        task: args.data.task.to_string(),
+        examples: args.data.n,
+        seed: args.seed,
+        schedule,
         image_shape: data.image_shape(),
     };
-    let checkpoint = Checkpoint { network: outcome.network, provenance };
-    let record = TrainRecord {
-        provenance: checkpoint.provenance.clone(),
-        subtract: args.data.subtract,
-        dims,
-        parameters: checkpoint.network.parameters(),
-        stop: outcome.reason,
-        training_errors: outcome.training_errors,
-        test_accuracy: accuracy(&checkpoint.network, data, params.parallelism),
-        test_images: data.held_out.rows.len(),
-        certificates: certificates(&checkpoint.network, data, params.parallelism)?,
-        training_s,
-        threads: rayon::current_num_threads(),
-    };
-    write(&args.out, &checkpoint, &record)?;
-    if record.stop != StopReason::Observer {
-        snapshots.remove();
-    }
-    Ok((checkpoint, record))
+    let accuracy =
+        |network: &Mlp<f32>| (accuracy(network, data, params.parallelism), data.held_out.rows.len());
+    let (victim, trained) = Victim::of(descended, lesson, accuracy);
+    let certificates = certificates(&victim.checkpoint.network, data, params.parallelism)?;
+    let record = TrainRecord { trained, subtract: args.data.subtract, certificates };
+    Ok((victim.write(&args.out, &record)?, record))
 }
 
 /// What decides the bits of a training run: a snapshot is of this run when all of it is the same.
@@ -231,10 +176,4 @@ fn certificates(
             Ok(best.expect("at least one slope is tried"))
         })
         .collect()
-}
-
-fn write(folder: &Path, checkpoint: &Checkpoint, record: &TrainRecord) -> Result<()> {
-    checkpoint.save(&folder.join(MODEL_FILE))?;
-    save_safetensors(&checkpoint.network, &folder.join("model.safetensors"))?;
-    Ok(files::write_json(&folder.join("train.json"), record)?)
 }
