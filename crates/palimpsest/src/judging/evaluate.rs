@@ -2,30 +2,29 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
-use palimpsest_datasets::InputShape;
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use palimpsest_metrics::calibration::{
     CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
 };
 use palimpsest_metrics::distance::{distance_table, judge_rows};
-use palimpsest_metrics::judge::pool::{Contestants, Measure};
-use palimpsest_metrics::judge::span::{Fit, TruthFit, fit_of_truth, project, shares_kept};
-use palimpsest_metrics::judge::{Evidence, Judgement, evaluate as judge_all};
+use palimpsest_metrics::judge::pool::Contestants;
+use palimpsest_metrics::judge::{Evidence, evaluate as judge_all};
 use palimpsest_metrics::null_model::{NullModel, class_means, random_noise, typical_norm, weight_rows};
 use palimpsest_metrics::score::Protocol;
-use palimpsest_metrics::table::{RowKind, judge, score_table, thresholds};
-use palimpsest_metrics::{CandidateImages, ImageShape, TargetImages};
+use palimpsest_metrics::table::{judge, score_table, thresholds};
+use palimpsest_metrics::{CandidateImages, TargetImages};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
-use palimpsest_report::{ConfidenceKind, render_score_table, render_text_table};
+use palimpsest_report::ConfidenceKind;
 use palimpsest_runs::files;
 
+use super::contestants::{InSpan, check_width, image_shape, shown, targets};
 use super::data::{DataArgs, VictimData};
+use super::printed::print;
 use super::score::{DataRecord, DistanceScore, Limit, Match, RankingScore, ScoreFile};
-use super::section::judge_section;
 use crate::attacking::found::Found;
 use crate::terminal::{lock_folder, output};
 
@@ -174,52 +173,6 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
     Ok(score)
 }
 
-/// Candidates (m, d) of an attack in the units of the raw inputs: with the mean image that the attack tells, or else with what the judge
-/// knows was taken from them.
-pub fn shown(found: &Found, data: &VictimData, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
-    match &found.mean_image {
-        Some(mean) => &candidates + mean,
-        None => data.scaling.restore(candidates),
-    }
-}
-
-/// The training and the held-out images.
-fn targets(data: &VictimData) -> Result<(TargetImages<'_>, TargetImages<'_>)> {
-    let shape = image_shape(data.shape);
-    Ok((
-        TargetImages::new(data.centered.view(), data.train.dataset.inputs(), shape)?,
-        TargetImages::new(data.held_out_centered.view(), data.held_out.dataset.inputs(), shape)?,
-    ))
-}
-
-/// The training images as far as the directions of an attack keep them.
-struct InSpan {
-    directions: usize,
-    centered: Array2<f32>,
-    restored: Array2<f32>,
-    fit: Fit,
-}
-
-impl InSpan {
-    /// None for an attack on all inputs.
-    fn of(found: &Found, data: &VictimData, parallelism: Parallelism) -> Result<Option<Self>> {
-        let Some(basis) = found.span(parallelism)? else { return Ok(None) };
-        let mut centered = project(data.centered.view(), basis.view(), parallelism);
-        let mut restored = data.scaling.restore(centered.view());
-        if found.mean_image.is_some() {
-            // An attack that knows raw images keeps them in the range of inputs.
-            let raw = data.train.dataset.inputs();
-            let (low, high) =
-                raw.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-            restored.mapv_inplace(|v| v.clamp(low, high));
-            centered = data.scaling.apply(restored.view());
-        }
-        let shares = |inputs: &Array2<f32>| shares_kept(inputs.view(), basis.view(), parallelism);
-        let fit = fit_of_truth(&shares(&data.centered), &shares(&data.held_out_centered));
-        Ok(Some(Self { directions: basis.nrows(), centered, restored, fit }))
-    }
-}
-
 /// What finding every training image as far as the directions hold it would count.
 fn limit<'a>(
     perfect: CandidateImages<'a>,
@@ -232,117 +185,6 @@ fn limit<'a>(
     let rows = judge(perfect, training, &[NullModel::HeldOut(held_out)], protocol, parallelism)?;
     let table = score_table(&rows, protocol, &seed.named("limit"))?;
     Ok(Limit { directions, table })
-}
-
-/// Prints the first headline, the counts beside their nulls, and what was called sure.
-fn print_judgement(judgement: &Judgement) {
-    let Judgement { legible, legible_held_out, pool, reliability, .. } = judgement;
-    output::line(&format!(
-        "legible: {} of {} training images among the first {} of the list (NCC above 0.9; {} with the sign left open; \
-         {} of the images are negatives); of held-out images {legible_held_out}",
-        legible.legible, legible.n, legible.ranked, legible.up_to_sign, legible.negatives
-    ));
-    let header = [
-        "over the pool, one-to-one",
-        "bar",
-        "found",
-        "held out",
-        "class means",
-        "rows of W1",
-        "noise",
-        "span keeps",
-        "",
-    ];
-    let rows: Vec<Vec<String>> = pool
-        .counts
-        .iter()
-        .map(|count| {
-            let measure = if count.measure == Measure::Ncc { "NCC" } else { "SSIM" };
-            let mark = count.class_means_reach.map_or_else(String::new, |n| format!("class means reach {n}"));
-            vec![
-                measure.into(),
-                format!("{:.3}", count.threshold),
-                count.count.to_string(),
-                format!("{} of {}", count.held_out, pool.held_out),
-                count.class_means.to_string(),
-                count.weight_rows.to_string(),
-                count.noise.to_string(),
-                count.span_keeps.map_or_else(|| "-".into(), |n| n.to_string()),
-                mark,
-            ]
-        })
-        .collect();
-    output::line(&render_text_table(&header, &rows));
-    if let Some(reliability) = reliability {
-        let sure = &reliability.sure;
-        let interval = sure.interval.map_or_else(String::new, |[low, high]| {
-            format!(" (Wilson interval of the share {:.0} to {:.0} %)", 100.0 * low, 100.0 * high)
-        });
-        output::line(&format!(
-            "called 95 % sure: {}, of these {} real{interval}, {} again, {} negatives, {} nothing",
-            sure.called, sure.real, sure.repeated, sure.negatives, sure.chance
-        ));
-    }
-}
-
-/// Prints the table and the ranking.
-pub fn print(score: &ScoreFile) {
-    if let Some(fit) = score.truth.as_ref().filter(|fit| fit.verdict == TruthFit::Foreign) {
-        output::note(&format!("warning: {fit}"));
-    }
-    if let Some(judgement) = &score.judgement {
-        print_judgement(judgement);
-    }
-    output::line(&render_score_table(&judge_section(score)));
-    let cells =
-        |of: &dyn Fn(&PrecisionAt) -> String| score.ranking.precision_at.iter().map(of).collect::<Vec<_>>();
-    let header: Vec<String> = cells(&|p| format!("best {}", p.k));
-    let header: Vec<&str> =
-        std::iter::once("truth-free ranking").chain(header.iter().map(String::as_str)).collect();
-    let row = std::iter::once("real".to_owned()).chain(cells(&|p| p.real.to_string())).collect();
-    output::line(&render_text_table(&header, &[row]));
-    if let Some(table) = &score.with_training_mean
-        && let Some(row) = table.row(RowKind::Training)
-        && let Some(ssim) = &row.ssim
-    {
-        let published = match score.data.subtract {
-            Some(_) => "what was taken",
-            None => "the training mean, as published",
-        };
-        output::line(&format!(
-            "pictures are shown with the mean image that the attack tells; with {published}, {} count by SSIM",
-            ssim.above_threshold
-        ));
-    }
-    if let Some(limit) = &score.limit
-        && let Some(row) = limit.table.row(RowKind::Training)
-    {
-        let by_ssim = row.ssim.as_ref().map(|ssim| format!("{} by SSIM, ", ssim.above_threshold));
-        output::line(&format!(
-            "upper limit: the training inputs themselves, in the {} directions of the attack, count {}{} by NCC at the same rate",
-            limit.directions,
-            by_ssim.unwrap_or_default(),
-            row.ncc.above_threshold
-        ));
-    }
-}
-
-/// Checks that candidates fit the data.
-pub fn check_width(candidates: &Array2<f32>, data: &VictimData) -> Result<()> {
-    let (got, expected) = (candidates.ncols(), data.centered.ncols());
-    ensure!(
-        got == expected,
-        "the candidates have {got} values each and the data {expected}: name the data the victim was trained on"
-    );
-    Ok(())
-}
-
-/// The judge's view of an input's shape.
-pub fn image_shape(shape: InputShape) -> ImageShape {
-    match shape {
-        InputShape::Image { channels, height, width } => ImageShape { channels, height, width },
-        InputShape::Vector { len } => ImageShape::vector(len),
-    }
 }
 
 fn judge_ranking(

@@ -2,12 +2,14 @@
 
 pub mod audit;
 pub mod classifier;
+mod contestants;
 pub mod data;
 pub mod demo;
 pub mod descent;
 pub mod evaluate;
 mod learned;
 pub mod normalize;
+mod printed;
 pub mod recipe;
 pub mod regime;
 pub mod report;
