@@ -4,8 +4,11 @@ use anyhow::{Result, ensure};
 use ndarray::{Array2, ArrayView2};
 use palimpsest_datasets::InputShape;
 use palimpsest_metrics::judge::span::{Fit, fit_of_truth, project, shares_kept};
-use palimpsest_metrics::{ImageShape, TargetImages};
+use palimpsest_metrics::null_model::{class_means, random_noise, typical_norm, weight_rows};
+use palimpsest_metrics::{CandidateImages, ImageShape, TargetImages};
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::reduce;
+use palimpsest_numerics::seed::Seed;
 
 use super::data::VictimData;
 use crate::attacking::found::Found;
@@ -28,11 +31,57 @@ pub(super) fn targets(data: &VictimData) -> Result<(TargetImages<'_>, TargetImag
     ))
 }
 
+/// The same images twice: as they are compared, their mean removed, and as they are shown.
+pub(super) struct Twofold {
+    compared: Array2<f32>,
+    shown: Array2<f32>,
+}
+
+impl Twofold {
+    /// Candidates (m, d) as [`shown`].
+    pub(super) fn of_attack(found: &Found, data: &VictimData, candidates: Array2<f32>) -> Self {
+        Self { shown: shown(found, data, candidates.view()), compared: candidates }
+    }
+
+    /// Images (m, d) as the data say, whatever an attack tells of the mean.
+    pub(super) fn restored(data: &VictimData, compared: Array2<f32>) -> Self {
+        Self { shown: data.scaling.restore(compared.view()), compared }
+    }
+
+    /// For the judge.
+    pub(super) fn images(&self, shape: ImageShape) -> Result<CandidateImages<'_>> {
+        Ok(CandidateImages::new(self.compared.view(), self.shown.view(), shape)?)
+    }
+}
+
+/// What offers itself in the place of an attack and knows nothing of the training images.
+pub(super) struct Nulls {
+    pub(super) class_means: Twofold,
+    pub(super) weight_rows: Twofold,
+    pub(super) noise: Twofold,
+}
+
+impl Nulls {
+    /// Nulls as large as the candidates that were found.
+    pub(super) fn of(found: &Found, data: &VictimData, seed: &Seed) -> Result<Self> {
+        let Found { candidates, network, .. } = found;
+        let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
+        let (m, d) = candidates.dim();
+        Ok(Self {
+            class_means: Twofold::restored(data, class_means(data.centered.view(), &data.labels())?),
+            weight_rows: Twofold::restored(
+                data,
+                weight_rows(network.layers()[0].weight.view(), typical_norm(candidates.view())),
+            ),
+            noise: Twofold::restored(data, random_noise(m, d, deviation, &seed.named("noise"))),
+        })
+    }
+}
+
 /// The training images as far as the directions of an attack keep them.
 pub(super) struct InSpan {
     pub(super) directions: usize,
-    pub(super) centered: Array2<f32>,
-    pub(super) restored: Array2<f32>,
+    pub(super) images: Twofold,
     pub(super) fit: Fit,
 }
 
@@ -40,19 +89,19 @@ impl InSpan {
     /// None for an attack on all inputs.
     pub(super) fn of(found: &Found, data: &VictimData, parallelism: Parallelism) -> Result<Option<Self>> {
         let Some(basis) = found.span(parallelism)? else { return Ok(None) };
-        let mut centered = project(data.centered.view(), basis.view(), parallelism);
-        let mut restored = data.scaling.restore(centered.view());
+        let mut compared = project(data.centered.view(), basis.view(), parallelism);
+        let mut shown = data.scaling.restore(compared.view());
         if found.mean_image.is_some() {
             // An attack that knows raw images keeps them in the range of inputs.
             let raw = data.train.dataset.inputs();
             let (low, high) =
                 raw.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-            restored.mapv_inplace(|v| v.clamp(low, high));
-            centered = data.scaling.apply(restored.view());
+            shown.mapv_inplace(|v| v.clamp(low, high));
+            compared = data.scaling.apply(shown.view());
         }
         let shares = |inputs: &Array2<f32>| shares_kept(inputs.view(), basis.view(), parallelism);
         let fit = fit_of_truth(&shares(&data.centered), &shares(&data.held_out_centered));
-        Ok(Some(Self { directions: basis.nrows(), centered, restored, fit }))
+        Ok(Some(Self { directions: basis.nrows(), images: Twofold { compared, shown }, fit }))
     }
 }
 
