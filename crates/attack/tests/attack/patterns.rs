@@ -117,6 +117,21 @@ fn shuffled_and_random_weights_give_nothing_exact() {
     }
 }
 
+/// The same first layer with each neuron before another's later weights: span, spectra and decay are as they were, so the search is
+/// begun, and nothing that later layers say of a neuron is true of it.
+#[test]
+fn exchanged_neurons_pass_the_gates_and_give_nothing_exact() {
+    let mut network = VICTIM.network.clone();
+    let mut order: Vec<usize> = (0..network.dims()[1]).collect();
+    order.shuffle(&mut Seed::new(3).rng());
+    let first = &mut network.layers_mut()[0];
+    first.weight = first.weight.select(Axis(0), &order);
+    first.bias = first.bias.as_ref().map(|bias| bias.select(Axis(0), &order));
+    let found = on(2, &network);
+    let record = found.stages.iter().find(|record| record.stage == "activation patterns").unwrap();
+    assert_eq!((record.why_not.clone(), found.count(Origin::ActivationPattern)), (None, 0));
+}
+
 #[test]
 fn an_observer_ends_the_search_and_what_was_found_is_kept() {
     let network = &VICTIM.network;
