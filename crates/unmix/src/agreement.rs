@@ -19,6 +19,7 @@ use palimpsest_numerics::range::{above, positive, within};
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_numerics::seed::Seed;
 use rayon::prelude::*;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use self::clusters::{Cluster, Pool, Setting};
@@ -30,7 +31,8 @@ use self::whitening::WhitenedEdges;
 use crate::UnmixError;
 
 /// Options of [`separate_by_agreement`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[non_exhaustive]
 pub struct AgreementParams {
     /// Smallest truncation, >= 4.

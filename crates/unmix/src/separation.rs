@@ -25,13 +25,15 @@ use palimpsest_numerics::reduce::{self, unit_rows};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_numerics::whitening::whiten;
 use rayon::prelude::*;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::edges::edges;
 use crate::error::UnmixError;
 
 /// Options of [`separate`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct SeparationParams {
     /// Most rounds, >= 1.
     pub rounds: usize,
