@@ -25,7 +25,7 @@ mod tests {
     const EXAMPLES: usize = 24;
     const SIDE: usize = 12;
     const INPUTS: usize = SIDE * SIDE;
-    /// Too few for the directions for gate patterns.
+    /// Too few for the directions for activation patterns.
     const NEURONS: usize = 80;
 
     struct Victim {

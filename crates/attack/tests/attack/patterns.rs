@@ -1,4 +1,4 @@
-//! Inputs found exactly from their gate patterns, on small networks trained here; and the nulls.
+//! Inputs found exactly from their activation patterns, on small networks trained here; and the nulls.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

@@ -149,7 +149,7 @@ fn accuracy(network: &Mlp<f32>, data: &VictimData, parallelism: Parallelism) -> 
     right as f64 / data.held_out.signs.len().max(1) as f64
 }
 
-/// Gate slopes at which certificates are tried; many neurons sit on a kink, where a soft gate fits better.
+/// Gate slopes at which certificates are tried; many neurons sit on a ReLU breakpoint, where a soft gate fits better.
 const GATE_ALPHAS: [f64; 4] = [10.0, 30.0, 100.0, 300.0];
 
 fn certificates(

@@ -6,7 +6,7 @@ use palimpsest_numerics::seed::Seed;
 use super::*;
 use crate::mean_image::tests::{SHAPE, basis, centred, images};
 
-/// Raw images of a span, told from its true images and the true offset; the centred images, and the basis.
+/// Raw images of a span, estimated from its true images and the true offset; the centred images, and the basis.
 fn known() -> (RawImages, Array2<f32>, Array2<f32>) {
     let (centred, mean) = centred();
     let basis = basis(&centred);
