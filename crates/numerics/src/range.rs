@@ -58,6 +58,22 @@ pub fn positive(name: &'static str, value: f64) -> Result<(), OutOfRange> {
     within(name, value, above(0.0), "a finite number above 0")
 }
 
+/// Whether a number is finite and at least 0.
+///
+/// # Errors
+/// As [`within`].
+pub fn not_negative(name: &'static str, value: f64) -> Result<(), OutOfRange> {
+    within(name, value, 0.0..f64::INFINITY, "a finite number of at least 0")
+}
+
+/// Whether a number is a share of something.
+///
+/// # Errors
+/// As [`within`].
+pub fn share(name: &'static str, value: f64) -> Result<(), OutOfRange> {
+    within(name, value, 0.0..=1.0, "between 0 and 1")
+}
+
 /// Whether a number is finite.
 ///
 /// # Errors

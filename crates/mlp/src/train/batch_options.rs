@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use palimpsest_numerics::range::{at_least_one, positive, within};
+use palimpsest_numerics::range::{at_least_one, not_negative, positive, within};
 use serde::{Deserialize, Serialize};
 
 use super::augmentation::Augmentation;
@@ -146,7 +146,7 @@ impl BatchSchedule {
             within("rate_decay.factor", factor, falling, "above 0 and at most 1")?;
         }
         at_least_one("batch_size", self.batch_size)?;
-        within("weight_decay", self.weight_decay, 0.0..f64::INFINITY, "a finite number, at least 0")?;
+        not_negative("weight_decay", self.weight_decay)?;
         share("dropout", self.dropout)?;
         self.augmentation.map_or(Ok(()), |augmentation| augmentation.check())
     }
