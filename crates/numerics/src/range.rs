@@ -2,6 +2,8 @@
 
 use std::ops::{Bound, RangeBounds};
 
+use crate::Real;
+
 /// An option outside of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} must be {allowed}, got {got}")]
@@ -54,37 +56,37 @@ pub fn at_least_one(name: &'static str, value: usize) -> Result<(), OutOfRange> 
 ///
 /// # Errors
 /// As [`within`].
-pub fn positive(name: &'static str, value: f64) -> Result<(), OutOfRange> {
-    within(name, value, above(0.0), "a finite number above 0")
+pub fn positive<T: Real>(name: &'static str, value: T) -> Result<(), OutOfRange> {
+    within(name, value, above(T::zero()), "a finite number above 0")
 }
 
 /// Whether a number is finite and at least 0.
 ///
 /// # Errors
 /// As [`within`].
-pub fn not_negative(name: &'static str, value: f64) -> Result<(), OutOfRange> {
-    within(name, value, 0.0..f64::INFINITY, "a finite number of at least 0")
+pub fn not_negative<T: Real>(name: &'static str, value: T) -> Result<(), OutOfRange> {
+    within(name, value, T::zero()..T::infinity(), "a finite number of at least 0")
 }
 
 /// Whether a number is a share of something.
 ///
 /// # Errors
 /// As [`within`].
-pub fn share(name: &'static str, value: f64) -> Result<(), OutOfRange> {
-    within(name, value, 0.0..=1.0, "between 0 and 1")
+pub fn share<T: Real>(name: &'static str, value: T) -> Result<(), OutOfRange> {
+    within(name, value, T::zero()..=T::one(), "between 0 and 1")
 }
 
 /// Whether a number is finite.
 ///
 /// # Errors
 /// As [`within`].
-pub fn finite(name: &'static str, value: f64) -> Result<(), OutOfRange> {
-    within(name, value, above(f64::NEG_INFINITY), "a finite number")
+pub fn finite<T: Real>(name: &'static str, value: T) -> Result<(), OutOfRange> {
+    within(name, value, above(T::neg_infinity()), "a finite number")
 }
 
 /// The finite numbers above `least`.
-pub fn above(least: f64) -> (Bound<f64>, Bound<f64>) {
-    (Bound::Excluded(least), Bound::Excluded(f64::INFINITY))
+pub fn above<T: Real>(least: T) -> (Bound<T>, Bound<T>) {
+    (Bound::Excluded(least), Bound::Excluded(T::infinity()))
 }
 
 #[cfg(test)]
