@@ -1,6 +1,6 @@
 //! Which sources of different settings are the same picture.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, s};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
@@ -204,8 +204,4 @@ pub(super) fn merged(edges: ArrayView2<'_, f32>, last: &[usize], cosine: f32) ->
         }
     }
     groups
-}
-
-fn length(row: ArrayView1<'_, f32>) -> f32 {
-    reduce::norm(row) as f32
 }

@@ -69,7 +69,7 @@ impl DeflationParams {
         within("restarts of a deflation round", self.restarts, LEAST_RESTARTS.., "at least 4")?;
         share("agreement of a deflation", self.agreement.0)?;
         share("agreement of a deflation", self.agreement.1)?;
-        let any = f64::NEG_INFINITY..=f64::INFINITY;
+        let any = f32::NEG_INFINITY..=f32::INFINITY;
         within("bias share of a deflation", self.bias_share, any, "a number")?;
         not_negative("edge penalty", self.edge_penalty)?;
         Ok(())
