@@ -4,12 +4,12 @@
 mod documents {
     #[doc = include_str!("../docs/reuse.md")]
     mod reuse {}
+    #[doc = include_str!("../crates/attack/README.md")]
+    mod attack {}
     #[doc = include_str!("../crates/autograd/README.md")]
     mod autograd {}
     #[doc = include_str!("../crates/datasets/README.md")]
     mod datasets {}
-    #[doc = include_str!("../crates/kkt/README.md")]
-    mod kkt {}
     #[doc = include_str!("../crates/metrics/README.md")]
     mod metrics {}
     #[doc = include_str!("../crates/mlp/README.md")]

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod book;
 #[cfg(test)]
+mod default_attack;
+#[cfg(test)]
 mod determinism;
 #[cfg(test)]
 mod firewall;

@@ -11,14 +11,16 @@ use anyhow::{Context, Result, bail, ensure};
 use ndarray::Array1;
 use palimpsest::attacking::reconstruct::{self, ReconstructArgs};
 use palimpsest::judging::data::{DataArgs, VictimData};
+use palimpsest::judging::descent::{self, FirstLayer};
 use palimpsest::judging::evaluate::{self, EvaluateArgs};
+use palimpsest::judging::regime::RegimeArgs;
 use palimpsest::judging::score::{ScoreFile, training_row};
-use palimpsest::judging::train::{self, RegimeArgs, TrainArgs};
+use palimpsest::judging::train::{self, TrainArgs};
 use palimpsest::terminal::{Misuse, ResumeArgs, interrupt, lock_folder, output};
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
 use palimpsest_mlp::train::StopReason;
-use palimpsest_mlp::{Checkpoint, Mlp, Provenance};
+use palimpsest_mlp::{BiasPlacement, Checkpoint, Mlp, Provenance};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::render_text_table;
 use palimpsest_runs::record::MODEL_FILE;
@@ -115,9 +117,13 @@ fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
         None => train_victim(args, victim, victim.data(args)?),
         Some(Null::Random) => {
             let data = VictimData::load(&victim.data(args)?)?;
-            let dims = train::widths(data.centered.ncols(), &victim.hidden)?;
-            let decayed = victim.regime == Regime::WeightDecay;
-            untrained(train::initial(&dims, decayed, victim.seed), data.image_shape())
+            let dims = descent::widths(data.centered.ncols(), &victim.hidden)?;
+            let first_layer = match victim.regime {
+                Regime::WeightDecay => FirstLayer::Ordinary,
+                Regime::Published | Regime::Deep => FirstLayer::Small,
+            };
+            let network = descent::initial(&dims, BiasPlacement::FirstLayer, first_layer, victim.seed);
+            untrained(network, data.image_shape())
         }
         Some(Null::Shuffled) => {
             let trained = Victim { null: None, ..victim.clone() };
@@ -170,7 +176,7 @@ fn train_victim(args: &ReproduceArgs, victim: &Victim, data_args: DataArgs) -> R
         out,
     };
     let (_, record) = train::victim(&train_args, &data)?;
-    ensure!(record.stop != StopReason::Observer, broken_off(args));
+    ensure!(record.trained.stop != StopReason::Observer, broken_off(args));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with an attack.
 
 use palimpsest_numerics::factor::FactorError;
+use palimpsest_numerics::range::OutOfRange;
 use palimpsest_unmix::UnmixError;
 
 /// Everything this crate reports; shape mistakes of a caller panic instead.
@@ -45,5 +46,11 @@ impl From<UnmixError> for AttackError {
             UnmixError::Factor(error) => Self::Factor(error),
             other => Self::NotAttackable(other.to_string()),
         }
+    }
+}
+
+impl From<OutOfRange> for AttackError {
+    fn from(OutOfRange { name, allowed, got }: OutOfRange) -> Self {
+        Self::BadOption { name, allowed, got }
     }
 }

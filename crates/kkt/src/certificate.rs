@@ -76,7 +76,7 @@ pub fn certify(
             }
         }
     }
-    mirror(&mut gram);
+    symmetrise(&mut gram);
     let lambda = nnls(gram.view(), target.view())?.x;
     drop(gram);
     let weighted = &signs * &lambda.view().insert_axis(Axis(1));
@@ -126,7 +126,7 @@ fn add_gram(
     }
 }
 
-fn mirror(upper: &mut Array2<f64>) {
+fn symmetrise(upper: &mut Array2<f64>) {
     for i in 0..upper.nrows() {
         for j in 0..i {
             upper[[i, j]] = upper[[j, i]];

@@ -1,9 +1,9 @@
 //! How much each equation of the first layer counts: generalised least squares.
 //!
 //! The stationarity equation of neuron j along coordinate k is off by `sum_i e_ij x_ik`, where e_ij is what is wrong with the
-//! gate and the drive of neuron j at input i: a kink, a drive that changed while the network was trained. Errors of different
+//! activation and the backpropagated signal of neuron j at input i: a ReLU breakpoint, a signal that changed while the network was trained. Errors of different
 //! inputs are much like independent ones. So the equation of a coordinate is off in proportion to what inputs hold along it,
-//! which falls along the spectrum by a factor of a hundred, and that of a neuron in proportion to its drive; counted alike,
+//! which falls along the spectrum by a factor of a hundred, and that of a neuron in proportion to its signal; counted alike,
 //! the few largest equations, which are the most wrong, decide everything. Dividing by a power of the expected error mends
 //! that (`docs/decisions/0011-equation-weights.md`).
 

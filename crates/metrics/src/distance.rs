@@ -7,6 +7,7 @@
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::image::check_finite;
@@ -16,7 +17,8 @@ use crate::tally::{Counter, HELD_OUT_RATE, quantile};
 use crate::{CandidateImages, MetricsError, Result, TargetImages};
 
 /// The candidate nearest to a row.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Neighbour {
     /// Row of the candidate.
     pub candidate: usize,
@@ -25,7 +27,8 @@ pub struct Neighbour {
 }
 
 /// The nearest candidate of each target, of one contest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct RowDistances {
     /// Who competes.
     pub kind: RowKind,
@@ -34,7 +37,8 @@ pub struct RowDistances {
 }
 
 /// All counts by scaled distance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct DistanceTable {
     /// The distance that [`HELD_OUT_RATE`] of the held-out rows fall below.
     pub threshold: f64,
@@ -43,7 +47,8 @@ pub struct DistanceTable {
 }
 
 /// Count of one contest. To be found is to be nearer than the threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct DistanceRow {
     /// Who competes.
     pub kind: RowKind,

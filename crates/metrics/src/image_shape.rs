@@ -3,10 +3,12 @@
 use std::fmt;
 
 use ndarray::ArrayView2;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 /// What the d values of a row are: channels of rows of pixels, flattened in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct ImageShape {
     /// Colour planes.
     pub channels: usize,

@@ -2,14 +2,16 @@
 
 use ndarray::{ArrayView1, ArrayView2};
 use palimpsest_numerics::reduce;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::image::check_finite;
 
 /// How images and candidates are paired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Pairing {
     /// Every target takes its best candidate; one candidate may serve many targets.
     Nearest,
@@ -18,7 +20,8 @@ pub enum Pairing {
 }
 
 /// Pairs of a target and a candidate, one an entry, targets ascending.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Matching {
     /// Row of the target.
     pub target: Vec<usize>,

@@ -1,10 +1,12 @@
 //! The rows of a table of scores.
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 /// What a row of the table counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RowKind {
     /// Training images found by the attack.
     Training,

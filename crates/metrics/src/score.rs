@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2};
 pub use palimpsest_numerics::display::min_max;
 use palimpsest_numerics::gemm::Parallelism;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::image::Images;
@@ -13,8 +14,9 @@ use crate::ssim::{Padding, SsimParams, ssim_pairs};
 use crate::{CandidateImages, ImageShape, Result, TargetImages};
 
 /// On which images the search by NCC works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Search {
     /// On the images as they are.
     FullSize,
@@ -23,7 +25,8 @@ pub enum Search {
 }
 
 /// Everything that changes a score. Candidates are always shown by [`min_max`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Protocol {
     /// The search.
     pub search: Search,
@@ -47,7 +50,8 @@ impl Protocol {
 }
 
 /// Scores of pairs of a target and a candidate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Scores {
     /// The pairs with their NCC.
     pub matching: Matching,

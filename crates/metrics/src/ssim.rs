@@ -2,6 +2,7 @@
 
 use ndarray::{ArrayView2, Axis};
 use palimpsest_numerics::{Real, reduce};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::image::check_finite;
@@ -20,7 +21,8 @@ const DENOMINATOR_FLOOR: f64 = 1e-12;
 /// // The protocol of the published counts, on pixels in [0, 1].
 /// let published = SsimParams { window: 3, sigma: 1.5, data_range: 1.0, padding: Padding::Reflect };
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct SsimParams {
     /// Side of the Gaussian window, in pixels; odd.
     pub window: usize,
@@ -33,8 +35,9 @@ pub struct SsimParams {
 }
 
 /// What a window sees beyond the border of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Padding {
     /// The image mirrored about its border pixel: `c b | a b c | b a`.

@@ -6,6 +6,7 @@
 
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::matching::Pairing;
@@ -16,7 +17,8 @@ use crate::tally::{Counter, HELD_OUT_RATE, NCC_CUT, SSIM_CUT, Tally, quantile};
 use crate::{CandidateImages, MetricsError, Result, TargetImages};
 
 /// The scores of a row, kept for pictures and for [`score_table`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct RowScores {
     /// What is scored.
     pub kind: RowKind,
@@ -29,7 +31,8 @@ pub struct RowScores {
 }
 
 /// Scores that only [`HELD_OUT_RATE`] of the held-out images exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Thresholds {
     /// Of NCC.
     pub ncc: f64,
@@ -38,7 +41,8 @@ pub struct Thresholds {
 }
 
 /// All counts of a judgement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct ScoreTable {
     /// How images were searched and compared.
     pub protocol: Protocol,
@@ -49,7 +53,8 @@ pub struct ScoreTable {
 }
 
 /// The counts of one set of targets against one set of candidates.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct ScoreRow {
     /// What is counted.
     pub kind: RowKind,

@@ -4,6 +4,7 @@ pub use palimpsest_numerics::quantile::quantile;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use rand::Rng as _;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 /// Share of the held-out images that may pass the threshold.
@@ -18,7 +19,8 @@ pub const INTERVAL_LEVEL: f64 = 0.95;
 pub const RESAMPLES: usize = 1000;
 
 /// How many targets pass, by one measure. To pass is to exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Tally {
     /// Targets above the fixed threshold, [`SSIM_CUT`] or [`NCC_CUT`].
     pub above_cut: usize,

@@ -8,7 +8,7 @@ mod smooth;
 /// An activation function, with the derivative it is declared to have.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Activation {
-    /// `max(z, 0)` with slope 0 or 1 (0 at the kink) and no curvature.
+    /// `max(z, 0)` with slope 0 or 1 (0 at the breakpoint) and no curvature.
     Relu,
     /// Value `max(z, 0)`, but slope `sigmoid(alpha z)` and the curvature of that slope.
     ///
@@ -23,7 +23,7 @@ pub enum Activation {
         /// Sharpness, > 0.
         beta: f64,
     },
-    /// `z` above 0 and `slope * z` below, with slope 1 or `slope` (the latter at the kink) and no curvature.
+    /// `z` above 0 and `slope * z` below, with slope 1 or `slope` (the latter at the breakpoint) and no curvature.
     LeakyRelu {
         /// Slope below 0, in [0, 1); PyTorch's default is 0.01, Keras' 0.3.
         slope: f64,

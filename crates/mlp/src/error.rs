@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use palimpsest_numerics::range::OutOfRange;
+
 /// Everything this crate reports; shape mistakes of a caller panic instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -87,4 +89,10 @@ pub enum MlpError {
 
 fn with_velocity(has_velocity: bool) -> &'static str {
     if has_velocity { " with a velocity" } else { "" }
+}
+
+impl From<OutOfRange> for MlpError {
+    fn from(OutOfRange { name, allowed, got }: OutOfRange) -> Self {
+        Self::BadOption { name, allowed, got }
+    }
 }

@@ -24,6 +24,7 @@
 //! ```
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1};
+use palimpsest_numerics::range::{OutOfRange, within};
 use palimpsest_numerics::{Real, reduce};
 use serde::{Deserialize, Serialize};
 
@@ -119,23 +120,18 @@ impl Loss {
     /// # Errors
     /// [`MlpError::BadOption`] when not, or when the label smoothing is out of range.
     pub fn check(self, targets: &Targets, outputs: usize) -> Result<(), MlpError> {
-        let bad = |name, allowed, got: String| Err(MlpError::BadOption { name, allowed, got });
+        if let Self::Softmax { label_smoothing } = self {
+            within("label_smoothing", label_smoothing, 0.0..1.0, "at least 0 and below 1")?;
+        }
+        let bad = |allowed| {
+            let got = format!("{} at {outputs} outputs", targets.kind());
+            Err(OutOfRange::new("targets", allowed, got).into())
+        };
         match (self, targets) {
-            (Self::Softmax { label_smoothing }, _) if !(0.0..1.0).contains(&label_smoothing) => {
-                bad("label_smoothing", "at least 0 and below 1", label_smoothing.to_string())
-            }
             (Self::Logistic, Targets::Signs(_)) if outputs == 1 => Ok(()),
-            (Self::Logistic, _) => bad(
-                "targets",
-                "signs at one output, for the logistic loss",
-                format!("{} at {outputs} outputs", targets.kind()),
-            ),
+            (Self::Logistic, _) => bad("signs at one output, for the logistic loss"),
             (Self::Softmax { .. }, Targets::Classes(_)) if outputs >= 2 => Ok(()),
-            (Self::Softmax { .. }, _) => bad(
-                "targets",
-                "classes at two or more outputs, for the softmax loss",
-                format!("{} at {outputs} outputs", targets.kind()),
-            ),
+            (Self::Softmax { .. }, _) => bad("classes at two or more outputs, for the softmax loss"),
             (Self::Squared, _) => Ok(()),
         }
     }

@@ -20,7 +20,6 @@ mod batch_options;
 #[cfg(test)]
 mod batch_tests;
 mod batches;
-mod checks;
 mod descent;
 mod epoch;
 mod optimizer;

@@ -8,7 +8,10 @@
 //! * [`reduce`]: sums in fixed chunks and a fixed order, so that no thread count changes a bit;
 //! * [`factor`]: SVD, orthonormal bases and Cholesky, each with its residual checked;
 //! * [`nnls`](mod@nnls): non-negative least squares by an active set, checked against its KKT conditions;
-//! * [`mod@quantile`]: quantiles and the median of a list;
+//! * [`iterative`]: conjugate gradients, reweighted least squares, the leading directions of a wide matrix;
+//! * [`mod@quantile`]: quantiles and medians of a list;
+//! * [`range`]: whether an option is in its range, and the sentence that says it is not;
+//! * [`whitening`]: directions in which second moments are the identity;
 //! * [`seed`]: named streams of random numbers that split from one seed.
 //!
 //! ```
@@ -27,10 +30,13 @@ pub mod display;
 pub mod elementwise;
 pub mod factor;
 pub mod gemm;
+pub mod iterative;
 pub mod nnls;
 pub mod quantile;
+pub mod range;
 mod real;
 pub mod reduce;
 pub mod seed;
+pub mod whitening;
 
 pub use real::Real;

@@ -1,4 +1,6 @@
-//! Order statistics of small lists: quantiles and the median.
+//! Order statistics of small lists: quantiles and medians.
+
+use crate::Real;
 
 /// The q-quantile of at least one value, q in [0, 1], interpolated linearly between order statistics.
 ///
@@ -35,6 +37,32 @@ pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
+/// The middle one of `values`, the upper of the two of an even number, without memory of its own; none of none.
+///
+/// The values are put into another order.
+///
+/// ```
+/// assert_eq!(palimpsest_numerics::quantile::upper_median(&mut [4.0, 1.0, 2.0, 9.0]), Some(4.0));
+/// ```
+pub fn upper_median<T: Real>(values: &mut [T]) -> Option<T> {
+    let middle = values.len() / 2;
+    let order = |a: &T, b: &T| a.wide().total_cmp(&b.wide());
+    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, order).1)
+}
+
+/// The value up to which half of the weight of `(value, weight)` lies; none of none.
+pub fn weighted_median(values: impl Iterator<Item = (f32, f32)>) -> Option<f32> {
+    let mut values: Vec<(f32, f32)> = values.collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = 0.5 * values.iter().map(|(_, weight)| weight).sum::<f32>();
+    let mut below = 0.0;
+    let middle = values.iter().find(|(_, weight)| {
+        below += weight;
+        below >= half
+    });
+    middle.map(|&(value, _)| value)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -60,7 +88,24 @@ mod tests {
         median(&[]);
     }
 
+    #[test]
+    fn a_weighted_median_is_where_half_of_the_weight_is() {
+        let of = |values: &[(f32, f32)]| weighted_median(values.iter().copied());
+        assert_eq!(of(&[(3.0, 1.0), (1.0, 1.0), (2.0, 1.0)]), Some(2.0));
+        assert_eq!(of(&[(3.0, 5.0), (1.0, 1.0), (2.0, 1.0)]), Some(3.0));
+        assert_eq!(of(&[]), None);
+    }
+
     proptest! {
+        #[test]
+        fn the_upper_median_is_the_middle_of_the_sorted(
+            values in prop::collection::vec(-1.0..1.0_f32, 0..40),
+        ) {
+            let mut sorted = values.clone();
+            sorted.sort_by(f32::total_cmp);
+            prop_assert_eq!(upper_median(&mut values.clone()), sorted.get(values.len() / 2).copied());
+        }
+
         #[test]
         fn a_quantile_has_its_share_below(values in prop::collection::vec(-1.0..1.0_f64, 1..200), q in 0.0..=1.0_f64) {
             let at = quantile(&values, q);

@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 
 use ndarray::{ArrayView1, ArrayView2};
-use palimpsest_mlp::Mlp;
 use palimpsest_mlp::train::{Epoch, Schedule, TrainParams};
+use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 
 use crate::error::{Error, Result};
-use crate::judging::train::{initial, widths};
+use crate::judging::descent::{FirstLayer, initial, widths};
 
 /// How a network is trained.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub fn train(
         parallelism: Parallelism::of_threads(rayon::current_num_threads()),
         ..TrainParams::new(schedule)
     };
-    let network = initial::<f32>(&dims, true, options.seed);
+    let network = initial::<f32>(&dims, BiasPlacement::FirstLayer, FirstLayer::Ordinary, options.seed);
     let mut observe = |_: &Epoch<'_, f32>| ControlFlow::Continue(());
     Ok(palimpsest_mlp::train::train(network, inputs, labels, &params, &mut observe)?.network)
 }

@@ -31,7 +31,7 @@ pub struct ReportData {
     pub file: Option<ModelFile>,
     /// Whether the weights look as if they could be attacked at all.
     #[serde(default)]
-    pub attackability: Option<Attackability>,
+    pub attackability: Option<ExposureView>,
     /// What the attack's confidence means and how it was calibrated, as sentences.
     #[serde(default)]
     pub confidence_means: Vec<String>,
@@ -113,9 +113,9 @@ pub struct ModelFile {
     pub assumed: Vec<String>,
 }
 
-/// Whether the weights look as if they could be attacked, told from the weights alone.
+/// Whether the weights look as if they could be attacked, estimated from the weights alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attackability {
+pub struct ExposureView {
     /// The verdict.
     pub verdict: Exposure,
     /// The verdict in a sentence.

@@ -67,8 +67,8 @@ mod table;
 
 pub use answer::answer_sentences;
 pub use data::{
-    Answer, Attackability, AxisScale, CalibrationBin, CandidateView, ConfidenceKind, Convergence, Count,
-    Curve, Exposure, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile, PrecisionAt, Ranking,
+    Answer, AxisScale, CalibrationBin, CandidateView, ConfidenceKind, Convergence, Count, Curve, Exposure,
+    ExposureView, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile, PrecisionAt, Ranking,
     ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign, Stage, TruthMatch,
 };
 pub use error::{ReportError, Result};

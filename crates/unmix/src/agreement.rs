@@ -11,15 +11,18 @@ mod grid;
 mod operators;
 mod whitening;
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, s};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::range::{above, positive, within};
+use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_numerics::seed::Seed;
 use rayon::prelude::*;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use self::clusters::{Cluster, Pool, Setting, unit_rows};
+use self::clusters::{Cluster, Pool, Setting};
 pub use self::diagnostics::Diagnostics;
 pub use self::evidence::Evidence;
 use self::fixed_point::Schedule;
@@ -28,7 +31,8 @@ use self::whitening::WhitenedEdges;
 use crate::UnmixError;
 
 /// Options of [`separate_by_agreement`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[non_exhaustive]
 pub struct AgreementParams {
     /// Smallest truncation, >= 4.
@@ -67,30 +71,14 @@ impl AgreementParams {
     /// # Errors
     /// [`UnmixError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), UnmixError> {
-        let bad = |name, allowed, got: String| Err(UnmixError::BadOption { name, allowed, got });
-        if self.smallest_rank < 4 {
-            return bad("smallest rank", "at least 4", self.smallest_rank.to_string());
-        }
-        if !(self.rank_growth.is_finite() && self.rank_growth > 1.0) {
-            return bad("growth of ranks", "a finite number above 1", self.rank_growth.to_string());
-        }
-        if self.least_support < 2 {
-            return bad("least support", "at least 2", self.least_support.to_string());
-        }
-        for scale in [self.edge_scales.0, self.edge_scales.1] {
-            if !(scale.is_finite() && scale > 0.0) {
-                return bad("edge scale", "a finite number above 0", scale.to_string());
-            }
-        }
-        let cosines = [
-            ("cosine of the same picture", self.same_cosine),
-            ("cosine of merged pictures", self.merged_cosine),
-        ];
-        for (name, cosine) in cosines {
-            if !(cosine > 0.0 && cosine < 1.0) {
-                return bad(name, "between 0 and 1", cosine.to_string());
-            }
-        }
+        within("smallest rank", self.smallest_rank, 4.., "at least 4")?;
+        within("growth of ranks", self.rank_growth, above(1.0), "a finite number above 1")?;
+        within("least support", self.least_support, 2.., "at least 2")?;
+        positive("edge scale", self.edge_scales.0)?;
+        positive("edge scale", self.edge_scales.1)?;
+        let between = (Bound::Excluded(0.0), Bound::Excluded(1.0));
+        within("cosine of the same picture", self.same_cosine, between, "between 0 and 1")?;
+        within("cosine of merged pictures", self.merged_cosine, between, "between 0 and 1")?;
         Ok(())
     }
 }
@@ -200,7 +188,7 @@ fn sources_of_operators(
     let of = |(operator, whitened): (usize, &WhitenedEdges)| {
         let found = fixed_point::sources(whitened, rank, &schedule, seed.indexed(operator as u64));
         let to_coordinates = whitened.to_coordinates.slice(s![..rank, ..rank]);
-        unit_rows(matmul(found.view(), to_coordinates, Parallelism::Sequential))
+        unit_rows(matmul(found.view(), to_coordinates, Parallelism::Sequential).view())
     };
     whitened.par_iter().enumerate().with_max_len(1).map(of).collect()
 }
@@ -232,7 +220,7 @@ impl Found {
         let index = self.diagnostics.ranks.len();
         for (operator, found) in found.iter().enumerate() {
             let edges = matmul(found.view(), to_edges.slice(s![..rank, ..rank]), Parallelism::Sequential);
-            self.pool.add(unit_rows(edges).view(), Setting { rank: index, operator });
+            self.pool.add(unit_rows(edges.view()).view(), Setting { rank: index, operator });
             let mut padded = Array2::zeros((found.nrows(), self.sources.ncols()));
             padded.slice_mut(s![.., ..rank]).assign(found);
             self.sources.append(Axis(0), padded.view()).expect("all rows have the same length");
@@ -265,8 +253,8 @@ impl Found {
         for (cluster, picture) in clusters.iter().zip(pictures.rows_mut()) {
             self.shown(cluster, picture);
         }
-        let pictures = unit_rows(pictures);
-        let edges = unit_rows(matmul(pictures.view(), to_edges, Parallelism::Sequential));
+        let pictures = unit_rows(pictures.view());
+        let edges = unit_rows(matmul(pictures.view(), to_edges, Parallelism::Sequential).view());
         let contrasts = fixed_point::contrasts(neighbours, edges.view(), params.edge_scales.1);
         let ranks = &self.diagnostics.ranks;
         let rank = |&member: &usize| self.pool.settings()[member].rank;

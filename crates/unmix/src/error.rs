@@ -1,6 +1,7 @@
 //! What can go wrong with a separation.
 
 use palimpsest_numerics::factor::FactorError;
+use palimpsest_numerics::range::OutOfRange;
 
 /// Everything this crate reports; shape mistakes of a caller panic instead.
 #[derive(Debug, thiserror::Error)]
@@ -47,4 +48,10 @@ pub enum UnmixError {
     /// A factorisation inside failed.
     #[error(transparent)]
     Factor(#[from] FactorError),
+}
+
+impl From<OutOfRange> for UnmixError {
+    fn from(OutOfRange { name, allowed, got }: OutOfRange) -> Self {
+        Self::BadOption { name, allowed, got }
+    }
 }

@@ -14,6 +14,8 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
+use palimpsest_numerics::iterative::{Stop, conjugate_gradients};
+use palimpsest_numerics::quantile::upper_median;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 
@@ -194,7 +196,7 @@ impl RawSources {
             .into_iter()
             .map(|source| f64::from(source[rank]).abs() / reduce::norm(source.slice(s![..rank])))
             .collect();
-        let median = median(shares.clone());
+        let median = upper_median(&mut shares.clone()).unwrap_or(0.0);
         let consistent: Vec<usize> = (0..shares.len())
             .filter(|&i| shares[i] > CONSISTENT.0 * median && shares[i] < CONSISTENT.1 * median)
             .collect();
@@ -208,7 +210,8 @@ impl RawSources {
 
     /// Median length of the coordinates.
     pub(crate) fn typical_length(&self) -> f32 {
-        median(self.coordinates.rows().into_iter().map(reduce::norm).collect()) as f32
+        let mut lengths: Vec<f64> = self.coordinates.rows().into_iter().map(reduce::norm).collect();
+        upper_median(&mut lengths).unwrap_or(0.0) as f32
     }
 }
 
@@ -217,12 +220,6 @@ fn least(values: &[f32], count: usize) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f32::total_cmp);
     values[..count].iter().map(|&v| f64::from(v)).sum::<f64>() / count as f64
-}
-
-/// The middle one of `values`, zero if there are none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Pixels of images of the channels, height and width `shape` and their edges: differences of neighbours, those beyond the
@@ -291,31 +288,13 @@ impl Grid {
     fn solve(&self, weight: &[f64], target: &[f64], image: &mut [f64]) {
         let ridge = RIDGE * weight.iter().sum::<f64>() / weight.len() as f64;
         let mut edges = vec![0.0; self.edges()];
-        let mut apply = |image: &[f64], out: &mut [f64]| {
+        let apply = |image: &[f64], out: &mut [f64]| {
             self.edges_of(image, &mut edges);
             edges.iter_mut().zip(weight).for_each(|(edge, w)| *edge *= w);
             self.images_of(&edges, out);
             out.iter_mut().zip(image).for_each(|(out, v)| *out += ridge * v);
         };
-        let mut product = vec![0.0; image.len()];
-        apply(image, &mut product);
-        let mut residual: Vec<f64> = target.iter().zip(&product).map(|(t, p)| t - p).collect();
-        let mut search = residual.clone();
-        let mut squares = reduce::sum_squares(&residual);
-        let enough = TOLERANCE * TOLERANCE * reduce::sum_squares(target);
-        for _ in 0..STEPS {
-            if squares <= enough {
-                break;
-            }
-            apply(&search, &mut product);
-            let step = squares / reduce::inner(&search, &product);
-            for (((v, s), r), p) in image.iter_mut().zip(&search).zip(&mut residual).zip(&product) {
-                *v += step * s;
-                *r -= step * p;
-            }
-            let former = std::mem::replace(&mut squares, reduce::sum_squares(&residual));
-            search.iter_mut().zip(&residual).for_each(|(s, r)| *s = r + squares / former * *s);
-        }
+        conjugate_gradients(apply, target, image, Stop { tolerance: TOLERANCE, steps: STEPS });
     }
 }
 

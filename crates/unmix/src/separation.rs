@@ -19,16 +19,21 @@ use ndarray_rand::rand_distr::StandardNormal;
 use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::factor::{FactorError, svd};
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
+use palimpsest_numerics::quantile::upper_median;
+use palimpsest_numerics::range::{at_least_one, positive};
 use palimpsest_numerics::reduce::{self, unit_rows};
 use palimpsest_numerics::seed::Seed;
+use palimpsest_numerics::whitening::whiten;
 use rayon::prelude::*;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::edges::edges;
 use crate::error::UnmixError;
 
 /// Options of [`separate`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct SeparationParams {
     /// Most rounds, >= 1.
     pub rounds: usize,
@@ -54,26 +59,12 @@ impl SeparationParams {
     /// # Errors
     /// [`UnmixError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), UnmixError> {
-        let counts = [
-            ("rounds of separation", self.rounds),
-            ("starts of separation", self.starts),
-            ("iterations of separation", self.iterations),
-            ("supporters of a source", self.supporters),
-        ];
-        for (name, value) in counts {
-            if value == 0 {
-                return Err(UnmixError::BadOption { name, allowed: "at least 1", got: "0".into() });
-            }
-        }
-        for scale in [self.edge_scales.0, self.edge_scales.1] {
-            if !(scale.is_finite() && scale > 0.0) {
-                return Err(UnmixError::BadOption {
-                    name: "edge scale",
-                    allowed: "a finite number above 0",
-                    got: scale.to_string(),
-                });
-            }
-        }
+        at_least_one("rounds of separation", self.rounds)?;
+        at_least_one("starts of separation", self.starts)?;
+        at_least_one("iterations of separation", self.iterations)?;
+        at_least_one("supporters of a source", self.supporters)?;
+        positive("edge scale", self.edge_scales.0)?;
+        positive("edge scale", self.edge_scales.1)?;
         Ok(())
     }
 }
@@ -189,14 +180,7 @@ impl WhitenedEdges {
         let edges = edges(basis, shape);
         let exact = edges.mapv(f64::from);
         let gram = matmul(exact.view(), exact.t(), parallelism) / edges.ncols().max(1) as f64;
-        let svd = svd(gram.view(), parallelism)?;
-        let least = LEAST_EDGES * svd.singular_values.first().copied().unwrap_or(0.0);
-        let kept = svd.singular_values.iter().filter(|&&power| power > least).count();
-        let mut to_coordinates = svd.vt.slice_move(s![..kept, ..]);
-        for (mut row, power) in to_coordinates.rows_mut().into_iter().zip(&svd.singular_values) {
-            row /= power.sqrt();
-        }
-        let to_coordinates = to_coordinates.mapv(|v| v as f32);
+        let to_coordinates = whiten(gram.view(), LEAST_EDGES, parallelism)?.mapv(|v| v as f32);
         Ok(Self { edges: matmul(to_coordinates.view(), edges.view(), parallelism), to_coordinates })
     }
 }
@@ -269,8 +253,7 @@ impl<'a> Iteration<'a> {
             let cosine = reduce::inner(new.expect("rows are contiguous"), old.expect("rows are contiguous"));
             self.cosines.push(cosine.abs() as f32);
         }
-        let middle = self.cosines.len() / 2;
-        *self.cosines.select_nth_unstable_by(middle, f32::total_cmp).1
+        upper_median(&mut self.cosines).expect("a block has directions")
     }
 
     /// One step towards the smallest mean of `ln(1 + edge^2 / strong)`; lengths are left as they come.

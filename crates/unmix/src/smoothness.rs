@@ -7,9 +7,10 @@
 use std::f64::consts::PI;
 
 use ndarray::{Array2, ArrayView2, Axis};
-use palimpsest_numerics::factor::{FactorError, svd};
+use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce;
+use palimpsest_numerics::whitening::root;
 
 use crate::edges::edges;
 
@@ -56,8 +57,7 @@ impl EdgeEnergy {
         let energy = matmul(differences.view(), differences.t(), parallelism)
             + matmul(means.view(), means.t(), parallelism) * of_mean;
         let energy = energy * scale;
-        let svd = svd(energy.view(), parallelism)?;
-        let root = &svd.vt.t() * &svd.singular_values.mapv(f64::sqrt);
+        let root = root(energy.view(), parallelism)?;
         Ok(Self { matrix: energy.mapv(|v| v as f32), root: root.mapv(|v| v as f32) })
     }
 
@@ -76,6 +76,7 @@ fn weight(index: usize, side: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use ndarray::Array1;
+    use palimpsest_numerics::factor::svd;
 
     use super::*;
 

@@ -34,7 +34,7 @@ pub struct Evidence {
     /// Share of the attack's candidates that are distinct, in (0, 1].
     pub distinct_share: f64,
     /// How much of what the candidate and the nearest ones of the other runs give the biases of the first layer is found in
-    /// them, on average: about 1 for an input, 0 or less for its mirror image. Nothing where there are no biases.
+    /// them, on average: about 1 for an input, 0 or less for its negative. Nothing where there are no biases.
     pub bias_share: Option<f32>,
     /// How it looks as a raw image, where it is known what was taken from all inputs.
     pub appearance: Option<Appearance>,
@@ -103,7 +103,7 @@ const PATTERN: [f64; 3] = [-17.6, 3.0, 1.66];
 /// Shortfalls from 1 below which nothing is nearer.
 const NEAREST: (f64, f64) = (2e-3, 1e-4);
 
-/// Probability in [0, 1] that an input found from its gate pattern is a real training input, from its
+/// Probability in [0, 1] that an input found from its activation pattern is a real training input, from its
 /// held-out agreement and stability: only an input that is right predicts the gates of
 /// neurons that it was not solved from, and stays what it is without them.
 pub fn probability_of_pattern(held_out_agreement: f64, stability: f64) -> f64 {
@@ -125,7 +125,7 @@ pub(crate) fn probability_of_agreed(agreement: f32, bias_share: f32, relative_re
     explained(relative_residual) / (1.0 + (-score).exp())
 }
 
-/// What the probability of an image on which a round of restarts agreed is told from: 1, atanh(agreement) and the bias share.
+/// What the probability of an image on which a round of restarts agreed is estimated from: 1, atanh(agreement) and the bias share.
 pub fn features_of_agreed(agreement: f32, bias_share: f32) -> [f64; 3] {
     let (least, most) = BIAS_SHARES;
     [1.0, f64::from(agreement).clamp(0.0, LARGEST_COSINE).atanh(), f64::from(bias_share).clamp(least, most)]

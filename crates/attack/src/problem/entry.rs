@@ -8,6 +8,7 @@ use ndarray::{ArrayView2, s};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::{Svd, svd};
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::range::OutOfRange;
 
 use crate::error::AttackError;
 use crate::problem::head::{Head, with_one_of_two_outputs};
@@ -44,11 +45,9 @@ impl EntryLayer {
         if let Some(shape) = prior.image_shape
             && shape.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
         {
-            return Err(AttackError::BadOption {
-                name: "image shape",
-                allowed: "sides whose product is the number of inputs",
-                got: format!("{shape:?} for {} inputs", network.inputs()),
-            });
+            let allowed = "sides whose product is the number of inputs";
+            let got = format!("{shape:?} for {} inputs", network.inputs());
+            return Err(OutOfRange::new("image shape", allowed, got).into());
         }
         if network.depth() < 2 {
             return Err(AttackError::NotAttackable(

@@ -7,13 +7,13 @@
 //! again, where that passes on nearly the same: `docs/decisions/0009-later-layers.md`.
 
 use ndarray::{Array2, ArrayView2, s};
-use ndarray_rand::RandomExt;
-use ndarray_rand::rand_distr::StandardNormal;
 use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::merge::merge_parallel_neurons;
 use palimpsest_mlp::passes::{self, Passes};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::iterative::{self, leading_directions};
+use palimpsest_numerics::quantile::upper_median;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -110,16 +110,9 @@ impl Leading {
     fn of(weight: ArrayView2<'_, f64>, parallelism: Parallelism) -> Self {
         let (h, w) = weight.dim();
         let looked_at = (LOOKED_AT + 1).min(h).min(w);
-        let mut rng = Seed::new(0).named("later layers").rng();
-        let mut basis = Array2::random_using((looked_at, w), StandardNormal, &mut rng);
-        for _ in 0..ROUNDS {
-            orthonormalise(&mut basis);
-            let image = matmul(basis.view(), weight.t(), parallelism);
-            basis = matmul(image.view(), weight, parallelism);
-        }
-        orthonormalise(&mut basis);
-        let image = matmul(basis.view(), weight.t(), parallelism);
-        let values: Vec<f64> = image.rows().into_iter().map(reduce::norm).collect();
+        let seed = Seed::new(0).named("later layers");
+        let iterative::Leading { directions: basis, singular_values: values } =
+            leading_directions(weight, looked_at, ROUNDS, seed, parallelism);
         let largest = values.iter().copied().fold(0.0, f64::max);
         let mut left = reduce::squared_norm(weight);
         let weak = (0..looked_at).find(|&k| {
@@ -143,29 +136,6 @@ impl Leading {
     fn part_of(&self, weight: ArrayView2<'_, f64>, parallelism: Parallelism) -> Array2<f64> {
         let along = matmul(weight, self.basis.t(), parallelism);
         matmul(along.view(), self.basis.view(), parallelism)
-    }
-}
-
-/// Makes the rows orthonormal, the first unchanged in direction; rows that depend on those before become 0.
-///
-/// # Source
-/// Giraud et al. (2005): Gram-Schmidt, twice, is as good as rounding allows.
-fn orthonormalise(rows: &mut Array2<f64>) {
-    let width = rows.ncols();
-    let all = rows.as_slice_mut().expect("owned arrays are contiguous");
-    for i in 0..all.len() / width.max(1) {
-        let (before, rest) = all.split_at_mut(i * width);
-        let row = &mut rest[..width];
-        let length = reduce::inner(row, row).sqrt();
-        for _ in 0..2 {
-            for other in before.chunks(width) {
-                let along = reduce::inner(other, row);
-                row.iter_mut().zip(other).for_each(|(value, other)| *value -= along * other);
-            }
-        }
-        let left = reduce::inner(row, row).sqrt();
-        let scale = if left > 1e-12 * length { 1.0 / left } else { 0.0 };
-        row.iter_mut().for_each(|value| *value *= scale);
     }
 }
 
@@ -203,12 +173,13 @@ fn median_cosine(
             product / norms.max(f64::MIN_POSITIVE)
         })
         .collect();
-    cosines.sort_by(f64::total_cmp);
-    cosines.get(cosines.len() / 2).copied().unwrap_or(0.0)
+    upper_median(&mut cosines).unwrap_or(0.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray_rand::RandomExt;
+    use ndarray_rand::rand_distr::StandardNormal;
     use palimpsest_mlp::BiasPlacement;
 
     use super::*;

@@ -3,6 +3,7 @@
 use ndarray::{Array1, Array2, ArrayView2, s};
 use palimpsest_mlp::{InputSubspace, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::range::OutOfRange;
 use palimpsest_numerics::reduce;
 
 use crate::error::AttackError;
@@ -83,11 +84,8 @@ impl AttackProblem {
         let largest = spectrum.len();
         let rank = rank.unwrap_or_else(|| signal_rank(&spectrum, network.layers()[0].weight.dim()));
         if rank == 0 || rank > largest {
-            return Err(AttackError::BadOption {
-                name: "rank",
-                allowed: "between 1 and the smaller side of the first layer",
-                got: format!("{rank} (side {largest})"),
-            });
+            let allowed = "between 1 and the smaller side of the first layer";
+            return Err(OutOfRange::new("rank", allowed, format!("{rank} (side {largest})")).into());
         }
         let subspace = InputSubspace::leading(svd, rank);
         let inputs = network.inputs();

@@ -1,5 +1,6 @@
 //! What the attacker declares to know besides the weights.
 
+use palimpsest_numerics::range::{OutOfRange, positive};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
@@ -34,20 +35,11 @@ impl PriorKnowledge {
     pub fn check(&self) -> Result<(), AttackError> {
         let (low, high) = self.input_range;
         if !(low.is_finite() && high.is_finite() && low < high) {
-            return Err(AttackError::BadOption {
-                name: "input range",
-                allowed: "two finite numbers, the smaller first",
-                got: format!("{low},{high}"),
-            });
+            let allowed = "two finite numbers, the smaller first";
+            return Err(OutOfRange::new("input range", allowed, format!("{low},{high}")).into());
         }
-        if let Some(norm) = self.input_norm
-            && !(norm.is_finite() && norm > 0.0)
-        {
-            return Err(AttackError::BadOption {
-                name: "input norm",
-                allowed: "a finite number above 0",
-                got: norm.to_string(),
-            });
+        if let Some(norm) = self.input_norm {
+            positive("input norm", norm)?;
         }
         Ok(())
     }

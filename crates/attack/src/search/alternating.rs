@@ -8,7 +8,7 @@
 //! `x_i` and `c_i >= 0`. Gates start soft and sharpen; the proximal weight starts large and falls. Works on any depth
 //! and on the coordinates of [`AttackProblem`], where it costs one Cholesky of order m and a few products a step.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use ndarray::{Array1, Array2, ArrayView1, Zip, s};
 use palimpsest_kkt::outputs::OutputPull;
@@ -16,6 +16,7 @@ use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::{self, Passes};
 use palimpsest_numerics::factor::Cholesky;
 use palimpsest_numerics::gemm::{Parallelism, gemm, symmetric};
+use palimpsest_numerics::range::{OutOfRange, at_least_one, positive, within};
 use palimpsest_numerics::reduce;
 use serde::{Deserialize, Serialize};
 
@@ -64,18 +65,13 @@ impl AlternatingParams {
     /// # Errors
     /// [`AttackError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), AttackError> {
-        let bad = |name, allowed, got: String| Err(AttackError::BadOption { name, allowed, got });
-        if self.steps == 0 {
-            return bad("steps", "at least 1", "0".into());
-        }
+        at_least_one("steps", self.steps)?;
         for (name, (first, last)) in [("alpha", self.alpha), ("proximal", self.proximal)] {
-            if !(first.is_finite() && last.is_finite() && first > 0.0 && last > 0.0) {
-                return bad(name, "two finite numbers above 0", format!("{first},{last}"));
-            }
+            let both = positive(name, first).and(positive(name, last));
+            both.map_err(|_| OutOfRange::new(name, "two finite numbers above 0", format!("{first},{last}")))?;
         }
-        if !(self.damping > 0.0 && self.damping <= 1.0) {
-            return bad("damping", "above 0 and at most 1", self.damping.to_string());
-        }
+        let range = (Bound::Excluded(0.0), Bound::Included(1.0));
+        within("damping", self.damping, range, "above 0 and at most 1")?;
         Ok(())
     }
 }

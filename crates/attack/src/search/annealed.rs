@@ -21,6 +21,7 @@ use palimpsest_kkt::stationarity::{StationarityResidual, TermWeights, first_laye
 use palimpsest_mlp::passes::Scope;
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, gemm};
+use palimpsest_numerics::range::{at_least_one, not_negative, positive, share};
 use palimpsest_numerics::reduce;
 use serde::{Deserialize, Serialize};
 
@@ -88,42 +89,18 @@ impl DescentParams {
     /// # Errors
     /// [`AttackError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), AttackError> {
-        let bad = |name, allowed, got: String| Err(AttackError::BadOption { name, allowed, got });
-        if self.steps == 0 {
-            return bad("steps", "at least 1", "0".into());
-        }
-        let positive = [
-            ("first alpha", self.alpha.0),
-            ("last alpha", self.alpha.1),
-            ("step size", self.step_size),
-            ("initial norm", self.initial_norm),
-            ("initial multiplier", self.initial_multiplier),
-        ];
-        for (name, value) in positive {
-            if !(value.is_finite() && value > 0.0) {
-                return bad(name, "a finite number above 0", value.to_string());
-            }
-        }
-        let powers = [
-            ("step power", self.step_power),
-            ("error power of coordinates", self.coordinate_error_power),
-            ("error power of neurons", self.neuron_error_power),
-            ("mirror check", self.mirror_check),
-        ];
-        for (name, value) in powers {
-            if !(0.0..=1.0).contains(&value) {
-                return bad(name, "between 0 and 1", value.to_string());
-            }
-        }
-        let not_negative = [
-            ("multiplier step size", self.multiplier_step_size),
-            ("norm penalty", self.norm_penalty.unwrap_or(0.0)),
-        ];
-        for (name, value) in not_negative {
-            if !(value.is_finite() && value >= 0.0) {
-                return bad(name, "a finite number of at least 0", value.to_string());
-            }
-        }
+        at_least_one("steps", self.steps)?;
+        positive("first alpha", self.alpha.0)?;
+        positive("last alpha", self.alpha.1)?;
+        positive("step size", self.step_size)?;
+        positive("initial norm", self.initial_norm)?;
+        positive("initial multiplier", self.initial_multiplier)?;
+        share("step power", self.step_power)?;
+        share("error power of coordinates", self.coordinate_error_power)?;
+        share("error power of neurons", self.neuron_error_power)?;
+        share("mirror check", self.mirror_check)?;
+        not_negative("multiplier step size", self.multiplier_step_size)?;
+        not_negative("norm penalty", self.norm_penalty.unwrap_or(0.0))?;
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use palimpsest_kkt::stationarity::{SquaredResidual, StationarityResidual, TermWe
 use palimpsest_mlp::passes::{self, Scope};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::range::{at_least_one, not_negative, positive, within};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
@@ -63,31 +64,14 @@ impl GradientParams {
     /// # Errors
     /// [`AttackError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), AttackError> {
-        let bad = |name, allowed, got: String| Err(AttackError::BadOption { name, allowed, got });
-        if self.steps == 0 {
-            return bad("steps", "at least 1", "0".into());
-        }
-        let positive = [
-            ("step size", self.step_size),
-            ("initial standard deviation", self.initial_std),
-            ("alpha", self.alpha),
-            ("input bound", self.input_bound),
-        ];
-        for (name, value) in positive {
-            if !(value.is_finite() && value > 0.0) {
-                return bad(name, "a finite number above 0", value.to_string());
-            }
-        }
-        for (name, value) in
-            [("multiplier step size", self.multiplier_step_size), ("least multiplier", self.least_multiplier)]
-        {
-            if !(value.is_finite() && value >= 0.0) {
-                return bad(name, "a finite number of at least 0", value.to_string());
-            }
-        }
-        if !(0.0..1.0).contains(&self.momentum) {
-            return bad("momentum", "at least 0 and below 1", self.momentum.to_string());
-        }
+        at_least_one("steps", self.steps)?;
+        positive("step size", self.step_size)?;
+        positive("initial standard deviation", self.initial_std)?;
+        positive("alpha", self.alpha)?;
+        positive("input bound", self.input_bound)?;
+        not_negative("multiplier step size", self.multiplier_step_size)?;
+        not_negative("least multiplier", self.least_multiplier)?;
+        within("momentum", self.momentum, 0.0..1.0, "at least 0 and below 1")?;
         Ok(())
     }
 }

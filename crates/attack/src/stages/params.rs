@@ -1,5 +1,6 @@
 //! Options of an attack.
 
+use palimpsest_numerics::range::{OutOfRange, at_least_one};
 use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 use serde::{Deserialize, Serialize};
@@ -89,14 +90,11 @@ impl AttackParams {
         if let Some(deflation) = &self.deflation {
             deflation.check()?;
         }
-        let bad =
-            |name, allowed, got: usize| Err(AttackError::BadOption { name, allowed, got: got.to_string() });
-        if self.restarts == 0 {
-            return bad("restarts", "at least 1", 0);
-        }
+        at_least_one("restarts", self.restarts)?;
         match self.candidates {
             Some(m) if m < 2 || m % 2 == 1 => {
-                bad("candidates", "an even number of at least 2 (half of each label)", m)
+                let allowed = "an even number of at least 2 (half of each label)";
+                Err(OutOfRange::new("candidates", allowed, m).into())
             }
             _ => Ok(()),
         }

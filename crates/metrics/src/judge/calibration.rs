@@ -3,6 +3,7 @@
 use ndarray::ArrayView1;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::reduce;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::matching::{Matching, Pairing, match_by};
@@ -11,8 +12,9 @@ use crate::table::Thresholds;
 use crate::{CandidateImages, MetricsError, Result, TargetImages};
 
 /// What a candidate turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Verdict {
     /// It exceeds the held-out threshold for a training image that none ranked above it had.
     Real,
@@ -23,7 +25,8 @@ pub enum Verdict {
 }
 
 /// A candidate beside its nearest training image.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct CandidateTruth {
     /// Row of the training image.
     pub target: usize,
@@ -87,7 +90,8 @@ pub fn candidate_truth(
 }
 
 /// How many of the surest candidates are real.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct PrecisionAt {
     /// Number of candidates looked at.
     pub k: usize,
@@ -120,7 +124,8 @@ pub fn precision_at(k: usize, ranking: &[usize], real: &[bool]) -> PrecisionAt {
 }
 
 /// Candidates of similar claimed confidence.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct CalibrationBin {
     /// Mean confidence that was claimed, in [0, 1].
     pub claimed: f64,
@@ -140,7 +145,8 @@ impl CalibrationBin {
 }
 
 /// Claimed against observed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Calibration {
     /// Bins that are not empty, ascending in confidence.
     pub bins: Vec<CalibrationBin>,

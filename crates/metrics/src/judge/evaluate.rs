@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 use palimpsest_numerics::gemm::Parallelism;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::legible::{LEGIBLE, Legible, legible_by};
@@ -24,7 +25,8 @@ pub struct Evidence<'a> {
 }
 
 /// The whole judgement; what took how long is the caller's to add.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Judgement {
     /// First headline: what the first n of the list show.
     pub legible: Legible,

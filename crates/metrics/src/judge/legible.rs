@@ -4,6 +4,7 @@
 
 use ndarray::ArrayView2;
 use palimpsest_numerics::gemm::Parallelism;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::image::check_finite;
@@ -15,7 +16,8 @@ use crate::{CandidateImages, Result, TargetImages};
 pub const LEGIBLE: f64 = 0.9;
 
 /// What the first n images of a ranked list are, n being the number of training images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Legible {
     /// Number of training images n: as many of the list are looked at.
     pub n: usize,

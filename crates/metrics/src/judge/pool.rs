@@ -8,6 +8,7 @@
 
 use ndarray::ArrayView2;
 use palimpsest_numerics::gemm::Parallelism;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::legible::LEGIBLE;
@@ -38,8 +39,9 @@ pub struct Contestants<'a> {
 }
 
 /// By what an image and a candidate are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Measure {
     /// Normalised cross-correlation.
     Ncc,
@@ -48,8 +50,9 @@ pub enum Measure {
 }
 
 /// What a score must exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Bar {
     /// [`LEGIBLE`] by NCC, [`SSIM_CUT`] by SSIM.
     Fixed,
@@ -58,7 +61,8 @@ pub enum Bar {
 }
 
 /// One count of the table with its nulls. To pass is to exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct PoolCount {
     /// The measure.
     pub measure: Measure,
@@ -91,7 +95,8 @@ impl PoolCount {
 }
 
 /// The counts of a pool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct PoolTable {
     /// Number of candidates of the attack.
     pub candidates: usize,

@@ -4,6 +4,7 @@
 
 use ndarray::ArrayView2;
 use palimpsest_numerics::reduce;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{CalibrationBin, wilson};
@@ -16,8 +17,9 @@ pub const SURE: f64 = 0.95;
 const EDGES: [f64; 6] = [0.5, 0.6, 0.7, 0.8, 0.9, SURE];
 
 /// What an image of a ranked list is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Finding {
     /// It exceeds the threshold for a training image that none ranked above it had.
     Real,
@@ -66,7 +68,8 @@ pub fn findings(ncc: ArrayView2<'_, f32>, threshold: f64) -> Result<Vec<Finding>
 }
 
 /// Images called sure, and what they are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Sure {
     /// Images with a probability of at least [`SURE`].
     pub called: usize,
@@ -83,7 +86,8 @@ pub struct Sure {
 }
 
 /// How far probabilities above a half hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Reliability {
     /// NCC that a real image exceeds.
     pub threshold: f64,

@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::quantile::median;
 use palimpsest_numerics::reduce;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 /// Inputs (n, d) as far as orthonormal directions (r, d) keep them: their projections, (n, d).
@@ -79,7 +80,8 @@ fn coordinates(
 }
 
 /// How the training images of a truth lie in the directions of the weights, beside its held-out ones.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Fit {
     /// Median share of the square that the directions keep of training images, in [0, 1].
     pub training_kept: f64,
@@ -93,8 +95,9 @@ pub struct Fit {
 }
 
 /// Whether a truth can be that of the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TruthFit {
     /// The training images lie in the directions as held-out ones do not.

@@ -1,4 +1,4 @@
-//! Which tensors make which layer, told from names and shapes alone.
+//! Which tensors make which layer, by names and shapes alone.
 //!
 //! A layer is `PREFIX.weight`, (out, in), with an optional `PREFIX.bias`, (out); or `W3` with `b3`, where a bare `b` is
 //! the bias of `W0`; `names` has them all. Layers whose names differ only in their numbers are ordered by these, so

@@ -16,7 +16,7 @@ const FORMATS: &[Format] = &[
 ];
 
 impl Format {
-    /// The kind that bytes are of, told from how they begin.
+    /// The kind that bytes are of, by how they begin.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         FORMATS.iter().find(|format| (format.recognise)(bytes)).copied()
     }

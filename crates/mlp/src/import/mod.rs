@@ -69,7 +69,7 @@ pub use tensor::Dtype;
 
 use assemble::{network, read_as, unknown};
 
-/// Reads a file of weights of any kind; the kind is told from its bytes, not from its name.
+/// Reads a file of weights of any kind; the kind is read off its bytes, not from its name.
 ///
 /// # Errors
 /// [`MlpError::File`] when it cannot be read or is above 1 GiB, and those of [`read_network`].

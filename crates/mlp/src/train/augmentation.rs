@@ -3,10 +3,10 @@
 use ndarray::{ArrayView1, ArrayViewMut1, s};
 use ndarray_rand::rand::RngCore;
 use palimpsest_numerics::Real;
+use palimpsest_numerics::range::{OutOfRange, within};
 use palimpsest_numerics::seed::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::checks::bad;
 use crate::MlpError;
 
 /// How an image is altered before a step.
@@ -30,18 +30,12 @@ impl Augmentation {
     pub(super) fn check(&self) -> Result<(), MlpError> {
         let [channels, height, width] = self.shape;
         if channels == 0 || height == 0 || width == 0 {
-            return bad(
-                "augmentation.shape",
-                "at least one channel, row and column",
-                &format!("{:?}", self.shape),
-            );
+            let allowed = "at least one channel, row and column";
+            return Err(OutOfRange::new("augmentation.shape", allowed, format!("{:?}", self.shape)).into());
         }
-        if !(0.0..=1.0).contains(&self.flip_probability) {
-            return bad("augmentation.flip_probability", "from 0 to 1", &self.flip_probability.to_string());
-        }
-        if self.shift >= height.min(width) {
-            return bad("augmentation.shift", "below height and width of an image", &self.shift.to_string());
-        }
+        within("augmentation.flip_probability", self.flip_probability, 0.0..=1.0, "from 0 to 1")?;
+        let allowed = "below height and width of an image";
+        within("augmentation.shift", self.shift, ..height.min(width), allowed)?;
         Ok(())
     }
 
@@ -52,7 +46,8 @@ impl Augmentation {
             return Ok(());
         }
         let allowed = "a shape with as many numbers as an input has";
-        bad("augmentation.shape", allowed, &format!("{:?} for inputs of {inputs}", self.shape))
+        let got = format!("{:?} for inputs of {inputs}", self.shape);
+        Err(OutOfRange::new("augmentation.shape", allowed, got).into())
     }
 
     /// Writes one altered `image` (d) into `out` (d).

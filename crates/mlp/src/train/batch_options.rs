@@ -1,9 +1,11 @@
 //! Options of training in batches, in the conventions of PyTorch.
 
+use std::ops::Bound;
+
+use palimpsest_numerics::range::{at_least_one, not_negative, positive, within};
 use serde::{Deserialize, Serialize};
 
 use super::augmentation::Augmentation;
-use super::checks::{bad, positive};
 use crate::MlpError;
 
 /// Training in batches: one step of the optimiser a batch.
@@ -128,13 +130,7 @@ impl BatchSchedule {
     }
 
     pub(super) fn check(&self) -> Result<(), MlpError> {
-        let share = |name, value: f64| {
-            if (0.0..1.0).contains(&value) {
-                Ok(())
-            } else {
-                bad(name, "at least 0 and below 1", &value.to_string())
-            }
-        };
+        let share = |name, value: f64| within(name, value, 0.0..1.0, "at least 0 and below 1");
         positive("learning_rate", self.learning_rate)?;
         match self.optimizer {
             Optimizer::Sgd { momentum } => share("momentum", momentum)?,
@@ -145,19 +141,12 @@ impl BatchSchedule {
             }
         }
         if let Some(RateDecay { every, factor }) = self.rate_decay {
-            if every == 0 {
-                return bad("rate_decay.every", "at least 1", "0");
-            }
-            if !(factor > 0.0 && factor <= 1.0) {
-                return bad("rate_decay.factor", "above 0 and at most 1", &factor.to_string());
-            }
+            at_least_one("rate_decay.every", every)?;
+            let falling = (Bound::Excluded(0.0), Bound::Included(1.0));
+            within("rate_decay.factor", factor, falling, "above 0 and at most 1")?;
         }
-        if self.batch_size == 0 {
-            return bad("batch_size", "at least 1", "0");
-        }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return bad("weight_decay", "a finite number, at least 0", &self.weight_decay.to_string());
-        }
+        at_least_one("batch_size", self.batch_size)?;
+        not_negative("weight_decay", self.weight_decay)?;
         share("dropout", self.dropout)?;
         self.augmentation.map_or(Ok(()), |augmentation| augmentation.check())
     }

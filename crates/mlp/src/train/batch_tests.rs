@@ -222,7 +222,7 @@ fn weight_decay_ends_where_the_pulls_make_the_weights() {
         (Loss::Softmax { label_smoothing: 0.2 }, classes),
         (Loss::Squared, Targets::Values(values)),
     ] {
-        // A smooth activation: at a kink the equation holds between two slopes.
+        // A smooth activation: at a breakpoint the equation holds between two slopes.
         let activation = Activation::Silu;
         let full_batch = Schedule::WeightDecay { weight_decay: decay, step_size: 0.05 };
         let adam = BatchSchedule {

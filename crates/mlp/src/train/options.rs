@@ -1,10 +1,10 @@
 //! How a network is trained: schedules, spaces and limits.
 
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::range::{OutOfRange, at_least_one, finite, positive};
 use serde::{Deserialize, Serialize};
 
 use super::batch_options::{BatchSchedule, Optimizer};
-use super::checks::{bad, positive};
 use crate::loss::Loss;
 use crate::{Activation, MlpError};
 
@@ -114,7 +114,7 @@ impl TrainParams {
                 if !self.loss.vanishes() {
                     let allowed =
                         "logistic or unsmoothed softmax where the logarithm of the loss is descended";
-                    return bad("loss", allowed, &format!("{:?}", self.loss));
+                    return Err(OutOfRange::new("loss", allowed, format!("{:?}", self.loss)).into());
                 }
             }
             Schedule::WeightDecay { weight_decay, step_size } => {
@@ -124,13 +124,12 @@ impl TrainParams {
             Schedule::Batches(batches) => batches.check()?,
         }
         if self.space == TrainingSpace::ExactSubspace && !self.schedule.keeps_span() {
-            return bad("space", "Full with Adam, AdamW or augmentation", "ExactSubspace");
+            let allowed = "Full with Adam, AdamW or augmentation";
+            return Err(OutOfRange::new("space", allowed, "ExactSubspace").into());
         }
-        if self.max_epochs == 0 {
-            return bad("max_epochs", "at least 1", "0");
-        }
-        if self.until_log_loss.is_some_and(|l| !l.is_finite()) {
-            return bad("until_log_loss", "a finite number", "NaN");
+        at_least_one("max_epochs", self.max_epochs)?;
+        if let Some(target) = self.until_log_loss {
+            finite("until_log_loss", target)?;
         }
         Ok(())
     }

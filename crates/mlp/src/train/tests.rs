@@ -83,7 +83,7 @@ fn weight_decay_ends_at_a_stationary_point() {
     parameter_gradient(x.view(), &passes, 1.0, wd, Scope::AllLayers, &mut residual, Parallelism::Sequential);
     let size: f64 = net.layers().iter().map(|l| l.weight.iter().map(|v| v * v).sum::<f64>()).sum();
     let left: f64 = residual.layers().iter().map(|l| l.weight.iter().map(|v| v * v).sum::<f64>()).sum();
-    // Neurons that sit on a kink keep a share of the residual.
+    // Neurons that sit on a ReLU breakpoint keep a share of the residual.
     assert!((left / size).sqrt() / wd < 0.2, "relative residual {}", (left / size).sqrt() / wd);
 }
 

@@ -33,7 +33,7 @@ pub struct AuditArgs {
     /// Smallest and largest raw value of an image [default: 0,1].
     #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
     input_range: Option<Range>,
-    /// Typical Euclidean norm of an input as the network saw it [default: for images told from the input range, for rows from the
+    /// Typical Euclidean norm of an input as the network saw it [default: for images estimated from the input range, for rows from the
     /// weights].
     #[arg(long, value_name = "NORM")]
     input_norm: Option<f64>,
@@ -47,7 +47,7 @@ pub struct AuditArgs {
     /// Seconds after which no restart is begun or continued; the result then depends on the machine.
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
-    /// Candidates per restart, as many of each label [default: twice the rank told from the spectrum].
+    /// Candidates per restart, as many of each label [default: twice the rank estimated from the spectrum].
     #[arg(long, value_name = "M")]
     candidates: Option<usize>,
     /// Independent restarts, pooled [default: that of `reconstruct`].

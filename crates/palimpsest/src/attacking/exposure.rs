@@ -2,10 +2,10 @@
 
 use palimpsest_attack::problem::later_layers::LOOKED_AT;
 use palimpsest_attack::{Attackability, Outlook};
-use palimpsest_report::{Attackability as AttackabilityView, Exposure, Sign};
+use palimpsest_report::{Exposure, ExposureView, Sign};
 
 /// The verdict of `found` with its signs; `spectrum` are the singular values of the first layer, descending.
-pub fn exposure(found: &Attackability, spectrum: &[f32]) -> AttackabilityView {
+pub fn exposure(found: &Attackability, spectrum: &[f32]) -> ExposureView {
     let verdict = match found.outlook {
         Outlook::Promising => Exposure::Exposed,
         Outlook::Crowded => Exposure::Unclear,
@@ -66,7 +66,7 @@ pub fn exposure(found: &Attackability, spectrum: &[f32]) -> AttackabilityView {
             "The theory of the attack does not cover them; it reads the first layer all the same."
         },
     ));
-    AttackabilityView { verdict, sentence: found.sentences(), signs }
+    ExposureView { verdict, sentence: found.sentences(), signs }
 }
 
 #[cfg(test)]

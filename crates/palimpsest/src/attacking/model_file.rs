@@ -21,7 +21,7 @@ pub struct Model {
     pub notes: Vec<String>,
 }
 
-/// Reads a network; the format is told from the bytes. Of several chains of layers `chain` names the one that is meant.
+/// Reads a network; the format is read off the bytes. Of several chains of layers `chain` names the one that is meant.
 ///
 /// # Errors
 /// When the file cannot be read, holds no such chain, or says that another activation than ReLU stands between its layers.

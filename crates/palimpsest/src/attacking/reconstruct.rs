@@ -270,7 +270,7 @@ impl Asked {
 
 /// Bound on the starts that a separation iterates together.
 const SEPARATED_TOGETHER: usize = 64;
-/// Share of the time limit at which the search for gate patterns ends.
+/// Share of the time limit at which the search for activation patterns ends.
 const SEARCHING_SHARE: f64 = 0.9;
 
 /// What decides the bits of an attack: a snapshot is of this attack when all of it is the same.
@@ -319,7 +319,7 @@ fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option
     );
     let inside = match params.method {
         Method::Alternating(_) => memory::numbers(at_once, &[2, m, m], single),
-        // The check for mirror images.
+        // The check for negatives.
         Method::Annealed(_) => {
             let given = width.checked_mul(2)?.checked_add(m.min(width))?;
             let check = memory::numbers(at_once, &[m, given], size_of::<f64>());

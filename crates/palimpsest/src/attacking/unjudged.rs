@@ -183,13 +183,13 @@ fn confidence_means(found: &Found, kind: ConfidenceKind, null_count: Option<Coun
              apart."
         }
         ConfidenceKind::Probability if found.appearance.is_some() => {
-            "The probability is told from agreement, from how a candidate looks (few and strong edges, a brightest pixel that \
+            "The probability is estimated from agreement, from how a candidate looks (few and strong edges, a brightest pixel that \
              is white) and how near that is to what the equation alone found, from how much of what it would have written into the first layer's biases is there, and from how much of \
              the weights the candidates explain, by a logistic model. It was fitted on networks that were trained on pictures on \
              black for that purpose; on networks unlike those it may be off."
         }
         ConfidenceKind::Probability => {
-            "The probability is told from agreement, from how few distinct candidates the restarts leave, from how much of \
+            "The probability is estimated from agreement, from how few distinct candidates the restarts leave, from how much of \
              what a candidate would have written into the first layer's biases is there, and from how much of the weights \
              the candidates explain, by a logistic model. It was fitted on networks that were trained on \
              images for that purpose; on networks unlike those it may be off."
@@ -208,8 +208,8 @@ fn confidence_means(found: &Found, kind: ConfidenceKind, null_count: Option<Coun
     if agreed > 0 && kind == ConfidenceKind::Probability {
         means.push(format!(
             "{agreed} of the candidates are images on which the restarts of a round agreed, each the mean of what these found. \
-             Their probability is told from that agreement, in edges, and from how much of what the image would have written into \
-             the first layer's biases is there, which its mirror image lacks. Restarts of later rounds do not find them again, because \
+             Their probability is estimated from that agreement, in edges, and from how much of what the image would have written into \
+             the first layer's biases is there, which its negative lacks. Restarts of later rounds do not find them again, because \
              they were taken out of the equation. What follows is about all others."
         ));
     }

@@ -9,6 +9,7 @@ use palimpsest_report::answer_sentences;
 
 use super::data::{DataArgs, VictimData};
 use super::evaluate::{self, EvaluateArgs};
+use super::printed::print;
 use super::report;
 use crate::attacking::audit::{AuditArgs, attacked};
 use crate::attacking::unjudged::{JUDGE_PAGE, unjudged};
@@ -116,6 +117,6 @@ fn judge(args: &JudgedAuditArgs, data_args: DataArgs) -> Result<String> {
         EvaluateArgs { reconstruction: args.audit.out.clone(), data: data_args, out: folder.clone() };
     let score = evaluate::evaluate(&evaluate_args, &data)?;
     let report = report::judged(&folder, &score, &data, &[])?;
-    evaluate::print(&score);
+    print(&score);
     Ok(answer_sentences(&report.answer).join(" "))
 }

@@ -5,25 +5,23 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use palimpsest_datasets::{Block, Counts, DataName};
-use palimpsest_mlp::import::save_safetensors;
 use palimpsest_mlp::loss::Loss;
-use palimpsest_mlp::train::{Schedule, StopReason, TrainParams};
-use palimpsest_mlp::{BiasPlacement, Checkpoint, Mlp, Provenance};
-use palimpsest_numerics::Real;
+use palimpsest_mlp::train::{Schedule, TrainParams};
+use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
-use palimpsest_numerics::seed::Seed;
-use palimpsest_runs::record::MODEL_FILE;
-use palimpsest_runs::{MADE_BY, files};
+use palimpsest_runs::MADE_BY;
 use serde::{Deserialize, Serialize};
 
 use super::data::DataArgs;
+use super::descent::{descend, initial, training_bytes, widths_to};
 use super::learned::{Learned, Source};
-use super::recipe::{LossName, Normalize, Recipe, RecipeArgs};
+use super::normalize::Normalize;
+use super::recipe::{LossName, Recipe, RecipeArgs};
+use super::regime::RegimeArgs;
 use super::task::VictimTask;
-use super::train::{
-    self, Descended, RegimeArgs, TrainArgs, descend, ordinary_std, training_bytes, widths_to,
-};
-use crate::terminal::{Misuse, ResumeArgs, lock_folder, memory, output};
+use super::train::{self, TrainArgs};
+use super::trained::{Lesson, Trained, Victim};
+use crate::terminal::{Misuse, ResumeArgs, lock_folder, memory};
 
 /// Train a victim: a network whose weights will be attacked.
 #[derive(Clone, Debug, Args)]
@@ -87,8 +85,9 @@ pub struct TrainCommand {
 /// `train.json` of a victim of any task.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct VictimRecord {
-    /// What the checkpoint says of itself.
-    pub provenance: Provenance,
+    /// What is told of any victim.
+    #[serde(flatten)]
+    pub trained: Trained,
     /// The loss.
     pub loss: Loss,
     /// Which layers have a bias.
@@ -99,22 +98,6 @@ pub struct VictimRecord {
     pub classes: Vec<Vec<u8>>,
     /// Mean and deviation of the labels, for regression.
     pub label_scale: Option<(f64, f64)>,
-    /// Widths of all layers.
-    pub dims: Vec<usize>,
-    /// Weights and biases in all.
-    pub parameters: usize,
-    /// Why training ended.
-    pub stop: StopReason,
-    /// Training examples that are still misclassified.
-    pub training_errors: usize,
-    /// Share of the held-out examples that are classified right; for regression, whose label is nearest to the output.
-    pub test_accuracy: f64,
-    /// Held-out examples.
-    pub test_images: usize,
-    /// Seconds of training, over all its sessions.
-    pub training_s: f64,
-    /// Threads it ran on; they change no bit.
-    pub threads: usize,
 }
 
 /// Carries out `palimpsest train`.
@@ -167,7 +150,7 @@ fn run_recipe(command: &TrainCommand) -> Result<()> {
     let data = Learned::load(source, &command.task, &normalize)?;
     let recipe = read(data.image_shape())?;
     let record = victim(command, &recipe, &data, &normalize)?;
-    say(command, &record);
+    record.trained.say(&command.out, []);
     Ok(())
 }
 
@@ -220,59 +203,34 @@ fn victim(
         seed: command.seed,
     };
     let folder = (&*command.out, &command.resume);
-    let Descended { outcome, training_s, snapshots } = if command.regime.published {
-        descend(
-            initial::<f64>(&dims, recipe, command.seed),
-            &data.inputs,
-            &targets,
-            &params,
-            folder,
-            &options,
-        )?
+    let (biases, first_layer, seed) = (recipe.biases, recipe.first_layer, command.seed);
+    let descended = if command.regime.published {
+        let start = initial::<f64>(&dims, biases, first_layer, seed);
+        descend(start, &data.inputs, &targets, &params, folder, &options)?
     } else {
-        descend(
-            initial::<f32>(&dims, recipe, command.seed),
-            &data.inputs,
-            &targets,
-            &params,
-            folder,
-            &options,
-        )?
+        let start = initial::<f32>(&dims, biases, first_layer, seed);
+        descend(start, &data.inputs, &targets, &params, folder, &options)?
     };
-    let provenance = Provenance {
-        made_by: MADE_BY.into(),
-        data: Some(command.data.to_string()),
-        task: Some(command.task.to_string()),
-        examples: Some(command.n),
-        seed: Some(command.seed),
-        schedule: Some(recipe.schedule),
-        epochs: Some(outcome.epochs),
-        log_loss: Some(outcome.log_loss),
+    let lesson = Lesson {
+        data: command.data.to_string(),
+        task: command.task.to_string(),
+        examples: command.n,
+        seed: command.seed,
+        schedule: recipe.schedule,
         image_shape: data.image_shape(),
     };
-    let checkpoint = Checkpoint { network: outcome.network, provenance };
+    let accuracy =
+        |network: &Mlp<f32>| (data.accuracy(network, recipe.loss, parallelism), data.held_out_inputs.nrows());
+    let (victim, trained) = Victim::of(descended, lesson, accuracy);
     let record = VictimRecord {
-        provenance: checkpoint.provenance.clone(),
+        trained,
         loss: recipe.loss,
         biases: recipe.biases,
         normalize: normalize.to_string(),
         classes: data.sets.clone(),
         label_scale: data.label_scale,
-        parameters: checkpoint.network.parameters(),
-        dims,
-        stop: outcome.reason,
-        training_errors: outcome.training_errors,
-        test_accuracy: data.accuracy(&checkpoint.network, recipe.loss, parallelism),
-        test_images: data.held_out_inputs.nrows(),
-        training_s,
-        threads: rayon::current_num_threads(),
     };
-    checkpoint.save(&command.out.join(MODEL_FILE))?;
-    save_safetensors(&checkpoint.network, &command.out.join("model.safetensors"))?;
-    files::write_json(&command.out.join("train.json"), &record)?;
-    if record.stop != StopReason::Observer {
-        snapshots.remove();
-    }
+    victim.write(&command.out, &record)?;
     Ok(record)
 }
 
@@ -292,38 +250,4 @@ struct Options<'a> {
     until_log_loss: Option<f64>,
     epochs: usize,
     seed: u64,
-}
-
-fn initial<T: Real>(dims: &[usize], recipe: &Recipe, seed: u64) -> Mlp<T> {
-    let first_layer_std = if recipe.ordinary_start { ordinary_std(dims) } else { 1e-4 };
-    Mlp::initialise(dims, recipe.biases, first_layer_std, Seed::new(seed).named("initialisation"))
-}
-
-fn say(command: &TrainCommand, record: &VictimRecord) {
-    if record.stop == StopReason::Observer {
-        output::note("stopped early; --resume goes on from here");
-    }
-    let provenance = &record.provenance;
-    output::line(&format!(
-        "{} epochs in {:.1} s: log loss {:.2}, {} training errors, test accuracy {:.1} % of {}",
-        provenance.epochs.unwrap_or(0),
-        record.training_s,
-        provenance.log_loss.unwrap_or(f64::NAN),
-        record.training_errors,
-        100.0 * record.test_accuracy,
-        record.test_images,
-    ));
-    output::line(&format!("wrote {}", output::absolute(&command.out.join(MODEL_FILE)).display()));
-    output::event(
-        "result",
-        &serde_json::json!({
-            "command": "train",
-            "out": output::absolute(&command.out),
-            "epochs": provenance.epochs,
-            "log_loss": provenance.log_loss,
-            "training_errors": record.training_errors,
-            "test_accuracy": record.test_accuracy,
-            "elapsed_s": record.training_s,
-        }),
-    );
 }

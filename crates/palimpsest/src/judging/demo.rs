@@ -9,8 +9,10 @@ use palimpsest_runs::record::MODEL_FILE;
 
 use super::data::{DataArgs, VictimData};
 use super::evaluate::{self, EvaluateArgs};
+use super::printed::print;
+use super::regime::RegimeArgs;
 use super::report;
-use super::train::{self, RegimeArgs, TrainArgs};
+use super::train::{self, TrainArgs};
 use crate::attacking::reconstruct::{self, ReconstructArgs};
 use crate::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
 
@@ -82,7 +84,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     let before = stages.clone();
     timed(&mut stages, "report", || report::judged(&judged, &score, &data, &before))?;
     attacked.done();
-    evaluate::print(&score);
+    print(&score);
     for (name, elapsed_s) in &stages {
         output::line(&format!("{name:>8} {elapsed_s:7.1} s"));
     }

@@ -14,7 +14,7 @@ use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 
 use super::data::{HELD_OUT, check_counts, load_split};
-use super::recipe::Normalize;
+use super::normalize::Normalize;
 use super::task::VictimTask;
 use crate::terminal::Misuse;
 

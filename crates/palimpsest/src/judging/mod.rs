@@ -2,13 +2,19 @@
 
 pub mod audit;
 pub mod classifier;
+mod contestants;
 pub mod data;
 pub mod demo;
+pub mod descent;
 pub mod evaluate;
 mod learned;
+pub mod normalize;
+mod printed;
 pub mod recipe;
+pub mod regime;
 pub mod report;
 pub mod score;
 mod section;
 pub mod task;
 pub mod train;
+pub mod trained;

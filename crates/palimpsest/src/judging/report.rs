@@ -15,8 +15,8 @@ use palimpsest_report::{
 };
 use palimpsest_runs::{RunFile, files};
 
+use super::contestants::{check_width, image_shape, shown};
 use super::data::VictimData;
-use super::evaluate::{check_width, image_shape, shown};
 use super::score::{DistanceScore, Match, ScoreFile, training_row};
 use super::section::judge_section;
 use super::train::TrainRecord;

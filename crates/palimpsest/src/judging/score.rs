@@ -11,6 +11,7 @@ use palimpsest_metrics::table::{RowKind, ScoreRow, ScoreTable};
 use serde::{Deserialize, Serialize};
 
 use super::data::DataArgs;
+use crate::terminal::output;
 
 /// The judge's record, `score.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +70,20 @@ pub struct DataRecord {
 }
 
 impl DataRecord {
+    /// What `args` name, judged beside so many held-out examples.
+    pub(super) fn of(args: &DataArgs, held_out: usize) -> Self {
+        Self {
+            data: args.data.to_string(),
+            data_dir: args.data_dir.as_deref().map(output::absolute),
+            task: args.task.to_string(),
+            n: args.n,
+            counts: args.counts.as_ref().map(ToString::to_string),
+            block: args.block.map(|block| block.to_string()),
+            held_out,
+            subtract: args.subtract,
+        }
+    }
+
     /// The options that say the same.
     pub fn args(&self) -> Result<DataArgs> {
         Ok(DataArgs {

@@ -1,5 +1,7 @@
 //! The caller's mistake, found out after the command line was parsed.
 
+use palimpsest_numerics::range::OutOfRange;
+
 /// An option whose value cannot work: exit code 2.
 #[derive(Debug)]
 pub struct Misuse(pub String);
@@ -11,3 +13,9 @@ impl std::fmt::Display for Misuse {
 }
 
 impl std::error::Error for Misuse {}
+
+impl From<OutOfRange> for Misuse {
+    fn from(error: OutOfRange) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -24,7 +24,7 @@ pub struct Measured {
     pub log_loss: Option<f64>,
     /// Best agreement among the candidates so far, in [0, 1].
     pub best_agreement: Option<f64>,
-    /// Gate patterns certified so far.
+    /// Activation patterns certified so far.
     pub certified: Option<usize>,
     /// Images that the separation under way has found so far.
     pub separated: Option<usize>,

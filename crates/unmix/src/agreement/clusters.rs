@@ -1,6 +1,6 @@
 //! Which sources of different settings are the same picture.
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, s};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
@@ -204,17 +204,4 @@ pub(super) fn merged(edges: ArrayView2<'_, f32>, last: &[usize], cosine: f32) ->
         }
     }
     groups
-}
-
-/// Rows of length one; a row of zeros stays.
-pub(super) fn unit_rows(mut rows: Array2<f32>) -> Array2<f32> {
-    for mut row in rows.axis_iter_mut(Axis(0)) {
-        let length = length(row.view());
-        row.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
-    }
-    rows
-}
-
-fn length(row: ArrayView1<'_, f32>) -> f32 {
-    reduce::norm(row) as f32
 }

@@ -1,9 +1,11 @@
 //! How the separations went.
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 /// How the separations went.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[non_exhaustive]
 pub struct Diagnostics {
     /// Ranks of the truncations.

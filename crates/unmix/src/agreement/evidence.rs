@@ -1,6 +1,7 @@
 //! What is known of a picture without any truth.
 
 use ndarray::ArrayView1;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::clusters::FoundIn;
@@ -8,7 +9,8 @@ use super::diagnostics::Diagnostics;
 use super::operators::OPERATORS;
 
 /// What is known of a picture without any truth.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[non_exhaustive]
 pub struct Evidence {
     /// Settings (truncation and operator) in which it was found.

@@ -3,9 +3,9 @@
 //! Whitening is lower triangular: a whitened direction is made of a direction of the span and those before it. So the first r rows
 //! whiten the leading truncation of rank r, and one whitening of an operator serves the whole grid.
 
-use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+use ndarray::{Array2, Array3, Axis, s};
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
-use palimpsest_numerics::reduce;
+use palimpsest_numerics::whitening::{lower_inverse, whiten_in_order};
 
 use super::operators::{Edges, LANES};
 
@@ -34,7 +34,7 @@ impl WhitenedEdges {
         let differences = (edges.sites * edges.group).max(1) as f64;
         let gram =
             matmul(edges.values.view(), edges.values.t(), parallelism).mapv(|v| f64::from(v) / differences);
-        let to_coordinates = whitening(gram.view()).mapv(|v| v as f32);
+        let to_coordinates = whiten_in_order(gram.view(), LEAST_VARIANCE).mapv(|v| v as f32);
         let (rows, columns) = edges.values.dim();
         let tile = LANES * edges.group;
         let width = (CHUNK / tile).max(1) * tile;
@@ -50,51 +50,13 @@ impl WhitenedEdges {
     /// From coordinates to whitened directions, lower triangular, (r, r): there the product of two unit rows is the cosine of their edges.
     /// A direction without edges has none.
     pub(super) fn inverse(&self) -> Array2<f32> {
-        let order = self.to_coordinates.nrows();
-        let mut inverse = Array2::<f64>::zeros((order, order));
-        for i in 0..order {
-            let pivot = f64::from(self.to_coordinates[[i, i]]);
-            if pivot == 0.0 {
-                continue;
-            }
-            let before = self.to_coordinates.slice(s![i..=i, ..i]).mapv(f64::from);
-            let row = matmul(before.view(), inverse.slice(s![..i, ..i]), Parallelism::Sequential) / -pivot;
-            inverse.slice_mut(s![i, ..i]).assign(&row.row(0));
-            inverse[[i, i]] = 1.0 / pivot;
-        }
-        inverse.mapv(|v| v as f32)
+        lower_inverse(self.to_coordinates.view()).mapv(|v| v as f32)
     }
 
     /// Number of differences of an image.
     pub(super) fn differences(&self) -> usize {
         self.sites * self.group
     }
-}
-
-/// The lower triangular `T` (r, r) with `T G T' = 1` for a matrix of second moments; a direction without variance of its own gets a
-/// row of zeros.
-fn whitening(gram: ArrayView2<'_, f64>) -> Array2<f64> {
-    let order = gram.nrows();
-    let least = LEAST_VARIANCE * gram.diag().iter().copied().fold(0.0, f64::max);
-    let mut rows = Array2::<f64>::zeros((order, order));
-    let (mut along, mut own) = (Array2::zeros((order, 1)), Array2::zeros((1, order)));
-    for i in 0..order {
-        let (before, mut along, mut own) =
-            (rows.slice(s![..i, ..i]), along.slice_mut(s![..i, ..]), own.slice_mut(s![.., ..i]));
-        let mut variance = gram[[i, i]];
-        if i > 0 {
-            gemm(1.0, before, gram.slice(s![..i, i..=i]), 0.0, along.view_mut(), Parallelism::Sequential);
-            gemm(-1.0, along.t(), before, 0.0, own.view_mut(), Parallelism::Sequential);
-            variance -= reduce::squared_norm(along.view());
-        }
-        if variance > least {
-            let scale = 1.0 / variance.sqrt();
-            let own = own.row(0).mapv(|v| v * scale);
-            rows.slice_mut(s![i, ..i]).assign(&own);
-            rows[[i, i]] = scale;
-        }
-    }
-    rows
 }
 
 #[cfg(test)]

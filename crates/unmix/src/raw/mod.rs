@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, concatenate, s};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::quantile::weighted_median;
 use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
@@ -87,7 +88,7 @@ impl RawImages {
         let images = raw.of_sources(sources);
         // Pictures commonly use the range that they have.
         let looks = raw.appearances_of(images.view(), parallelism);
-        let typical = weighted_median(looks.iter().map(|look| (look.brightness, 1.0)))?;
+        let typical = positive_median(looks.iter().map(|look| (look.brightness, 1.0)))?;
         raw.unit /= typical;
         let real: Array1<f32> = looks
             .iter()
@@ -262,7 +263,7 @@ impl RawImages {
             Some(value) => Array1::from_elem(self.along.ncols() - self.edges, value),
             None => self.pixels(self.mean.view().insert_axis(Axis(0)), ALONE).index_axis_move(Axis(0), 0),
         };
-        let brightness = weighted_median(images.map(|(look, real)| (look.brightness, real))).unwrap_or(1.0);
+        let brightness = positive_median(images.map(|(look, real)| (look.brightness, real))).unwrap_or(1.0);
         mean * (self.unit / brightness)
     }
 
@@ -335,17 +336,9 @@ impl Multiple {
     }
 }
 
-/// The value below which half of the weight of `(value, weight)` lies; none if that is not positive.
-fn weighted_median(values: impl Iterator<Item = (f32, f32)>) -> Option<f32> {
-    let mut values: Vec<(f32, f32)> = values.collect();
-    values.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let half = 0.5 * values.iter().map(|(_, weight)| weight).sum::<f32>();
-    let mut below = 0.0;
-    let middle = values.iter().find(|(_, weight)| {
-        below += weight;
-        below >= half
-    });
-    middle.map(|&(value, _)| value).filter(|&value| value > 0.0 && value.is_finite())
+/// The median of `(value, weight)`; none if that is not positive.
+fn positive_median(values: impl Iterator<Item = (f32, f32)>) -> Option<f32> {
+    weighted_median(values).filter(|&value| value > 0.0 && value.is_finite())
 }
 
 /// The largest value but one: what is wrong with an image is often at its brightest pixel.

@@ -2,8 +2,8 @@
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
 use palimpsest_numerics::elementwise::vectorised;
-use palimpsest_numerics::factor::Cholesky;
-use palimpsest_numerics::gemm::{Parallelism, gemm, symmetric};
+use palimpsest_numerics::gemm::{Parallelism, gemm};
+use palimpsest_numerics::iterative::WeightedLeastSquares;
 use palimpsest_numerics::reduce;
 
 /// Products of a block: blocks run side by side.
@@ -32,8 +32,7 @@ pub(super) struct Fit<'a> {
     values: Array2<f32>,
     /// Square roots of the weights of the squares, (edges + d).
     roots: Vec<f32>,
-    weighted: Array2<f32>,
-    normal: Cholesky<f32>,
+    least_squares: WeightedLeastSquares<f32>,
     next: Array2<f32>,
 }
 
@@ -47,8 +46,7 @@ impl<'a> Fit<'a> {
             before: Array1::zeros(order),
             values: Array2::zeros((1, columns)),
             roots: vec![0.0; columns],
-            weighted: Array2::zeros((order, columns)),
-            normal: Cholesky::with_order(order, ALONE),
+            least_squares: WeightedLeastSquares::with_shape(order, columns),
             next: Array2::zeros((order, 1)),
         }
     }
@@ -79,27 +77,14 @@ impl<'a> Fit<'a> {
         let (edge_roots, pixel_roots) = self.roots.split_at_mut(edges);
         weigh_edges(of_edges, edge, edge_scale, edge_roots);
         weigh_pixels(of_pixels, pixel, 1.0 / (edge_scale * edge_scale), dark_weight, pixel_roots);
-        for (row, mut weighted) in along.rows().into_iter().zip(self.weighted.rows_mut()) {
-            let row = row.to_slice().expect("rows are contiguous");
-            let weighted = weighted.as_slice_mut().expect("rows are contiguous");
-            vectorised(|| {
-                for ((weighted, v), root) in weighted.iter_mut().zip(row).zip(&self.roots) {
-                    *weighted = v * root;
-                }
-            });
-        }
-        let mut normal = self.normal.matrix_mut();
-        symmetric(self.weighted.view(), normal.view_mut(), ALONE);
-        let ridge = RIDGE * normal.diag().sum() / normal.nrows() as f32;
-        normal.diag_mut().mapv_inplace(|v| v + ridge);
-        if self.normal.factor().is_err() {
+        if self.least_squares.factor(along, &self.roots, None, RIDGE).is_err() {
             return false;
         }
         // The slope of what is held: the mean square of the edges.
         let of_edges = self.values.slice(s![.., ..edges]);
         let next = self.next.view_mut();
         gemm(1.0 / edges as f32, along.slice(s![.., ..edges]), of_edges.t(), 0.0, next, ALONE);
-        self.normal.solve_in_place(self.next.view_mut());
+        self.least_squares.solve_in_place(self.next.view_mut());
         gemm(1.0, self.next.t(), along, 0.0, self.values.view_mut(), ALONE);
         let now = root_mean_square(&self.values.as_slice().expect("values are contiguous")[..edges]);
         let length = edge / now;

@@ -1,5 +1,6 @@
 //! What was measured.
 
+use palimpsest_numerics::quantile::upper_median;
 use serde::Serialize;
 
 use super::limit::Peak;
@@ -42,6 +43,5 @@ pub(super) struct BenchRecord {
 
 /// Middle value; NaN for none.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    upper_median(&mut values).unwrap_or(f64::NAN)
 }

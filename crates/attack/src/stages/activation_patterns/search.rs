@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::range::at_least_one;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 use rayon::prelude::*;
@@ -55,15 +56,10 @@ impl PatternParams {
     /// # Errors
     /// [`AttackError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), AttackError> {
-        let least = [
-            ("restarts before patterns", self.after_restarts),
-            ("pattern runs", self.runs),
-            ("pattern steps", self.steps),
-        ];
-        match least.iter().find(|(_, value)| *value == 0) {
-            Some(&(name, _)) => Err(AttackError::BadOption { name, allowed: "at least 1", got: "0".into() }),
-            None => Ok(()),
-        }
+        at_least_one("restarts before patterns", self.after_restarts)?;
+        at_least_one("pattern runs", self.runs)?;
+        at_least_one("pattern steps", self.steps)?;
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::range::{not_negative, share, within};
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::smoothness::EdgeEnergy;
 use serde::{Deserialize, Serialize};
@@ -65,21 +66,12 @@ impl DeflationParams {
     /// # Errors
     /// [`AttackError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), AttackError> {
-        let bad = |name, allowed, got: String| Err(AttackError::BadOption { name, allowed, got });
-        if self.restarts < LEAST_RESTARTS {
-            return bad("restarts of a deflation round", "at least 4", self.restarts.to_string());
-        }
-        for agreement in [self.agreement.0, self.agreement.1] {
-            if !(0.0..=1.0).contains(&agreement) {
-                return bad("agreement of a deflation", "between 0 and 1", agreement.to_string());
-            }
-        }
-        if self.bias_share.is_nan() {
-            return bad("bias share of a deflation", "a number", self.bias_share.to_string());
-        }
-        if !(self.edge_penalty.is_finite() && self.edge_penalty >= 0.0) {
-            return bad("edge penalty", "a finite number of at least 0", self.edge_penalty.to_string());
-        }
+        within("restarts of a deflation round", self.restarts, LEAST_RESTARTS.., "at least 4")?;
+        share("agreement of a deflation", self.agreement.0)?;
+        share("agreement of a deflation", self.agreement.1)?;
+        let any = f32::NEG_INFINITY..=f32::INFINITY;
+        within("bias share of a deflation", self.bias_share, any, "a number")?;
+        not_negative("edge penalty", self.edge_penalty)?;
         Ok(())
     }
 }

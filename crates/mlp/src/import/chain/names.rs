@@ -1,4 +1,4 @@
-//! What a tensor is, told from its name: a layer's weight or bias, part of a layer that is not read, or neither.
+//! What a tensor is, by its name: a layer's weight or bias, part of a layer that is not read, or neither.
 
 /// Longest name of a weight or bias, in bytes.
 const MAX_NAME_BYTES: usize = 256;

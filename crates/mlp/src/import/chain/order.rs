@@ -1,4 +1,4 @@
-//! The order of layers whose names do not number them, told from their widths.
+//! The order of layers whose names do not number them, by their widths.
 
 use super::unit::{Layout, Unit};
 

@@ -21,7 +21,7 @@ pub(crate) struct Layer {
     pub(crate) layout: Layout,
 }
 
-/// A tensor as far as its place is told from it.
+/// A tensor as far as it says where it belongs.
 pub(crate) struct Named<'a> {
     pub(crate) name: &'a str,
     pub(crate) shape: &'a [usize],

@@ -111,7 +111,7 @@ fn method(record: &PeekFile) -> Method {
 
 fn confidence_means() -> Vec<String> {
     vec![
-        "The probability is that of being one of the images that were mixed into the weights, or its negative. It is told from how \
+        "The probability is that of being one of the images that were mixed into the weights, or its negative. It is estimated from how \
          many separations found the picture, how well these agree, how many directions of the weights gave a picture at all, and \
          how few and strong its edges are."
             .into(),

@@ -10,6 +10,7 @@ use palimpsest_attack::search::annealed::DescentParams;
 use palimpsest_attack::search::published::GradientParams;
 use palimpsest_attack::stages::deflation::DeflationParams;
 use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge, Task};
+use palimpsest_numerics::range::within;
 use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 
@@ -37,7 +38,7 @@ pub struct ReconstructArgs {
     /// The attack.
     #[arg(long, value_enum, default_value_t = MethodName::Annealed)]
     pub method: MethodName,
-    /// Candidates per restart, as many of each label [default: twice the rank told from the spectrum].
+    /// Candidates per restart, as many of each label [default: twice the rank estimated from the spectrum].
     #[arg(long, value_name = "M")]
     pub candidates: Option<usize>,
     /// Restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless most inputs are
@@ -63,7 +64,7 @@ pub struct ReconstructArgs {
     /// a .palimpsest file].
     #[arg(long, value_name = "CxHxW")]
     pub input_shape: Option<InputShape>,
-    /// Typical Euclidean norm of an input as the network saw it, declared prior knowledge [default: for images told from the input range,
+    /// Typical Euclidean norm of an input as the network saw it, declared prior knowledge [default: for images estimated from the input range,
     /// for rows from the weights].
     #[arg(long, value_name = "NORM")]
     pub input_norm: Option<f64>,
@@ -95,13 +96,13 @@ pub struct ReconstructArgs {
     /// say that the equation is exact, else 0.15].
     #[arg(long, value_name = "WEIGHT", help_heading = "Research options")]
     pub norm_penalty: Option<f64>,
-    /// Annealed: share of the steps after which candidates that the biases say are mirror images are turned round; 1 for never.
+    /// Annealed: share of the steps after which candidates that the biases say are negatives are turned round; 1 for never.
     #[arg(long, value_name = "SHARE", help_heading = "Research options")]
     pub mirror_check: Option<f64>,
     /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub initial_multiplier: Option<f64>,
-    /// Annealed: most rounds of the search for gate patterns, which solves for inputs exactly where weight decay made the
+    /// Annealed: most rounds of the search for activation patterns, which solves for inputs exactly where weight decay made the
     /// equation exact [default: 20; 0 leaves it out].
     #[arg(long, value_name = "ROUNDS", help_heading = "Research options")]
     pub pattern_rounds: Option<usize>,
@@ -111,7 +112,7 @@ pub struct ReconstructArgs {
     /// Annealed: make restarts independently of each other, never in rounds between which what was found is taken out of the equation.
     #[arg(long, help_heading = "Research options")]
     pub no_deflation: bool,
-    /// Coordinates to work in [default: told from the spectrum].
+    /// Coordinates to work in [default: estimated from the spectrum].
     #[arg(long, value_name = "RANK", help_heading = "Research options")]
     pub rank: Option<usize>,
     /// Folder for the results.
@@ -313,7 +314,9 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration> {
 pub(in crate::attacking) fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
         None => Ok(rayon::current_num_threads()),
-        Some(t) if (1..=1024).contains(&t) => Ok(t),
-        Some(t) => bail!(Misuse(format!("--threads must be between 1 and 1024, got {t}"))),
+        Some(threads) => {
+            within("--threads", threads, 1..=1024, "between 1 and 1024").map_err(Misuse::from)?;
+            Ok(threads)
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Inputs found exactly from their gate patterns, on small networks trained here; and the nulls.
+//! Inputs found exactly from their activation patterns, on small networks trained here; and the nulls.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -115,6 +115,21 @@ fn shuffled_and_random_weights_give_nothing_exact() {
     for network in [shuffled, random] {
         assert_eq!(on(2, &network).count(Origin::ActivationPattern), 0);
     }
+}
+
+/// The same first layer with each neuron before another's later weights: span, spectra and decay are as they were, so the search is
+/// begun, and nothing that later layers say of a neuron is true of it.
+#[test]
+fn exchanged_neurons_pass_the_gates_and_give_nothing_exact() {
+    let mut network = VICTIM.network.clone();
+    let mut order: Vec<usize> = (0..network.dims()[1]).collect();
+    order.shuffle(&mut Seed::new(3).rng());
+    let first = &mut network.layers_mut()[0];
+    first.weight = first.weight.select(Axis(0), &order);
+    first.bias = first.bias.as_ref().map(|bias| bias.select(Axis(0), &order));
+    let found = on(2, &network);
+    let record = found.stages.iter().find(|record| record.stage == "activation patterns").unwrap();
+    assert_eq!((record.why_not.clone(), found.count(Origin::ActivationPattern)), (None, 0));
 }
 
 #[test]

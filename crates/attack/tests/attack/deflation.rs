@@ -25,7 +25,7 @@ mod tests {
     const EXAMPLES: usize = 24;
     const SIDE: usize = 12;
     const INPUTS: usize = SIDE * SIDE;
-    /// Too few for the directions for gate patterns.
+    /// Too few for the directions for activation patterns.
     const NEURONS: usize = 80;
 
     struct Victim {
@@ -138,6 +138,25 @@ mod tests {
         let weight = &mut network.layers_mut()[0].weight;
         *weight = weight.select(Axis(1), &order);
         assert_eq!(attacked(&network, &deflating(), &AttackState::default()).count(Origin::Deflation), 0);
+    }
+
+    /// The same first layer with each neuron before another's later weights: span, spectra and decay are as they were, so rounds
+    /// are made, and nothing that later layers say of a neuron is true of it.
+    #[test]
+    fn exchanged_neurons_pass_the_gates_and_nothing_is_sure() {
+        let mut network = VICTIM.network.clone();
+        let mut order: Vec<usize> = (0..NEURONS).collect();
+        order.shuffle(&mut Seed::new(6).rng());
+        let first = &mut network.layers_mut()[0];
+        first.weight = first.weight.select(Axis(0), &order);
+        first.bias = first.bias.as_ref().map(|bias| bias.select(Axis(0), &order));
+        let found = attacked(&network, &deflating(), &AttackState::default());
+        let record = found.stages.iter().find(|record| record.stage == "deflation").unwrap();
+        assert_eq!(record.why_not, None);
+        let sure = (0..found.candidates.len()).filter(|&i| {
+            found.confidence[i] >= 0.95 && nearest(found.candidates.view().row(i)).0.abs() < 0.8
+        });
+        assert_eq!(sure.count(), 0, "of {}", found.count(Origin::Deflation));
     }
 
     #[test]

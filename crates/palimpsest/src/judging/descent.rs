@@ -1,0 +1,121 @@
+//! Training that can be interrupted: widths, the start, the memory it takes, and the descent with its snapshots.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use ndarray::Array2;
+use palimpsest_mlp::loss::Targets;
+use palimpsest_mlp::train::{Epoch, TrainOutcome, TrainParams, TrainState, train_on};
+use palimpsest_mlp::{BiasPlacement, Mlp};
+use palimpsest_numerics::Real;
+use palimpsest_numerics::seed::Seed;
+use palimpsest_runs::Snapshots;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::terminal::progress::{Measured, Progress};
+use crate::terminal::{Misuse, ResumeArgs, clock, host, interrupt, memory, output};
+
+/// Most weights of a victim: 1 GiB in `f64`, and as many as can be read back.
+const MAX_WEIGHTS: usize = 1 << 27;
+
+/// Widths of all layers, from the inputs to the output.
+pub fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
+    widths_to(inputs, hidden, 1)
+}
+
+/// Widths of all layers, from the inputs to so many outputs.
+pub(super) fn widths_to(inputs: usize, hidden: &[usize], outputs: usize) -> Result<Vec<usize>> {
+    if hidden.is_empty() || hidden.contains(&0) {
+        bail!(Misuse("--hidden needs at least one width, each at least 1, as in 1000,1000".into()));
+    }
+    let dims: Vec<usize> = [inputs].into_iter().chain(hidden.iter().copied()).chain([outputs]).collect();
+    let weights = dims.windows(2).try_fold(0_usize, |sum, w| sum.checked_add(w[0].checked_mul(w[1])?));
+    if weights.is_none_or(|weights| weights > MAX_WEIGHTS) {
+        bail!(Misuse(format!("--hidden makes more than {MAX_WEIGHTS} weights; choose smaller widths")));
+    }
+    Ok(dims)
+}
+
+/// Memory of training on inputs (n, d) and of its certificates, from above.
+pub(super) fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u64> {
+    let hidden: usize =
+        dims[1..dims.len() - 1].iter().try_fold(0_usize, |sum, &width| sum.checked_add(width))?;
+    let weights = dims.windows(2).map(|pair| memory::numbers(6, pair, size_of::<f64>()));
+    let passes = memory::numbers(8, &[n, hidden], size_of::<f64>());
+    // Inputs in both precisions, and what their decomposition takes.
+    let inputs = memory::numbers(5, &[n, d], size_of::<f64>());
+    // The Gram matrix of the certificate and its factor.
+    let gram = memory::numbers(2, &[n, n], size_of::<f64>());
+    memory::total(weights.chain([passes, inputs, gram]))
+}
+
+/// How large the first layer of a network is at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstLayer {
+    /// As usual: of the deviation of numbers even in +-1/sqrt(fan in). Weight decay forgets its start.
+    Ordinary,
+    /// 1e-4, as published, so that training leaves no trace of the start.
+    Small,
+}
+
+impl FirstLayer {
+    /// What suits full-batch descent with this weight decay, or without.
+    pub fn suiting(weight_decay: Option<f64>) -> Self {
+        if weight_decay.is_some() { Self::Ordinary } else { Self::Small }
+    }
+}
+
+/// The network that training begins with.
+pub fn initial<T: Real>(dims: &[usize], biases: BiasPlacement, first_layer: FirstLayer, seed: u64) -> Mlp<T> {
+    let first_layer_std = match first_layer {
+        FirstLayer::Ordinary => (3.0 * dims[0] as f64).sqrt().recip(),
+        FirstLayer::Small => 1e-4,
+    };
+    Mlp::initialise(dims, biases, first_layer_std, Seed::new(seed).named("initialisation"))
+}
+
+/// A run of [`descend`].
+pub(super) struct Descended {
+    pub(super) outcome: TrainOutcome<f32>,
+    /// Time of training, over all the sessions it took.
+    pub(super) training_s: f64,
+    pub(super) snapshots: Snapshots,
+}
+
+/// Trains `network` on `inputs` (n, d) in the precision T, or goes on training in the folder that is given; the network
+/// comes back in the precision of checkpoints. `options` are all that decides the bits of the run.
+pub(super) fn descend<T: Real + Serialize + DeserializeOwned>(
+    network: Mlp<T>,
+    inputs: &Array2<f32>,
+    targets: &Targets,
+    params: &TrainParams,
+    (folder, resume): (&Path, &ResumeArgs),
+    options: &impl Serialize,
+) -> Result<Descended> {
+    let (mut snapshots, from) =
+        Snapshots::open::<(f64, TrainState<T>)>(folder, resume.start(), resume.interval()?, options, host())?;
+    let inputs = inputs.mapv(|v| T::of(f64::from(v)));
+    let (before_s, from) = from.map_or((0.0, None), |(seconds, state)| (seconds, Some(state)));
+    if let Some(state) = &from {
+        output::note(&format!("going on at epoch {}", state.epoch()));
+    }
+    let start = clock::now();
+    let elapsed_s = || before_s + (clock::now() - start).as_secs_f64();
+    let done = from.as_ref().map_or(0, |state| state.epoch() as u64);
+    let progress = Progress::resume("training", params.max_epochs as u64, done);
+    let mut observer = |epoch: &Epoch<'_, T>| {
+        progress.step(|| Measured { log_loss: Some(epoch.log_loss), ..Measured::default() });
+        let over = interrupt::requested();
+        if over || snapshots.due() {
+            snapshots.write(&(elapsed_s(), epoch.state));
+        }
+        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let TrainOutcome { network, epochs, log_loss, training_errors, reason } =
+        train_on(network, inputs.view(), targets, params, from, &mut observer)?;
+    progress.finish();
+    let outcome = TrainOutcome { network: network.cast(), epochs, log_loss, training_errors, reason };
+    Ok(Descended { outcome, training_s: elapsed_s(), snapshots })
+}
