@@ -75,6 +75,7 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
     let nulls = Nulls::of(&found, data, &bench.seed)?;
     let kept = InSpan::of(&found, data, bench.parallelism)?;
     let candidates = Twofold::of_attack(&found, data, found.candidates.clone());
+    let restored = found.mean_image.is_some().then(|| Twofold::restored(data, found.candidates.clone()));
     let (training, held_out) = targets(data)?;
     let pool = Contestants {
         attack: candidates.images(bench.shape)?,
@@ -104,7 +105,7 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
         ranking: judge_ranking(&claimed, &truth)?,
         judgement: Some(judgement),
         table: score_table(&scored, &bench.protocol, &bench.seed.named("bootstrap"))?,
-        with_training_mean: bench.with_training_mean(&found, data, &pool)?,
+        with_training_mean: bench.with_training_mean(restored.as_ref(), &pool)?,
         distances: bench.distances(&pool)?,
         limit: bench.limit(&pool, directions)?,
         truth: kept.map(|kept| kept.fit),
@@ -135,16 +136,12 @@ impl Bench {
     }
 
     /// The table with the mean image that the judge knows, where the attack tells one of its own.
-    fn with_training_mean(
+    fn with_training_mean<'a>(
         &self,
-        found: &Found,
-        data: &VictimData,
-        pool: &Contestants<'_>,
+        restored: Option<&'a Twofold>,
+        pool: &Contestants<'a>,
     ) -> Result<Option<ScoreTable>> {
-        if found.mean_image.is_none() {
-            return Ok(None);
-        }
-        let restored = Twofold::restored(data, found.candidates.clone());
+        let Some(restored) = restored else { return Ok(None) };
         let attack = restored.images(self.shape)?;
         let scored = judge(attack, pool.training, &models(pool), &self.protocol, self.parallelism)?;
         Ok(Some(score_table(&scored, &self.protocol, &self.seed.named("bootstrap"))?))

@@ -193,6 +193,7 @@ fn share(name: &'static str, value: f64) -> Result<(), Misuse> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judging::normalize::Normalize;
 
     fn read(args: &RecipeArgs) -> Result<Recipe, String> {
         let decay = RegimeArgs { weight_decay: Some(1e-3), ..RegimeArgs::default() };
