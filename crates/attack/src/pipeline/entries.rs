@@ -173,7 +173,7 @@ impl Entries {
 }
 
 /// Whether candidates are images, in the subspace of the weights.
-fn are_images(context: &AttackContext<'_>) -> bool {
+pub(super) fn are_images(context: &AttackContext<'_>) -> bool {
     context.problem.prior.image_shape.is_some() && context.params.method.is_in_subspace()
 }
 

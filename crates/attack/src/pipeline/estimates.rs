@@ -1,9 +1,11 @@
 //! The best estimate of each input on the list.
 
 use ndarray::{Array2, ArrayView2};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::raw::RawImages;
 
-use crate::evidence::consensus::{merge, merge_near};
+use crate::evidence::consensus::{SAME_COSINE, merge, merge_near};
 use crate::pipeline::entries::Entries;
 use crate::pipeline::finished::Finished;
 use crate::stages::candidate::{Candidate, Origin};
@@ -40,4 +42,30 @@ pub(super) fn estimates(
         }
     }
     estimates
+}
+
+/// Which of `estimates`, as they are compared (k, s), are neither the same as one before nor its negative.
+pub(super) fn distinct(estimates: ArrayView2<'_, f32>) -> Vec<usize> {
+    let unit = unit_rows(estimates);
+    let cosines = matmul(unit.view(), unit.t(), Parallelism::Sequential);
+    let mut kept: Vec<usize> = Vec::new();
+    for i in 0..estimates.nrows() {
+        if kept.iter().all(|&before| cosines[[i, before]].abs() <= SAME_COSINE) {
+            kept.push(i);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_listed_once_and_its_negative_is_it() {
+        let estimates = array![[1.0, 0.0], [0.1, 1.0], [2.0, 0.3], [-0.1, -3.0], [0.0, 0.0]];
+        assert_eq!(distinct(estimates.view()), [0, 1, 4]);
+    }
 }

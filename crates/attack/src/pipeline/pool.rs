@@ -1,10 +1,10 @@
 //! What the restarts and the other stages of an attack found, in one reconstruction.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use crate::error::AttackError;
-use crate::pipeline::entries::Entries;
-use crate::pipeline::estimates::estimates;
+use crate::pipeline::entries::{Entries, are_images};
+use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
 use crate::pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
 use crate::problem::exposure::Attackability;
@@ -31,8 +31,17 @@ pub(crate) fn pool(
     let finished = Finished::compare(&context, runs)?;
     let mut entries = Entries::of(&context, &finished, raw);
     entries.add(&solved, &finished, raw, parallelism);
-    let ranking = entries.ranking(&context, &solved, raw);
-    let merged = estimates(&context, &finished, &entries, &solved, &ranking, raw);
+    let ranked = entries.ranking(&context, &solved, raw);
+    let merged = estimates(&context, &finished, &entries, &solved, &ranked, raw);
+    // What was told apart may have become the same image.
+    let kept = match raw {
+        None if are_images(&context) => {
+            distinct(finished.comparison.apply(merged.view(), parallelism).view())
+        }
+        _ => (0..ranked.len()).collect(),
+    };
+    let (ranking, merged) =
+        (kept.iter().map(|&i| ranked[i]).collect::<Vec<_>>(), merged.select(Axis(0), &kept));
     let lifted = |rows: Array2<f32>| match raw {
         Some(raw) => raw.images(rows.view(), parallelism),
         None if context.params.method.is_in_subspace() => problem.lift(rows.view(), parallelism),
