@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{FromArgMatches, Parser, Subcommand};
 use palimpsest_runs::RunsError;
 
-use crate::attacking::{peek, reconstruct};
+use crate::attacking::{merge, peek, reconstruct};
 use crate::installed::{self, Installed};
 use crate::judging::{audit, classifier, demo, evaluate, report};
 use crate::terminal::output::{self, Mode};
@@ -50,6 +50,8 @@ pub enum Command {
     Train(classifier::TrainCommand),
     /// Attack the weights of a network; sees the weights and declared prior knowledge only.
     Reconstruct(reconstruct::ReconstructArgs),
+    /// Join parts of an attack that several machines have made with `reconstruct --restarts A..B`.
+    Merge(merge::MergeArgs),
     /// Judge a reconstruction against the training images and against nulls.
     Evaluate(evaluate::EvaluateArgs),
     /// Write report.html, report.md and report.json for a judged (or unjudged) reconstruction.
@@ -67,6 +69,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Peek(args) => peek::run(&args),
         Command::Train(args) => classifier::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Report(args) => report::run(&args),
     }

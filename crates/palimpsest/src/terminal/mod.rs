@@ -2,6 +2,7 @@
 //! clock, memory. Nothing else of this crate reads a clock or prints.
 
 pub mod clock;
+pub mod command_line;
 mod folder;
 pub mod interrupt;
 pub mod memory;
