@@ -11,6 +11,8 @@ pub mod output;
 pub mod progress;
 mod resume;
 pub mod threads;
+#[cfg(feature = "fetch")]
+pub mod transfer;
 
 pub use folder::{host, lock_folder};
 pub use misuse::Misuse;
