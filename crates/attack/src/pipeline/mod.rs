@@ -4,5 +4,6 @@ pub mod driver;
 mod entries;
 mod estimates;
 mod finished;
+pub mod part;
 mod pool;
 pub mod reconstruction;

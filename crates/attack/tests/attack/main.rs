@@ -7,6 +7,8 @@ mod classes;
 #[cfg(test)]
 mod deflation;
 #[cfg(test)]
+mod parts;
+#[cfg(test)]
 mod patterns;
 #[cfg(test)]
 mod resume;

@@ -13,7 +13,7 @@ use palimpsest_runs::record::MEAN_FILE;
 
 use super::exposure::exposure;
 use super::model_file::{describe, load_model};
-use super::reconstruct::{Attacked, InputShape, Range, ReconstructArgs, attack};
+use super::reconstruct::{Attacked, InputShape, Range, ReconstructArgs, Restarts, attack};
 use super::unjudged::JUDGE_PAGE;
 use crate::terminal::{Misuse, ResumeArgs, output};
 
@@ -126,7 +126,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
     ReconstructArgs {
         chain: args.chain.clone(),
         candidates: args.candidates,
-        restarts: args.restarts,
+        restarts: args.restarts.map(Restarts::Count),
         steps: args.steps,
         seed: args.seed,
         threads: args.threads,

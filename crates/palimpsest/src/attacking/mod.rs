@@ -4,6 +4,7 @@ pub mod audit;
 mod chance;
 pub mod exposure;
 pub mod found;
+pub mod merge;
 pub mod model_file;
 pub mod pages;
 pub mod peek;

@@ -26,7 +26,7 @@ use crate::terminal::{Misuse, clock, interrupt, lock_folder, memory, output, thr
 mod found;
 mod page;
 
-use found::Found;
+pub(crate) use found::Found;
 pub use found::{PeekFile, PictureRecord};
 
 /// Look for pictures in one layer of any network: separation alone, up to sign, in seconds.
@@ -133,7 +133,7 @@ fn sentence(record: &PeekFile) -> String {
 }
 
 /// Weights of the layer that is meant.
-fn layer(args: &PeekArgs) -> Result<Matrix> {
+pub(crate) fn layer(args: &PeekArgs) -> Result<Matrix> {
     let InputShape([channels, height, width]) = args.input_shape;
     let inputs = channels.checked_mul(height).and_then(|plane| plane.checked_mul(width));
     let inputs = inputs.filter(|_| height >= 3 && width >= 3).ok_or_else(|| {
@@ -162,6 +162,24 @@ fn layer(args: &PeekArgs) -> Result<Matrix> {
 }
 
 fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
+    let most = layer.weight.nrows().min(layer.weight.ncols()).min(MOST_DIRECTIONS);
+    let progress = Progress::start("peek", truncations(&AgreementParams::default(), most));
+    let mut observe = |at: Truncation| {
+        progress.step(|| Measured { separated: Some(at.confirmed), ..Measured::default() });
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let found = look(args, layer, threads, &mut observe);
+    progress.finish();
+    found
+}
+
+/// Looks for pictures in the layer; `observe` may end it early.
+pub(crate) fn look(
+    args: &PeekArgs,
+    layer: &Matrix,
+    threads: usize,
+    observe: &mut dyn FnMut(Truncation) -> ControlFlow<()>,
+) -> Result<Found> {
     let parallelism = Parallelism::of_threads(threads);
     let weight = layer.weight.mapv(|value| value as f32);
     if !weight.iter().all(|value| value.is_finite()) {
@@ -174,12 +192,11 @@ fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
     let basis = decomposed.vt.slice(s![..most, ..]);
     let values = decomposed.singular_values.slice(s![..most]).mapv(f64::from);
     let params = AgreementParams::default();
-    let progress = Progress::start("peek", truncations(&params, most));
     let mut stopped_early = false;
     let mut observe = |at: Truncation| {
-        progress.step(|| Measured { separated: Some(at.confirmed), ..Measured::default() });
-        stopped_early = interrupt::requested();
-        if stopped_early { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let flow = observe(at);
+        stopped_early |= flow.is_break();
+        flow
     };
     let seed = Seed::new(args.seed).named("peek");
     let found = separate_by_agreement(
@@ -191,7 +208,6 @@ fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
         parallelism,
         &mut observe,
     );
-    progress.finish();
     Ok(Found::of(found?, basis.to_owned(), stopped_early, parallelism))
 }
 

@@ -7,6 +7,8 @@ pub mod data;
 pub mod demo;
 pub mod descent;
 pub mod evaluate;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod learned;
 pub mod normalize;
 mod printed;
