@@ -132,7 +132,8 @@ impl PartFile {
             #[serde(flatten)]
             params: AttackParams,
         }
-        let params = AttackParams { restarts: 1, ..self.params };
+        let mut params = self.params;
+        params.restarts = 1;
         let Self { made_by, network, seed, .. } = self;
         // What cannot be encoded differs in nothing; it could not have been written either.
         serde_json::to_string(&Identity { made_by, network, seed: *seed, params }).unwrap_or_default()

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use palimpsest_attack::AttackParams;
 use palimpsest_runs::MADE_BY;
 use palimpsest_runs::join::{Joined, join};
 
@@ -79,11 +78,13 @@ fn task(args: &MergeArgs, joined: &Joined, threads: usize) -> Result<Task> {
         "{} is not the network that the parts are of; name that by --model",
         model.display()
     );
+    let mut params = of.params;
+    params.restarts = joined.restarts as usize;
     Ok(Task {
         model,
         chain: of.chain.clone(),
         network,
-        params: AttackParams { restarts: joined.restarts as usize, ..of.params },
+        params,
         seed: of.seed,
         threads,
         time_limit_s: None,

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use palimpsest_attack::{AttackState, AttackStep, Part, Run, make_restarts};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::join::done_parts;
-use palimpsest_runs::part::{PART_FILE, PartFolder, RESTARTS_FILE, read_part};
+use palimpsest_runs::part::{PartFolder, RESTARTS_FILE, read_part};
 use palimpsest_runs::{Kept, MADE_BY, PartFile};
 
 use super::args::ReconstructArgs;

@@ -87,7 +87,8 @@ impl Task {
     /// # Errors
     /// [`Misuse`] when there is not.
     pub(in crate::attacking) fn require_memory(&self, restarts: usize) -> Result<()> {
-        let params = AttackParams { restarts, ..self.params };
+        let mut params = self.params;
+        params.restarts = restarts;
         memory::require(
             "the attack",
             attack_bytes(&self.network.dims(), &params, self.threads),
