@@ -6,6 +6,7 @@ pub mod data;
 pub mod demo;
 pub mod evaluate;
 mod learned;
+pub mod members;
 pub mod recipe;
 pub mod report;
 pub mod score;
