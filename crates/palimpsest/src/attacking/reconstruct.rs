@@ -24,7 +24,7 @@ use crate::terminal::{Misuse, host, interrupt, lock_folder, memory, output, thre
 mod args;
 
 pub(crate) use args::params;
-pub(super) use args::threads as checked_threads;
+pub(crate) use args::threads as checked_threads;
 use args::time_limit;
 
 pub use args::{InputShape, Range, ReconstructArgs};

@@ -45,8 +45,8 @@ pub struct Measured {
 }
 
 /// How references behave, and what they say of others.
-pub struct Null<'a> {
-    instruments: Instruments<'a>,
+pub struct Null<'w, 'a> {
+    instruments: Instruments<'w, 'a>,
     spans: Vec<Standard>,
     gradient: Option<Standard>,
     typical: Vec<Typical>,
@@ -56,8 +56,8 @@ pub struct Null<'a> {
 }
 
 /// What measures.
-struct Instruments<'a> {
-    weights: Weights<'a>,
+struct Instruments<'w, 'a> {
+    weights: Weights<'w>,
     space: &'a RowSpace,
     span: SpanTest<'a>,
     roughness: Vec<Population>,
@@ -81,13 +81,13 @@ struct Typical {
     deviation: f64,
 }
 
-impl<'a> Null<'a> {
+impl<'w, 'a> Null<'w, 'a> {
     /// Measures `references` (n, d), more than [`ROUGHNESS`] has numbers plus three, each as if it were not among them.
     ///
     /// # Errors
     /// [`FactorError`] when they are all the same.
     pub fn of(
-        weights: Weights<'a>,
+        weights: Weights<'w>,
         space: &'a RowSpace,
         references: ArrayView2<'_, f32>,
         parallelism: Parallelism,
@@ -155,7 +155,7 @@ impl<'a> Null<'a> {
     }
 }
 
-impl Instruments<'_> {
+impl Instruments<'_, '_> {
     /// Measures all records, some at a time.
     fn measure(&self, records: ArrayView2<'_, f32>, part: Part) -> Raw {
         let parts: Vec<Raw> =
