@@ -12,7 +12,7 @@ use crate::attacking::{merge, peek, reconstruct};
 use crate::installed::{self, Installed};
 #[cfg(feature = "fetch")]
 use crate::judging::fetch;
-use crate::judging::{audit, classifier, demo, evaluate, report};
+use crate::judging::{audit, classifier, demo, evaluate, members, report};
 use crate::terminal::output::{self, Mode};
 use crate::terminal::{Misuse, interrupt};
 
@@ -35,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   palimpsest audit net.safetensors --input-shape 3x32x32 --out runs/audit
   palimpsest peek ten_classes.pth --input-shape 3x32x32 --out runs/peek
   palimpsest fetch cifar10
+  palimpsest members net.pth --records mine.npz --reference public.npz --out runs/members
   palimpsest train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
   palimpsest reconstruct --model runs/victim/model.palimpsest --out runs/attack
   palimpsest evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
@@ -49,6 +50,8 @@ pub enum Command {
     Audit(audit::JudgedAuditArgs),
     /// Look for pictures in one layer of any network: separation alone, up to sign, in seconds.
     Peek(peek::PeekArgs),
+    /// Tell which of given records a network was trained on, with a p-value each, in seconds.
+    Members(members::MembersArgs),
     /// Train a victim: a network whose weights will be attacked.
     Train(classifier::TrainCommand),
     /// Attack the weights of a network; sees the weights and declared prior knowledge only.
@@ -73,6 +76,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Peek(args) => peek::run(&args),
+        Command::Members(args) => members::run(&args),
         Command::Train(args) => classifier::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Merge(args) => merge::run(&args),

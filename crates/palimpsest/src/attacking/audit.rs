@@ -144,7 +144,10 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
 const MAX_MEAN_BYTES: u64 = 1 << 28;
 
 /// Reads a mean of `d` values, and a row of deviations if there is one, whatever its shape and precision.
-fn read_mean(path: &Path, d: usize) -> Result<Array2<f32>> {
+///
+/// # Errors
+/// [`Misuse`] for another number of values; else when the file cannot be read.
+pub fn read_mean(path: &Path, d: usize) -> Result<Array2<f32>> {
     let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
     ensure!(size <= MAX_MEAN_BYTES, "{} is too large for the mean of one input", path.display());
     let single = files::read_npy::<f32, ndarray::IxDyn>(path);

@@ -4,11 +4,10 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use ndarray::{Array1, Array2, Axis, s};
-use palimpsest_mlp::import::{Matrix, MatrixChoice, load_matrix, read_matrix, to_safetensors};
-use palimpsest_mlp::{Checkpoint, MlpError};
+use palimpsest_mlp::import::{Matrix, MatrixChoice};
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::seed::Seed;
@@ -18,7 +17,7 @@ use palimpsest_unmix::agreement::{
     Agreement, AgreementParams, Progress as Truncation, separate_by_agreement,
 };
 
-use super::model_file::is_checkpoint;
+use super::model_file::load_layer;
 use super::reconstruct::{InputShape, checked_threads};
 use crate::terminal::progress::{Measured, Progress};
 use crate::terminal::{Misuse, clock, interrupt, lock_folder, memory, output, threads as workers};
@@ -141,24 +140,12 @@ pub(crate) fn layer(args: &PeekArgs) -> Result<Matrix> {
             "--input-shape {channels}x{height}x{width}: a picture must be at least 3 high and wide"
         ))
     })?;
-    let named = |error: MlpError| match error {
-        MlpError::File { .. } => anyhow::Error::new(error),
-        MlpError::NoSuchMatrix(_) => {
-            anyhow!(Misuse(format!("{error}; correct --input-shape, --layer or --chain")))
-        }
-        error => anyhow::Error::new(error).context(format!("{} cannot be used", args.model.display())),
-    };
     let choice = match (&args.chain, &args.layer) {
         (Some(chain), _) => MatrixChoice::OfChain(chain),
         (None, Some(layer)) => MatrixChoice::Named(layer),
         (None, None) => MatrixChoice::First,
     };
-    if is_checkpoint(&args.model)? {
-        // The names that `layers.N.weight` of an exported file would have.
-        let network = Checkpoint::load(&args.model).map_err(named)?.network;
-        return read_matrix(&to_safetensors(&network), choice, inputs).map_err(named);
-    }
-    load_matrix(&args.model, choice, inputs).map_err(named)
+    load_layer(&args.model, choice, inputs, "--input-shape, --layer or --chain")
 }
 
 fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {

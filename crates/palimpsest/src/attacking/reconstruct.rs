@@ -20,8 +20,9 @@ mod part;
 mod task;
 mod watch;
 
+pub(super) use args::MAX_RESTARTS;
 pub(crate) use args::params;
-pub(super) use args::{MAX_RESTARTS, threads as checked_threads};
+pub(crate) use args::threads as checked_threads;
 pub(crate) use memory_need::attack_bytes;
 pub(super) use task::{Task, digest, sentence};
 pub(super) use watch::Watch;

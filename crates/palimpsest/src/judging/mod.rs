@@ -10,6 +10,7 @@ pub mod evaluate;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 mod learned;
+pub mod members;
 pub mod normalize;
 mod printed;
 pub mod recipe;

@@ -350,7 +350,7 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration> {
     }
 }
 
-pub(in crate::attacking) fn threads(asked: Option<usize>) -> Result<usize> {
+pub(crate) fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
         None => Ok(rayon::current_num_threads()),
         Some(threads) => {
