@@ -9,6 +9,8 @@ mod deflation;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]
+mod membership;
+#[cfg(test)]
 mod patterns;
 #[cfg(test)]
 mod resume;
