@@ -13,11 +13,13 @@ use palimpsest_attack::{
 };
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
-use palimpsest_runs::record::{APPEARANCE_FILE, LABELS_FILE, MEAN_IMAGE_FILE};
+use palimpsest_runs::record::{APPEARANCE_FILE, ChannelOrder, LABELS_FILE, MEAN_IMAGE_FILE};
 use palimpsest_runs::{Kept, MADE_BY, RunFile, files};
 use serde::Serialize;
 
+use super::input_shape::{InputShape, to_channels_first};
 use super::model_file::{Model, load_model};
+use super::too_short::too_short;
 use crate::terminal::progress::{Measured, Progress};
 use crate::terminal::{Misuse, host, interrupt, lock_folder, memory, output, threads as workers};
 
@@ -27,7 +29,7 @@ pub(crate) use args::params;
 pub(super) use args::threads as checked_threads;
 use args::time_limit;
 
-pub use args::{InputShape, Range, ReconstructArgs};
+pub use args::{Range, ReconstructArgs};
 
 /// Carries out `palimpsest reconstruct`.
 ///
@@ -118,17 +120,18 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     if output::absolute(&args.model).to_str().is_none() {
         bail!(Misuse("the path of --model must be UTF-8 to be named in run.json; rename the file".into()));
     }
-    let Model { network, provenance, .. } = load_model(&args.model, args.chain.as_deref())?;
-    let input_shape = args.input_shape.map(|s| s.0).or_else(|| provenance?.image_shape);
-    if let Some(sides) = input_shape
-        && sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
-    {
-        bail!(Misuse(format!(
-            "an input of shape {sides:?} has not the {} values that the network takes; correct --input-shape",
-            network.inputs()
-        )));
+    let Model { mut network, provenance, .. } = load_model(&args.model, args.chain.as_deref())?;
+    let input_shape = args.input_shape.or_else(|| Some(InputShape::channels_first(provenance?.image_shape?)));
+    if let Some(shape) = input_shape {
+        check_size(shape, network.inputs())?;
+        to_channels_first(&mut network, shape);
+        if shape.channels == ChannelOrder::Last {
+            output::note(
+                "the network takes the channels of a pixel side by side: all pictures are written channels first",
+            );
+        }
     }
-    params.prior.image_shape = input_shape;
+    params.prior.image_shape = input_shape.map(|shape| shape.sides);
     memory::require(
         "the attack",
         attack_bytes(&network.dims(), &params, threads),
@@ -204,6 +207,9 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     }
     let found = found.map_err(|error| match error {
         AttackError::BadOption { .. } => anyhow!(Misuse(error.to_string())),
+        AttackError::NothingFinished(_) if stopped.load(Ordering::Relaxed) => anyhow!(
+            "the attack was stopped before a restart took its first step: allow a longer --time-limit, or take fewer --steps"
+        ),
         AttackError::NothingFinished(_) => anyhow!(
             "every restart met a NaN or infinity; check that this network was trained, or take smaller research options"
         ),
@@ -214,6 +220,7 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     let asked = Asked {
         model: output::absolute(&args.model),
         chain: args.chain.clone(),
+        channels: input_shape.map_or_else(ChannelOrder::default, |shape| shape.channels),
         dims: network.dims(),
         params,
         seed: args.seed,
@@ -223,13 +230,27 @@ pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
     let record =
         RunFile { elapsed_s: kept.elapsed_s(), stopped_early: stopped.into_inner(), ..asked.record(&found) };
     write(&args.out, &found, &record)?;
+    if let Some(sentence) = too_short(&record) {
+        output::note(&format!("warning: {sentence}"));
+    }
     Ok(Attacked { record, broken_off, kept })
+}
+
+/// Refuses a shape of other than the `inputs` values that a network takes.
+pub(crate) fn check_size(shape: InputShape, inputs: usize) -> Result<(), Misuse> {
+    if shape.size() == Some(inputs) {
+        return Ok(());
+    }
+    Err(Misuse(format!(
+        "an input of shape {shape} has not the {inputs} values that the network takes; correct --input-shape"
+    )))
 }
 
 /// What an attack was asked to do, and on what.
 pub(crate) struct Asked {
     pub(crate) model: PathBuf,
     pub(crate) chain: Option<String>,
+    pub(crate) channels: ChannelOrder,
     pub(crate) dims: Vec<usize>,
     pub(crate) params: AttackParams,
     pub(crate) seed: u64,
@@ -240,13 +261,14 @@ pub(crate) struct Asked {
 impl Asked {
     /// The record of what was found, by an attack that took no time and came to its end.
     pub(crate) fn record(self, found: &Reconstruction) -> RunFile {
-        let Self { model, chain, dims, params, seed, threads, time_limit_s } = self;
+        let Self { model, chain, channels, dims, params, seed, threads, time_limit_s } = self;
         RunFile {
             made_by: MADE_BY.into(),
             model,
             chain,
             dims,
             input_shape: params.prior.image_shape,
+            channels,
             params,
             seed,
             threads,
