@@ -89,6 +89,20 @@ impl DataName {
         }
     }
 
+    /// Names of the classes, in the order of their numbers; empty where the numbers are the names, and for data of one's own.
+    ///
+    /// ```
+    /// assert_eq!(palimpsest_datasets::DataName::Cifar10.class_names()[3], "cat");
+    /// assert!(palimpsest_datasets::DataName::Mnist.class_names().is_empty());
+    /// ```
+    pub fn class_names(self) -> &'static [&'static str] {
+        match self {
+            DataName::FashionMnist => &FASHION_MNIST_CLASSES,
+            DataName::Cifar10 => &CIFAR10_CLASSES,
+            DataName::Mnist | DataName::Digits | DataName::BreastCancer | DataName::Npz => &[],
+        }
+    }
+
     /// The embedded sample's files of its `report` block: images and labels; empty where there is none.
     pub(crate) fn report_files(self) -> &'static [KnownFile] {
         match self {
@@ -246,6 +260,12 @@ static BREAST_CANCER_EMBEDDED: [KnownFile; 2] = [
         sha256: "b4f9de827864cb9777cb6d5451a8f6001e2c1f7f69180f6172c80bb01f75a219",
     },
 ];
+static FASHION_MNIST_CLASSES: [&str; 10] =
+    ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
+
+static CIFAR10_CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
 static BREAST_CANCER_COLUMNS: [&str; 30] = [
     "mean radius",
     "mean texture",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::catalogue::{CIFAR_FOLDER, DataName, IDX_FILES, NPZ_FILES, Origin, REPORT_FILES, recognise};
 use crate::source::{read, sha256};
 use crate::split::{DataFile, Split};
-use crate::{Block, Dataset, DatasetError, InputShape, Reading, cifar, embedded, idx, npy};
+use crate::{Block, Dataset, DatasetError, FlatOrder, InputShape, Reading, cifar, embedded, idx, npy};
 
 /// Which part of a data set to load, and from where; the default is all of the embedded sample's `dev` images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct LoadParams<'a> {
     pub block: Option<Block>,
     /// What a row of `npz` data of one's own is, for archives that do not say it by their dimensions.
     pub shape: Option<InputShape>,
+    /// How the values of such an image stand in a flat row.
+    pub flat: FlatOrder,
 }
 
 /// Training and test set of a folder, or the embedded sample when no folder is given.
@@ -68,7 +70,7 @@ pub fn load_with(name: DataName, params: &LoadParams<'_>) -> Result<Split, Datas
         (Some(dir), DataName::Cifar10) => load_cifar(dir, block),
         (Some(dir), DataName::FashionMnist | DataName::Mnist) => load_idx(name, dir, block),
         (Some(dir), DataName::Digits | DataName::BreastCancer | DataName::Npz) => {
-            load_npz(name, dir, params.shape)
+            load_npz(name, dir, (params.shape, params.flat))
         }
     }
 }
@@ -127,12 +129,16 @@ fn load_cifar(dir: &Path, block: Option<Block>) -> Result<Split, DatasetError> {
     Ok(Split { train, test, files, readings: Vec::new() })
 }
 
-fn load_npz(name: DataName, dir: &Path, shape: Option<InputShape>) -> Result<Split, DatasetError> {
+fn load_npz(
+    name: DataName,
+    dir: &Path,
+    (shape, flat): (Option<InputShape>, FlatOrder),
+) -> Result<Split, DatasetError> {
     let mut files = Vec::new();
     let mut readings = Vec::new();
     let mut part = |file: &str, which: &str| {
         let (path, bytes) = fetch(name, &[dir.to_owned()], file, &mut files)?;
-        let read = npy::parse_npz_as(&bytes, &format!("{name} {which}"), shape);
+        let read = npy::parse_npz_as(&bytes, &format!("{name} {which}"), shape, flat);
         let (examples, found) = read.map_err(|e| e.in_file(&path))?;
         let new: Vec<Reading> = found.into_iter().filter(|reading| !readings.contains(reading)).collect();
         readings.extend(new);
@@ -292,7 +298,8 @@ mod tests {
     fn blocks_of_a_sample_are_the_same_embedded_and_in_a_folder() {
         for name in [DataName::FashionMnist, DataName::Mnist] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name.to_string());
-            let of = |data_dir, block| load_with(name, &LoadParams { data_dir, block, shape: None });
+            let of =
+                |data_dir, block| load_with(name, &LoadParams { data_dir, block, ..LoadParams::default() });
             for block in [Block::Dev, Block::Report] {
                 let embedded = of(None, Some(block)).unwrap();
                 let folder = of(Some(&*folder), Some(block)).unwrap();
@@ -313,7 +320,8 @@ mod tests {
     #[test]
     fn the_lossless_subsets_hold_every_block_and_the_samples_are_cut_from_it() {
         let cut = |name, dir: &Path, block| {
-            load_with(name, &LoadParams { data_dir: Some(dir), block: Some(block), shape: None }).unwrap()
+            load_with(name, &LoadParams { data_dir: Some(dir), block: Some(block), ..LoadParams::default() })
+                .unwrap()
         };
         if let Some(dir) = shared("mnist") {
             let task: Task = "odd-even".parse().unwrap();
@@ -351,7 +359,8 @@ mod tests {
         fs::write(dir.path().join("test_batch.bin"), records(1)).unwrap();
         fs::write(dir.path().join("data_batch_2.bin"), records(700)).unwrap();
         let dev = || {
-            let params = LoadParams { data_dir: Some(dir.path()), block: Some(Block::Dev), shape: None };
+            let params =
+                LoadParams { data_dir: Some(dir.path()), block: Some(Block::Dev), ..LoadParams::default() };
             load_with(DataName::Cifar10, &params)
         };
         assert!(dev().unwrap_err().to_string().contains("data_batch_1.bin, which is not there"));

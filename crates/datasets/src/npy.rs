@@ -16,7 +16,7 @@ use ndarray_npy::npy::header::Header;
 use crate::npz::member;
 use crate::reading::{Element, Numbers, Reading, from_arrays};
 use crate::source::{read, unpack};
-use crate::{Dataset, DatasetError, InputShape};
+use crate::{Dataset, DatasetError, FlatOrder, InputShape};
 
 const FORMAT: &str = "npy array";
 /// NumPy writes 128 bytes for every array that could be read here.
@@ -50,10 +50,11 @@ pub fn parse(inputs: &[u8], labels: &[u8], name: &str) -> Result<Dataset, Datase
 /// # Errors
 /// Those of [`parse`], and [`DatasetError::Malformed`] or [`DatasetError::TooLarge`] for the archive.
 pub fn parse_npz(bytes: &[u8], name: &str) -> Result<Dataset, DatasetError> {
-    parse_npz_as(bytes, name, None).map(|(set, _)| set)
+    parse_npz_as(bytes, name, None, FlatOrder::default()).map(|(set, _)| set)
 }
 
-/// The same with examples brought to a declared shape: flat rows become images, channels that are last become first.
+/// The same with examples brought to a declared shape: flat rows, whose values stand in that order, become images, channels
+/// that are last become first.
 ///
 /// Also told is what was read otherwise than it is written.
 ///
@@ -63,14 +64,14 @@ pub fn parse_npz(bytes: &[u8], name: &str) -> Result<Dataset, DatasetError> {
 /// ```
 /// use ndarray::array;
 /// use ndarray_npy::NpzWriter;
-/// use palimpsest_datasets::{InputShape, Reading, npy};
+/// use palimpsest_datasets::{FlatOrder, InputShape, Reading, npy};
 ///
 /// let mut archive = NpzWriter::new(std::io::Cursor::new(Vec::new()));
 /// archive.add_array("inputs", &array![[0.0, 51.0, 102.0, 255.0]])?;
 /// archive.add_array("labels", &array![-1])?;
 /// let bytes = archive.finish()?.into_inner();
 /// let shape = InputShape::Image { channels: 1, height: 2, width: 2 };
-/// let (set, readings) = npy::parse_npz_as(&bytes, "one picture", Some(shape))?;
+/// let (set, readings) = npy::parse_npz_as(&bytes, "one picture", Some(shape), FlatOrder::default())?;
 /// assert_eq!((set.inputs(), set.labels()), (array![[0.0, 0.2, 0.4, 1.0]].view(), &[0][..]));
 /// assert_eq!(readings, [Reading::RowsAsImages(shape), Reading::PixelsOf255, Reading::SignedLabels]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -79,9 +80,10 @@ pub fn parse_npz_as(
     bytes: &[u8],
     name: &str,
     shape: Option<InputShape>,
+    flat: FlatOrder,
 ) -> Result<(Dataset, Vec<Reading>), DatasetError> {
     let inputs = array(&member(bytes, "inputs.npy")?)?;
-    from_arrays(inputs, array(&member(bytes, "labels.npy")?)?, name, shape)
+    from_arrays(inputs, array(&member(bytes, "labels.npy")?)?, name, (shape, flat))
 }
 
 /// Data set from two `.npy` files.
@@ -102,7 +104,7 @@ pub fn read_npz(path: &Path, name: &str) -> Result<Dataset, DatasetError> {
 }
 
 fn plain(inputs: Numbers, labels: Numbers, name: &str) -> Result<Dataset, DatasetError> {
-    from_arrays(inputs, labels, name, None).map(|(set, _)| set)
+    from_arrays(inputs, labels, name, (None, FlatOrder::default())).map(|(set, _)| set)
 }
 
 fn malformed<T>(problem: impl Into<String>) -> Result<T, DatasetError> {
@@ -275,7 +277,8 @@ mod tests {
         };
         for order in ["<", ">"] {
             let labels = array(&npy(&array![1_u8])).unwrap();
-            let (set, readings) = from_arrays(halves(order), labels, "halves", None).unwrap();
+            let (set, readings) =
+                from_arrays(halves(order), labels, "halves", (None, FlatOrder::default())).unwrap();
             let row = set.inputs().row(0).to_vec();
             assert!(row[..3] == [0.5, -2.0, 65504.0] && (row[3] - 0.333).abs() < 2e-4, "{row:?}");
             assert_eq!(readings, [Reading::HalfPrecision]);

@@ -52,6 +52,16 @@ impl fmt::Display for Reading {
     }
 }
 
+/// How the values of an image stand in a flat row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlatOrder {
+    /// Channel by channel, (channels, height, width).
+    #[default]
+    ChannelsFirst,
+    /// Pixel by pixel, (height, width, channels).
+    ChannelsLast,
+}
+
 /// An array of a file with what its element type says about its numbers.
 pub(crate) struct Numbers {
     pub(crate) values: ArrayD<f32>,
@@ -76,7 +86,7 @@ pub(crate) fn from_arrays(
     inputs: Numbers,
     labels: Numbers,
     name: &str,
-    declared: Option<InputShape>,
+    declared: (Option<InputShape>, FlatOrder),
 ) -> Result<(Dataset, Vec<Reading>), DatasetError> {
     let mut readings = Vec::new();
     let (flat, shape) = inputs_from(inputs, declared, &mut readings)?;
@@ -90,7 +100,7 @@ pub(crate) fn from_arrays(
 /// [`DatasetError::Malformed`] for a shape that cannot be understood or is not the declared one.
 pub(crate) fn inputs_from(
     inputs: Numbers,
-    declared: Option<InputShape>,
+    declared: (Option<InputShape>, FlatOrder),
     readings: &mut Vec<Reading>,
 ) -> Result<(Array2<f32>, InputShape), DatasetError> {
     let Numbers { values, element } = inputs;
@@ -116,7 +126,7 @@ pub(crate) fn inputs_from(
 /// Inputs as rows (n, d), and what a row is: as the dimensions say, or as declared.
 fn shaped(
     values: ArrayD<f32>,
-    declared: Option<InputShape>,
+    declared: (Option<InputShape>, FlatOrder),
     readings: &mut Vec<Reading>,
 ) -> Result<(Array2<f32>, InputShape), DatasetError> {
     let dimensions = values.shape().to_vec();
@@ -125,8 +135,8 @@ fn shaped(
         _ => return malformed(format!("inputs have shape {dimensions:?}, expected 2, 3 or 4 dimensions")),
     };
     let (values, shape) = match declared {
-        Some(shape) => as_declared(values, sides, shape, readings)?,
-        None => (values, as_written(sides, &dimensions)?),
+        (Some(shape), flat) => as_declared(values, sides, (shape, flat), readings)?,
+        (None, _) => (values, as_written(sides, &dimensions)?),
     };
     let flat = values
         .as_standard_layout()
@@ -160,7 +170,7 @@ fn as_written(sides: &[usize], dimensions: &[usize]) -> Result<InputShape, Datas
 fn as_declared(
     values: ArrayD<f32>,
     sides: &[usize],
-    shape: InputShape,
+    (shape, flat): (InputShape, FlatOrder),
     readings: &mut Vec<Reading>,
 ) -> Result<(ArrayD<f32>, InputShape), DatasetError> {
     let wrong = || {
@@ -173,19 +183,29 @@ fn as_declared(
         (InputShape::Vector { len }, _) if sides.iter().product::<usize>() == len => {}
         (InputShape::Image { channels, height, width }, sides)
             if sides == [channels, height, width] || (channels == 1 && sides == [height, width]) => {}
-        (InputShape::Image { .. }, &[len]) if len == shape.size() => {
+        (InputShape::Image { channels, height, width }, &[len]) if len == shape.size() => {
             readings.push(Reading::RowsAsImages(shape));
+            if flat == FlatOrder::ChannelsLast && channels > 1 {
+                readings.push(Reading::ChannelsLast(shape));
+                let images = [values.shape()[0], height, width, channels];
+                let values = values.as_standard_layout().into_owned().into_shape_with_order(images);
+                return Ok((channels_first(values.expect("the length was compared").into_dyn()), shape));
+            }
         }
         (InputShape::Image { channels, height, width }, sides) if sides == [height, width, channels] => {
             readings.push(Reading::ChannelsLast(shape));
-            let mut values = values;
-            values.swap_axes(2, 3);
-            values.swap_axes(1, 2);
-            return Ok((values, shape));
+            return Ok((channels_first(values), shape));
         }
         _ => return wrong(),
     }
     Ok((values, shape))
+}
+
+/// Images (n, height, width, channels) as (n, channels, height, width).
+fn channels_first(mut values: ArrayD<f32>) -> ArrayD<f32> {
+    values.swap_axes(2, 3);
+    values.swap_axes(1, 2);
+    values
 }
 
 /// Class numbers 0..=255 out of (n), (n, 1), or one-hot (n, C) with C from 2.
@@ -249,7 +269,7 @@ mod tests {
 
     fn read_labels<D: Dimension>(labels: Array<f32, D>) -> Result<(Vec<u8>, Vec<Reading>), String> {
         let inputs = Array2::zeros((labels.shape()[0], 2));
-        from_arrays(numbers(inputs), numbers(labels), "x", None)
+        from_arrays(numbers(inputs), numbers(labels), "x", (None, FlatOrder::default()))
             .map(|(set, readings)| (set.labels().to_vec(), readings))
             .map_err(|e| e.to_string())
     }
@@ -258,8 +278,16 @@ mod tests {
         inputs: Array<f32, D>,
         declared: Option<InputShape>,
     ) -> Result<(Dataset, Vec<Reading>), String> {
+        read_flat(inputs, declared, FlatOrder::default())
+    }
+
+    fn read_flat<D: Dimension>(
+        inputs: Array<f32, D>,
+        declared: Option<InputShape>,
+        flat: FlatOrder,
+    ) -> Result<(Dataset, Vec<Reading>), String> {
         let labels = Array::zeros(inputs.shape()[0]);
-        from_arrays(numbers(inputs), numbers(labels), "x", declared).map_err(|e| e.to_string())
+        from_arrays(numbers(inputs), numbers(labels), "x", (declared, flat)).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -325,7 +353,13 @@ mod tests {
         let last = first.clone().permuted_axes([0, 2, 3, 1]);
         let (plain, none) = read_inputs(first, Some(COLOUR)).unwrap();
         let (set, readings) = read_inputs(last, Some(COLOUR)).unwrap();
-        assert_eq!((set, none, readings), (plain, vec![], vec![Reading::ChannelsLast(COLOUR)]));
+        assert_eq!((&set, none, readings), (&plain, vec![], vec![Reading::ChannelsLast(COLOUR)]));
+        // Flat rows of such pictures do not tell their order: it is declared, too.
+        let last =
+            Array4::from_shape_fn((2, 2, 4, 3), |(n, h, w, c)| (n * 24 + c * 8 + h * 4 + w) as f32 / 48.0);
+        let rows = last.into_shape_with_order((2, 24)).unwrap();
+        let (flat, readings) = read_flat(rows, Some(COLOUR), FlatOrder::ChannelsLast).unwrap();
+        assert_eq!((flat, readings.len()), (plain, 2));
     }
 
     #[test]
@@ -351,7 +385,7 @@ mod tests {
             let labels = ArrayD::from_elem(sides, value);
             let shape = declared.map(|(channels, height, width)| InputShape::Image { channels, height, width });
             let wrap = |values| Numbers { values, element: Element::Other };
-            let _ = from_arrays(wrap(inputs), wrap(labels), "x", shape);
+            let _ = from_arrays(wrap(inputs), wrap(labels), "x", (shape, FlatOrder::ChannelsLast));
         }
     }
 }

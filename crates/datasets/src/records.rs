@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayD};
 
 use crate::npy::array;
 use crate::npz::member;
-use crate::reading::{Element, Numbers, inputs_from};
+use crate::reading::{Element, FlatOrder, Numbers, inputs_from};
 use crate::source::{MAX_BYTES, read};
 use crate::{DatasetError, InputShape, Reading};
 
@@ -63,7 +63,7 @@ fn parse(bytes: &[u8], declared: Option<InputShape>) -> Result<Records, DatasetE
         array(bytes)?
     };
     let mut readings = Vec::new();
-    let (inputs, shape) = inputs_from(numbers, declared, &mut readings)?;
+    let (inputs, shape) = inputs_from(numbers, (declared, FlatOrder::ChannelsFirst), &mut readings)?;
     let members = match archive.then(|| member(bytes, MEMBERS)) {
         Some(Ok(bytes)) => Some(flags(&array(&bytes)?.values, inputs.nrows())?),
         _ => None,
@@ -115,8 +115,8 @@ fn read_pictures(folder: &Path, declared: Option<InputShape>) -> Result<Records,
     let values = ArrayD::from_shape_vec(dimensions, values).expect("each has as many pixels as the first");
     let mut readings = Vec::new();
     let numbers = Numbers { values, element: Element::UnsignedByte };
-    let (inputs, shape) =
-        inputs_from(numbers, declared, &mut readings).map_err(|error| error.in_file(folder))?;
+    let (inputs, shape) = inputs_from(numbers, (declared, FlatOrder::ChannelsFirst), &mut readings)
+        .map_err(|error| error.in_file(folder))?;
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Records { inputs, shape, members: None, names: Some(paths.iter().map(name).collect()), readings })
 }

@@ -9,12 +9,12 @@ use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::{ReportData, answer_sentences};
 use palimpsest_runs::RunFile;
+use palimpsest_runs::record::ChannelOrder;
 
 use crate::attacking::found::Found;
+use crate::attacking::input_shape::InputShape;
 use crate::attacking::model_file::load_model;
-use crate::attacking::reconstruct::{
-    self, Asked, InputShape, Range, ReconstructArgs, Restarts, attack_bytes,
-};
+use crate::attacking::reconstruct::{self, Asked, Range, ReconstructArgs, Restarts, attack_bytes};
 use crate::attacking::unjudged::{Mean, page, write_page};
 use crate::error::{Error, Result};
 use crate::terminal::memory;
@@ -23,7 +23,7 @@ use crate::terminal::memory;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AuditOptions {
-    /// Channels (1 or 3), height and width of an input that is a picture; without it inputs are rows of plain numbers.
+    /// Channels, height and width of an input that is a picture, which the network takes channel by channel; without it inputs are rows of plain numbers.
     pub input_shape: Option<[usize; 3]>,
     /// Smallest and largest raw value of an input.
     pub input_range: (f64, f64),
@@ -145,6 +145,7 @@ pub fn audit_observed(
     let asked = Asked {
         model: std::path::absolute(path).unwrap_or_else(|_| path.into()),
         chain: options.chain.clone(),
+        channels: ChannelOrder::First,
         dims: model.network.dims(),
         params,
         seed: options.seed,
@@ -180,7 +181,7 @@ fn params(network: &Mlp<f32>, options: &AuditOptions) -> Result<AttackParams> {
         candidates: options.candidates,
         input_range: Range(low, high),
         input_norm: options.input_norm,
-        input_shape: options.input_shape.map(InputShape),
+        input_shape: options.input_shape.map(InputShape::channels_first),
         ..ReconstructArgs::defaults("".into(), "".into())
     };
     let mut params = reconstruct::params(&args).map_err(|error| Error::Option(format!("{error:#}")))?;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ndarray::Array2;
 
+use crate::attacking::input_shape::InputShape;
 use crate::attacking::peek::{PeekArgs, layer, look};
-use crate::attacking::reconstruct::InputShape;
 use crate::error::{Error, Result};
 
 /// Which layer is looked into.
@@ -58,7 +58,7 @@ pub fn peek(
 ) -> Result<Peek> {
     let args = PeekArgs {
         model: path.into(),
-        input_shape: InputShape(options.input_shape),
+        input_shape: InputShape::channels_first(options.input_shape),
         layer: options.layer.clone(),
         chain: options.chain.clone(),
         seed: options.seed,

@@ -93,9 +93,11 @@ fn candidate(i: usize) -> Result<CandidateView> {
         values: None,
         rank: Some((i * 7) % 60 + 1),
         confidence: Some((0.97 - 0.012 * ((i * 7) % 60) as f64).max(0.0)),
+        answer: Some(if i % 3 == 0 { "+1" } else { "-1" }.into()),
         support: Some(7 - i / 10),
         truth: Some(TruthMatch {
             index: (i * 13) % 100,
+            label: Some(if i % 3 == 0 { "+1 (animals)" } else { "-1 (vehicles)" }.into()),
             picture: Some(scene(i, 0.0)?),
             values: None,
             distance: None,
@@ -180,6 +182,10 @@ fn judge() -> Judge {
             row("class means", RowKind::Null, 100, [0, 0, 0, 0], 0.214),
             row("rows of W1", RowKind::Null, 100, [4, 3, 2, 3], 0.393),
             ScoreRow { unique: None, mean_of_ten_best: Some(f64::NAN), ..row("random noise", RowKind::Null, 100, [1, 0, 0, 0], 0.0) },
+        ],
+        classes: vec![
+            ClassCounts { name: "+1 (animals)".into(), training: 50, recovered: 27 },
+            ClassCounts { name: "-1 (vehicles)".into(), training: 50, recovered: 23 },
         ],
         ranking: Some(Ranking {
             by: "support across independent restarts".into(),

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::counts::{CalibrationBin, ClassCounts, Count, Judge, PrecisionAt, Ranking, RowKind, ScoreRow};
 use crate::nan;
 use crate::picture::Picture;
 
@@ -41,6 +42,12 @@ pub struct ReportData {
     /// True when a person or a program saw scores against the truth while the attack ran: such a run is no result.
     #[serde(default)]
     pub watched_with_truth: bool,
+    /// What has to be known before anything else is believed, as sentences: the page shows them above all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// How many of the distinct inputs found the network counts to each class; empty for a regression.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassAnswers>,
     /// Candidates to show, in any order: the page sorts them best first.
     #[serde(default)]
     pub candidates: Vec<CandidateView>,
@@ -72,6 +79,8 @@ impl ReportData {
             confidence_means: Vec::new(),
             columns: Vec::new(),
             watched_with_truth: false,
+            warnings: Vec::new(),
+            classes: Vec::new(),
             candidates: Vec::new(),
             judge: None,
             method: None,
@@ -219,18 +228,6 @@ impl Answer {
     }
 }
 
-/// A count out of a total, with an interval in the same unit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Count {
-    /// How many.
-    pub count: usize,
-    /// Of how many.
-    pub of: usize,
-    /// Lower and upper end of the interval, as counts.
-    #[serde(default)]
-    pub interval: Option<[f64; 2]>,
-}
-
 /// One candidate as the page shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CandidateView {
@@ -248,6 +245,9 @@ pub struct CandidateView {
     /// The attack's own confidence, in [0, 1].
     #[serde(default)]
     pub confidence: Option<f64>,
+    /// What the network answers when it is shown the candidate: a class, or the number that a regression tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// Independent restarts that found it.
     #[serde(default)]
     pub support: Option<usize>,
@@ -261,6 +261,9 @@ pub struct CandidateView {
 pub struct TruthMatch {
     /// Row of the training image.
     pub index: usize,
+    /// Its label: a class by name, or a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The training image; not part of the JSON.
     #[serde(skip)]
     pub picture: Option<Picture>,
@@ -280,103 +283,15 @@ pub struct TruthMatch {
     pub recovered: bool,
 }
 
-/// What only somebody with the training data can say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judge {
-    /// How pictures were scaled and compared: window, range, mapping.
-    pub protocol: String,
-    /// The published fixed threshold, 0.4.
-    #[serde(deserialize_with = "nan::null_is_nan")]
-    pub ssim_cut: f64,
-    /// Share of held-out images allowed to pass, such as 0.001.
-    #[serde(deserialize_with = "nan::null_is_nan")]
-    pub held_out_rate: f64,
-    /// SSIM that only this share reaches.
-    #[serde(deserialize_with = "nan::null_is_nan")]
-    pub ssim_at_rate: f64,
-    /// NCC that only this share reaches.
-    #[serde(deserialize_with = "nan::null_is_nan")]
-    pub ncc_at_rate: f64,
-    /// Scaled distance that only this share falls below; plain numbers only.
-    #[serde(default)]
-    pub distance_at_rate: Option<f64>,
-    /// Level of the intervals, such as 0.95.
-    #[serde(deserialize_with = "nan::null_is_nan")]
-    pub interval_level: f64,
-    /// Candidates and nulls, in the order they are shown.
-    pub rows: Vec<ScoreRow>,
-    /// How good the attack's own ranking is.
-    #[serde(default)]
-    pub ranking: Option<Ranking>,
-}
-
-/// What a row of the score table holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RowKind {
-    /// The candidates of the attack against the training images.
-    Candidates,
-    /// Something that knows nothing of the training images, or the candidates against images never trained on.
-    Null,
-}
-
-/// One row of the score table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScoreRow {
-    /// Such as "candidates", "held-out images", "class means", "rows of W1", "random noise".
+/// What the network says of the inputs found, of one class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassAnswers {
+    /// Number or sign of the class, as the outputs count it.
     pub name: String,
-    /// Whether this is the attack or a null.
-    pub kind: RowKind,
-    /// Images above the fixed SSIM threshold.
-    #[serde(default)]
-    pub above_cut: Option<Count>,
-    /// Images above the SSIM that the held-out rate allows.
-    #[serde(default)]
-    pub ssim_at_rate: Option<Count>,
-    /// Images above the NCC that the held-out rate allows.
-    #[serde(default)]
-    pub ncc_at_rate: Option<Count>,
-    /// Images above the fixed threshold when every candidate may serve only one image.
-    #[serde(default)]
-    pub unique: Option<Count>,
-    /// Inputs nearer than the scaled distance that the held-out rate allows; plain numbers only.
-    #[serde(default)]
-    pub distance_at_rate: Option<Count>,
-    /// Mean SSIM of the ten best; of plain numbers, their mean scaled distance.
-    #[serde(default)]
-    pub mean_of_ten_best: Option<f64>,
-}
-
-/// How well the attack knows which of its candidates are real.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ranking {
-    /// What the ranking is by, such as "support across restarts".
-    pub by: String,
-    /// Real candidates among the k surest.
-    pub precision_at: Vec<PrecisionAt>,
-    /// Claimed against observed.
-    pub calibration: Vec<CalibrationBin>,
-}
-
-/// How many of the k surest candidates are real.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PrecisionAt {
-    /// Number of candidates looked at.
-    pub k: usize,
-    /// How many of them are real.
-    pub real: usize,
-}
-
-/// Candidates of similar claimed confidence.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct CalibrationBin {
-    /// Mean confidence the attack claimed, in [0, 1].
-    #[serde(deserialize_with = "nan::null_is_nan")]
-    pub claimed: f64,
-    /// How many of them are real.
-    pub real: usize,
-    /// How many there are.
-    pub of: usize,
+    /// Distinct inputs found that the network counts to it.
+    pub listed: usize,
+    /// How many of these the attack calls sure.
+    pub sure: usize,
 }
 
 /// How the result was obtained.

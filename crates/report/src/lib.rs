@@ -35,6 +35,7 @@
 //!     values: None,
 //!     rank: Some(1),
 //!     confidence: Some(0.93),
+//!     answer: None,
 //!     support: Some(6),
 //!     truth: None,
 //! });
@@ -51,6 +52,7 @@
 
 mod answer;
 mod chart;
+mod counts;
 mod data;
 mod error;
 mod font;
@@ -69,9 +71,9 @@ mod table;
 
 pub use answer::answer_sentences;
 pub use data::{
-    Answer, AxisScale, CalibrationBin, CandidateView, ConfidenceKind, Convergence, Count, Curve, Exposure,
-    ExposureView, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile, PrecisionAt, Ranking,
-    ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign, Stage, TruthMatch,
+    Answer, AxisScale, CalibrationBin, CandidateView, ClassAnswers, ClassCounts, ConfidenceKind, Convergence,
+    Count, Curve, Exposure, ExposureView, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile,
+    PrecisionAt, Ranking, ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign, Stage, TruthMatch,
 };
 pub use error::{ReportError, Result};
 pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};

@@ -48,6 +48,10 @@ pub(crate) fn judged() -> ReportData {
                 precision_at: vec![PrecisionAt { k: 20, real: 16 }],
                 calibration: vec![CalibrationBin { claimed: 0.75, real: 9, of: 12 }],
             }),
+            classes: vec![
+                ClassCounts { name: "cat".into(), training: 60, recovered: 31 },
+                ClassCounts { name: "dog & fox".into(), training: 40, recovered: 19 },
+            ],
         }),
         method: Some(Method {
             model: vec![LayerView {
@@ -114,6 +118,11 @@ pub(crate) fn audit() -> ReportData {
             }],
         }),
         confidence_means: vec!["Agreement is a mean cosine.".into()],
+        warnings: vec!["The time limit was too short for an answer.".into()],
+        classes: vec![
+            ClassAnswers { name: "class 0".into(), listed: 90, sure: 2 },
+            ClassAnswers { name: "class 1".into(), listed: 50, sure: 0 },
+        ],
         ..ReportData::new("An audit", "somebody's network", answer)
     }
 }
@@ -154,9 +163,11 @@ fn candidate(i: usize) -> CandidateView {
         values: None,
         rank: Some(3 - i),
         confidence: Some(0.9 - 0.25 * i as f64),
+        answer: Some("class 1".into()),
         support: Some(7 - i),
         truth: Some(TruthMatch {
             index: 70 + i,
+            label: Some("cat".into()),
             picture: picture(0.2),
             values: None,
             distance: None,

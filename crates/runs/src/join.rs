@@ -127,6 +127,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::record::ChannelOrder;
 
     fn run(value: f32) -> Run {
         Run {
@@ -146,6 +147,7 @@ mod tests {
             made_by: "palimpsest 0".into(),
             model: "/net".into(),
             chain: None,
+            channels: ChannelOrder::default(),
             network: "abc".into(),
             params: AttackParams::default(),
             seed,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, RunsError};
 use crate::files::{read_json, write_json, write_whole};
+use crate::record::ChannelOrder;
 use crate::snapshot::{differences, pack, read as read_packed};
 
 /// Which restarts of which run a folder is for.
@@ -30,7 +31,10 @@ pub struct PartFile {
     /// The chain of layers that is meant, where the file holds several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<String>,
-    /// Checksum of the network.
+    /// In which order the network takes the values of a picture.
+    #[serde(default)]
+    pub channels: ChannelOrder,
+    /// Checksum of the network, as it takes them channel by channel.
     pub network: String,
     /// Every option of the attack; how many restarts it has in all is not known here.
     pub params: AttackParams,
@@ -197,6 +201,7 @@ mod tests {
             made_by: "palimpsest 0".into(),
             model: "/net".into(),
             chain: None,
+            channels: ChannelOrder::default(),
             network: "abc".into(),
             params: AttackParams::default(),
             seed: 3,

@@ -20,6 +20,9 @@ pub struct RunFile {
     pub dims: Vec<usize>,
     /// Channels, height and width of an input, declared or from the model's file.
     pub input_shape: Option<[usize; 3]>,
+    /// How the network's file takes its inputs; candidates and all else of the run are channel by channel.
+    #[serde(default)]
+    pub channels: ChannelOrder,
     /// Every option of the attack.
     pub params: AttackParams,
     /// Seed of the starts.
@@ -54,6 +57,17 @@ pub struct RunFile {
     pub elapsed_s: f64,
     /// Whether a time limit or an interrupt ended the attack before all restarts were done.
     pub stopped_early: bool,
+}
+
+/// In which order the values of an input stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelOrder {
+    /// Channel by channel, (channels, height, width), as in PyTorch.
+    #[default]
+    First,
+    /// Pixel by pixel, (height, width, channels), as in Keras, NumPy and PIL.
+    Last,
 }
 
 impl RunFile {

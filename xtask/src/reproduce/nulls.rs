@@ -115,13 +115,13 @@ mod tests {
     fn noise_is_read_back_as_images_of_the_shape_and_number_of_the_real_ones() {
         let folder = tempfile::tempdir().unwrap();
         let (data, task) = ("mnist".parse().unwrap(), "odd-even".parse().unwrap());
-        let real = DataArgs { data, data_dir: None, task, n: 10, counts: None, block: None, subtract: None };
+        let real = DataArgs::balanced(data, task, 10);
         let shape = VictimData::load(&real).unwrap().shape;
-        write_noise(real.n, shape, folder.path(), &Seed::new(3)).unwrap();
+        write_noise(10, shape, folder.path(), &Seed::new(3)).unwrap();
         let noise = VictimData::load(&noise_data(&real, folder.path()).unwrap()).unwrap();
         assert_eq!((noise.shape, noise.centered.dim()), (shape, (10, 784)));
-        assert_eq!(noise.held_out.rows.len(), HELD_OUT);
-        assert_eq!(noise.train.signs.sum(), 0.0);
+        assert_eq!(noise.held_out.count(), HELD_OUT);
+        assert_eq!(noise.signs().unwrap().iter().map(|&sign| i32::from(sign)).sum::<i32>(), 0);
         let pixels = noise.train.dataset.inputs();
         let mean = pixels.mean().unwrap();
         assert!(pixels.iter().all(|v| (0.0..=1.0).contains(v)) && (mean - 0.5).abs() < 0.02, "{mean}");

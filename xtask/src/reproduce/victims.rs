@@ -142,7 +142,7 @@ impl Victim {
         let task = if self.data == DataName::Cifar10 { "animals-vehicles" } else { "odd-even" };
         let data_dir = args.cifar10_dir.clone().filter(|_| self.data == DataName::Cifar10);
         let (n, subtract, block) = (self.n, self.subtract, args.block);
-        Ok(DataArgs { data: self.data, data_dir, task: task.parse()?, n, counts: None, block, subtract })
+        Ok(DataArgs { data_dir, block, subtract, ..DataArgs::balanced(self.data, task.parse()?, n) })
     }
 
     pub(super) fn folder(&self, args: &ReproduceArgs, part: &str) -> PathBuf {

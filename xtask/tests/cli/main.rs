@@ -13,6 +13,8 @@ mod desk;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(test)]
+mod judge;
+#[cfg(test)]
 #[cfg(unix)]
 mod kill;
 #[cfg(test)]

@@ -12,8 +12,9 @@ use palimpsest_runs::files;
 use palimpsest_runs::record::MEAN_FILE;
 
 use super::exposure::exposure;
+use super::input_shape::InputShape;
 use super::model_file::{describe, load_model};
-use super::reconstruct::{Attacked, InputShape, Range, ReconstructArgs, Restarts, attack};
+use super::reconstruct::{Attacked, Range, ReconstructArgs, Restarts, attack};
 use super::unjudged::JUDGE_PAGE;
 use crate::terminal::{Misuse, ResumeArgs, output};
 
@@ -25,11 +26,11 @@ pub struct AuditArgs {
     pub model: PathBuf,
     /// Which chain of dense layers is meant, where a file holds several or other layers before a dense head.
     #[arg(long, value_name = "NAME")]
-    chain: Option<String>,
-    /// Channels, height and width of an input that is a picture, so that images are separated from the weights; without it inputs are
-    /// rows of plain numbers, and far fewer are found.
+    pub chain: Option<String>,
+    /// Channels, height and width of an input that is a picture, so that images are separated from the weights; with the channels
+    /// last, as in 32x32x3, if the network takes them so; without it inputs are rows of plain numbers, and far fewer are found.
     #[arg(long, value_name = "CxHxW")]
-    input_shape: Option<InputShape>,
+    pub input_shape: Option<InputShape>,
     /// Smallest and largest raw value of an image [default: 0,1].
     #[arg(long, value_name = "LO,HI", allow_hyphen_values = true)]
     input_range: Option<Range>,
@@ -39,7 +40,7 @@ pub struct AuditArgs {
     input_norm: Option<f64>,
     /// The network tells a number instead of classes, trained by the squared error.
     #[arg(long)]
-    regression: bool,
+    pub regression: bool,
     /// Mean of the training inputs, .npy of as many values as an input has, for showing what was found; a second row
     /// holds the deviation of each column, if inputs were divided by it [default: what the weights tell of it, if anything].
     #[arg(long, value_name = "FILE")]

@@ -11,6 +11,7 @@ use palimpsest_report::{ConfidenceKind, InputKind};
 use palimpsest_runs::record::{APPEARANCE_FILE, MEAN_IMAGE_FILE};
 use palimpsest_runs::{RunFile, files};
 
+use super::input_shape::{InputShape, to_channels_first};
 use super::model_file::{Model, load_model};
 
 /// A reconstruction and the network it came from; indices, lengths and widths fit each other.
@@ -108,7 +109,10 @@ impl Found {
                 "mean_image.npy has not the width of candidates.npy, or values that are not finite or above 1e15"
             )
         );
-        let Model { network, provenance, .. } = load_model(&run.model, run.chain.as_deref())?;
+        let Model { mut network, provenance, .. } = load_model(&run.model, run.chain.as_deref())?;
+        if let Some(sides) = run.input_shape {
+            to_channels_first(&mut network, InputShape { sides, channels: run.channels });
+        }
         ensure!(
             network.dims() == run.dims && network.inputs() == d,
             "{} is no longer the network that was attacked; run reconstruct again",

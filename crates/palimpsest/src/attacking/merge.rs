@@ -7,6 +7,7 @@ use clap::Args;
 use palimpsest_runs::MADE_BY;
 use palimpsest_runs::join::{Joined, join};
 
+use super::input_shape::{InputShape, to_channels_first};
 use super::model_file::{Model, load_model};
 use super::reconstruct::{self, Known, MAX_RESTARTS, Task, attack_from, digest};
 use crate::terminal::{Misuse, ResumeArgs, lock_folder, output};
@@ -72,7 +73,10 @@ fn task(args: &MergeArgs, joined: &Joined, threads: usize) -> Result<Task> {
         of.made_by
     );
     let model = args.model.clone().unwrap_or_else(|| of.model.clone());
-    let Model { network, .. } = load_model(&model, of.chain.as_deref())?;
+    let Model { mut network, .. } = load_model(&model, of.chain.as_deref())?;
+    if let Some(sides) = of.params.prior.image_shape {
+        to_channels_first(&mut network, InputShape { sides, channels: of.channels });
+    }
     ensure!(
         digest(&network) == of.network,
         "{} is not the network that the parts are of; name that by --model",
@@ -83,6 +87,7 @@ fn task(args: &MergeArgs, joined: &Joined, threads: usize) -> Result<Task> {
     Ok(Task {
         model,
         chain: of.chain.clone(),
+        channels: of.channels,
         network,
         params,
         seed: of.seed,

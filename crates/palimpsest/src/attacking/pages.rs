@@ -15,6 +15,7 @@ use palimpsest_report::{
 use palimpsest_runs::RunFile;
 use palimpsest_runs::files::write_whole;
 
+use super::answers::labels_declared;
 use super::found::Found;
 
 /// Pairs shown on a page and in the grid.
@@ -48,12 +49,21 @@ pub fn values(row: ArrayView1<'_, f32>) -> Vec<f64> {
     row.iter().take(MAX_COLUMNS).map(|&v| f64::from(v)).collect()
 }
 
-/// A row of pixels as a picture.
+/// A row of pixels as a picture; of other than one or three channels, their mean in grey.
 ///
 /// # Errors
 /// When the row has another number of values than the shape, or the shape is no picture's.
 pub fn picture(row: ArrayView1<'_, f32>, shape: PictureShape) -> Result<Picture> {
-    Ok(Picture::new(shape, row.iter().copied())?)
+    let PictureShape { channels, height, width } = shape;
+    if matches!(channels, 0 | 1 | 3) || row.len() != channels * height * width {
+        return Ok(Picture::new(shape, row.iter().copied())?);
+    }
+    let area = height * width;
+    let grey = (0..area).map(|pixel| {
+        let sum: f32 = (0..channels).map(|channel| row[channel * area + pixel]).sum();
+        sum / channels as f32
+    });
+    Ok(Picture::new(PictureShape { channels: 1, height, width }, grey)?)
 }
 
 /// How the candidates of `found` were obtained; `stages` are (name, seconds).
@@ -94,7 +104,7 @@ pub fn method(
         prior: vec![
             Setting::new("input range", format!("{} to {}", prior.input_range.0, prior.input_range.1)),
             Setting::new("norm of an input", norm),
-            Setting::new("labels", "half of each"),
+            Setting::new("labels", labels_declared(found)),
         ],
         attack: match (exact, agreed) {
             (0, 0) => attack.into(),

@@ -12,13 +12,15 @@ use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::answer_sentences;
+use palimpsest_runs::record::ChannelOrder;
 use palimpsest_runs::{MADE_BY, files};
 use palimpsest_unmix::agreement::{
     Agreement, AgreementParams, Progress as Truncation, separate_by_agreement,
 };
 
+use super::input_shape::{InputShape, columns_first};
 use super::model_file::load_layer;
-use super::reconstruct::{InputShape, checked_threads};
+use super::reconstruct::checked_threads;
 use crate::terminal::progress::{Measured, Progress};
 use crate::terminal::{Misuse, clock, interrupt, lock_folder, memory, output, threads as workers};
 
@@ -133,7 +135,7 @@ fn sentence(record: &PeekFile) -> String {
 
 /// Weights of the layer that is meant.
 pub(crate) fn layer(args: &PeekArgs) -> Result<Matrix> {
-    let InputShape([channels, height, width]) = args.input_shape;
+    let InputShape { sides: [channels, height, width], .. } = args.input_shape;
     let inputs = channels.checked_mul(height).and_then(|plane| plane.checked_mul(width));
     let inputs = inputs.filter(|_| height >= 3 && width >= 3).ok_or_else(|| {
         Misuse(format!(
@@ -168,7 +170,10 @@ pub(crate) fn look(
     observe: &mut dyn FnMut(Truncation) -> ControlFlow<()>,
 ) -> Result<Found> {
     let parallelism = Parallelism::of_threads(threads);
-    let weight = layer.weight.mapv(|value| value as f32);
+    let mut weight = layer.weight.mapv(|value| value as f32);
+    if args.input_shape.channels == ChannelOrder::Last {
+        weight = columns_first(weight.view(), args.input_shape.sides);
+    }
     if !weight.iter().all(|value| value.is_finite()) {
         bail!("{} has weights above what f32 holds; scale them down", layer.name);
     }
@@ -189,7 +194,7 @@ pub(crate) fn look(
     let found = separate_by_agreement(
         basis,
         values.view(),
-        args.input_shape.0,
+        args.input_shape.sides,
         &params,
         seed,
         parallelism,
@@ -236,7 +241,7 @@ impl Found {
             format: format!("{}, stored as {}", layer.format, layer.dtype),
             layer: layer.name.clone(),
             layer_shape: [layer.weight.nrows(), layer.weight.ncols()],
-            input_shape: args.input_shape.0,
+            input_shape: args.input_shape.sides,
             params: AgreementParams::default(),
             seed: args.seed,
             threads,

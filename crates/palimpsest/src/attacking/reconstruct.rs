@@ -8,10 +8,12 @@ use palimpsest_attack::{
     AttackParams, AttackState, AttackStep, Label, Origin, Reconstruction, Run, reconstruct_from,
 };
 use palimpsest_numerics::seed::Seed;
-use palimpsest_runs::record::{APPEARANCE_FILE, LABELS_FILE, MEAN_IMAGE_FILE};
+use palimpsest_runs::record::{APPEARANCE_FILE, ChannelOrder, LABELS_FILE, MEAN_IMAGE_FILE};
 use palimpsest_runs::{Kept, MADE_BY, RunFile, files};
 
+use super::input_shape::InputShape;
 use super::model_file::load_model;
+use super::too_short::too_short;
 use crate::terminal::{Misuse, host, interrupt, lock_folder, output, threads as workers};
 
 mod args;
@@ -24,10 +26,10 @@ pub(super) use args::MAX_RESTARTS;
 pub(crate) use args::params;
 pub(crate) use args::threads as checked_threads;
 pub(crate) use memory_need::attack_bytes;
-pub(super) use task::{Task, digest, sentence};
+pub(super) use task::{Task, digest, sentence, sentence_of_stopped};
 pub(super) use watch::Watch;
 
-pub use args::{InputShape, Range, ReconstructArgs, Restarts};
+pub use args::{Range, ReconstructArgs, Restarts};
 
 /// Carries out `palimpsest reconstruct`.
 ///
@@ -156,10 +158,11 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
     if broken_off {
         kept.write();
     }
-    let found = found.map_err(sentence)?;
+    let found = found.map_err(if stopped { sentence_of_stopped } else { sentence })?;
     let asked = Asked {
         model: output::absolute(&task.model),
         chain: task.chain.clone(),
+        channels: task.channels,
         dims: network.dims(),
         params: *params,
         seed: *seed,
@@ -169,13 +172,27 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
     let elapsed_s = known.elapsed_s + kept.elapsed_s();
     let record = RunFile { elapsed_s, stopped_early: stopped, ..asked.record(&found) };
     write(out, &found, &record)?;
+    if let Some(sentence) = too_short(&record) {
+        output::note(&format!("warning: {sentence}"));
+    }
     Ok(Attacked { record, broken_off, kept })
+}
+
+/// Refuses a shape of other than the `inputs` values that a network takes.
+pub(crate) fn check_size(shape: InputShape, inputs: usize) -> Result<(), Misuse> {
+    if shape.size() == Some(inputs) {
+        return Ok(());
+    }
+    Err(Misuse(format!(
+        "an input of shape {shape} has not the {inputs} values that the network takes; correct --input-shape"
+    )))
 }
 
 /// What an attack was asked to do, and on what.
 pub(crate) struct Asked {
     pub(crate) model: PathBuf,
     pub(crate) chain: Option<String>,
+    pub(crate) channels: ChannelOrder,
     pub(crate) dims: Vec<usize>,
     pub(crate) params: AttackParams,
     pub(crate) seed: u64,
@@ -186,13 +203,14 @@ pub(crate) struct Asked {
 impl Asked {
     /// The record of what was found, by an attack that took no time and came to its end.
     pub(crate) fn record(self, found: &Reconstruction) -> RunFile {
-        let Self { model, chain, dims, params, seed, threads, time_limit_s } = self;
+        let Self { model, chain, channels, dims, params, seed, threads, time_limit_s } = self;
         RunFile {
             made_by: MADE_BY.into(),
             model,
             chain,
             dims,
             input_shape: params.prior.image_shape,
+            channels,
             params,
             seed,
             threads,

@@ -15,11 +15,13 @@ use palimpsest_runs::files;
 use palimpsest_runs::record::MEAN_FILE;
 use palimpsest_unmix::raw::Appearance;
 
+use super::answers::{Answers, class_names, of_each_class};
 use super::chance::agreement_of_mixtures;
 use super::exposure::exposure;
 use super::found::Found;
 use super::model_file::describe;
 use super::pages::{SHOWN, chain, columns, convergence, method, picture, values, write};
+use super::too_short::too_short;
 
 /// Agreement or probability above which a candidate counts as found, unless chance reaches more.
 const SURE: f64 = 0.8;
@@ -63,8 +65,13 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
         found.provenance.as_ref(),
     )?);
     report.attackability = Some(exposure(&found.run.attackability, &found.run.spectrum));
+    report.warnings.extend(too_short(&found.run));
+    let ranked = merged.map_or_else(|| found.candidates.select(Axis(0), &found.run.ranking), Clone::clone);
+    let answers = Answers::of(found, ranked.view());
+    report.classes = of_each_class(found, &answers, &called_sure(found, &report.answer));
+    let names = class_names(found);
     for (rank, &candidate) in found.run.ranking.iter().take(SHOWN).enumerate() {
-        let best = merged.map_or(found.candidates.row(candidate), |merged| merged.row(rank));
+        let best = ranked.row(rank);
         let row = mean.restore(&best.insert_axis(Axis(0)).to_owned());
         let shown: Option<Picture> =
             shape.map(|shape| picture(min_max(row.view()).row(0), shape)).transpose()?;
@@ -74,6 +81,7 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
             values: shape.is_none().then(|| values(row.row(0))),
             rank: Some(rank + 1),
             confidence: Some(f64::from(claimed[candidate])),
+            answer: Some(answers.words(rank, &names, (0.0, 1.0))),
             support: None,
             truth: None,
         });
@@ -86,6 +94,13 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
         report.columns = columns(&[], found.candidates.ncols());
     }
     Ok(report)
+}
+
+/// Which ranked inputs pass the bar of the `answer`, (ranking).
+fn called_sure(found: &Found, answer: &Answer) -> Vec<bool> {
+    let Answer::Unjudged { bar, inputs, .. } = answer else { return vec![false; found.run.ranking.len()] };
+    let (_, claimed) = found.claimed(*inputs);
+    found.run.ranking.iter().map(|&j| f64::from(claimed[j]) > *bar).collect()
 }
 
 /// The best estimate of each ranked input, (ranking, d), if the attack merged its restarts.

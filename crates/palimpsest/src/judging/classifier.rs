@@ -12,15 +12,14 @@ use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::MADE_BY;
 use serde::{Deserialize, Serialize};
 
-use super::data::DataArgs;
+use super::data::{DataArgs, VictimData};
 use super::descent::{descend, initial, training_bytes, widths_to};
-use super::learned::{Learned, Source};
-use super::normalize::Normalize;
 use super::recipe::{LossName, Recipe, RecipeArgs};
 use super::regime::RegimeArgs;
 use super::task::VictimTask;
 use super::train::{self, TrainArgs};
 use super::trained::{Lesson, Trained, Victim};
+use crate::attacking::input_shape::InputShape;
 use crate::terminal::{Misuse, ResumeArgs, lock_folder, memory};
 
 /// Train a victim: a network whose weights will be attacked.
@@ -59,6 +58,10 @@ pub struct TrainCommand {
     /// Take VALUE from every raw input before the network sees it, instead of the training mean; 0 leaves them as they are.
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     pub subtract: Option<f32>,
+    /// Shape of an input in train.npz and test.npz, as 1x28x28, or 32x32x3 with the channels last, if they hold flat rows;
+    /// the network takes its inputs channels first.
+    #[arg(long, value_name = "CxHxW")]
+    pub input_shape: Option<InputShape>,
     /// Hidden widths, comma separated.
     #[arg(long, value_name = "WIDTHS", default_value = "1000,1000", value_delimiter = ',')]
     pub hidden: Vec<usize>,
@@ -100,39 +103,49 @@ pub struct VictimRecord {
     pub label_scale: Option<(f64, f64)>,
 }
 
+impl TrainCommand {
+    /// The training data.
+    fn data(&self) -> DataArgs {
+        DataArgs {
+            data: self.data,
+            data_dir: self.data_dir.clone(),
+            task: self.task.clone(),
+            n: Some(self.n),
+            counts: self.counts.clone(),
+            block: self.block,
+            subtract: self.subtract,
+            normalize: self.recipe.normalize.clone(),
+            input_shape: self.input_shape,
+        }
+    }
+}
+
 /// Carries out `palimpsest train`.
 ///
 /// # Errors
 /// Whatever keeps training from its end; [`Misuse`] for options that cannot work.
 pub fn run(command: &TrainCommand) -> Result<()> {
-    match command.task.binary() {
-        Some(task) if command.recipe == RecipeArgs::default() => train::run(&TrainArgs {
-            data: DataArgs {
-                data: command.data,
-                data_dir: command.data_dir.clone(),
-                task: task.clone(),
-                n: command.n,
-                counts: command.counts.clone(),
-                block: command.block,
-                subtract: command.subtract,
-            },
-            hidden: command.hidden.clone(),
-            regime: command.regime.clone(),
-            epochs: command.epochs,
-            seed: command.seed,
-            out: command.out.clone(),
-            resume: command.resume,
-        }),
-        _ => run_recipe(command),
+    if !command.task.is_binary() || command.recipe != RecipeArgs::default() {
+        return run_recipe(command);
     }
+    train::run(&TrainArgs {
+        data: command.data(),
+        hidden: command.hidden.clone(),
+        regime: command.regime.clone(),
+        epochs: command.epochs,
+        seed: command.seed,
+        out: command.out.clone(),
+        resume: command.resume,
+    })
 }
 
 fn run_recipe(command: &TrainCommand) -> Result<()> {
-    let normalize = normalize(command)?;
-    let usual = match (&command.task, command.task.binary()) {
-        (VictimTask::Regression, _) => LossName::Squared,
-        (_, Some(_)) => LossName::Logistic,
-        (_, None) => LossName::Softmax,
+    let args = command.data();
+    let normalize = args.normalize()?.to_string();
+    let usual = match &command.task {
+        VictimTask::Regression => LossName::Squared,
+        task if task.is_binary() => LossName::Logistic,
+        VictimTask::Labels(_) => LossName::Softmax,
     };
     let read = |image_shape| {
         command.recipe.recipe(usual, &command.regime, command.epochs, command.seed, image_shape)
@@ -140,45 +153,24 @@ fn run_recipe(command: &TrainCommand) -> Result<()> {
     // Once before data are read, with a shape that stands for any image.
     read(Some([1, 8, 8]))?;
     let _lock = lock_folder(&command.out)?;
-    let source = Source {
-        data: command.data,
-        data_dir: command.data_dir.as_deref(),
-        block: command.block,
-        counts: command.counts.as_ref(),
-        n: command.n,
-    };
-    let data = Learned::load(source, &command.task, &normalize)?;
+    let data = VictimData::load(&args)?;
     let recipe = read(data.image_shape())?;
-    let record = victim(command, &recipe, &data, &normalize)?;
+    let record = victim(command, &recipe, &data, normalize)?;
     record.trained.say(&command.out, []);
     Ok(())
-}
-
-/// What is done to inputs, by either of the two options for it.
-fn normalize(command: &TrainCommand) -> Result<Normalize, Misuse> {
-    match (&command.recipe.normalize, command.subtract) {
-        (Some(_), Some(_)) => Err(Misuse(
-            "--subtract and --normalize exclude each other; --normalize none is --subtract 0".into(),
-        )),
-        (Some(normalize), None) => Ok(normalize.clone()),
-        (None, None) => Ok(Normalize::MeanImage),
-        (None, Some(value)) if value.is_finite() => Ok(Normalize::Channels(vec![(value, 1.0)])),
-        (None, Some(value)) => {
-            Err(Misuse(format!("--subtract must be a finite number, as 0 or 0.5, got {value}")))
-        }
-    }
 }
 
 fn victim(
     command: &TrainCommand,
     recipe: &Recipe,
-    data: &Learned,
-    normalize: &Normalize,
+    data: &VictimData,
+    normalize: String,
 ) -> Result<VictimRecord> {
-    let targets = data.train.targets(recipe.loss);
-    let dims = widths_to(data.inputs.ncols(), &command.hidden, data.outputs(recipe.loss))?;
+    let goals = &data.train.goals;
+    let (targets, outputs) = (goals.targets(recipe.loss), goals.outputs(recipe.loss, data.sets.len()));
+    let dims = widths_to(data.centered.ncols(), &command.hidden, outputs)?;
     recipe.loss.check(&targets, dims[dims.len() - 1]).map_err(|e| Misuse(e.to_string()))?;
-    let bytes = training_bytes(data.inputs.dim(), &dims);
+    let bytes = training_bytes(data.centered.dim(), &dims);
     memory::require("training", bytes, "choose a smaller n or smaller widths")?;
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let params = TrainParams {
@@ -193,7 +185,7 @@ fn victim(
         data: command.data.to_string(),
         task: command.task.to_string(),
         training_set: data.digest(),
-        normalize: normalize.to_string(),
+        normalize: normalize.clone(),
         hidden: &command.hidden,
         loss: recipe.loss,
         biases: recipe.biases,
@@ -206,10 +198,10 @@ fn victim(
     let (biases, first_layer, seed) = (recipe.biases, recipe.first_layer, command.seed);
     let descended = if command.regime.published {
         let start = initial::<f64>(&dims, biases, first_layer, seed);
-        descend(start, &data.inputs, &targets, &params, folder, &options)?
+        descend(start, &data.centered, &targets, &params, folder, &options)?
     } else {
         let start = initial::<f32>(&dims, biases, first_layer, seed);
-        descend(start, &data.inputs, &targets, &params, folder, &options)?
+        descend(start, &data.centered, &targets, &params, folder, &options)?
     };
     let lesson = Lesson {
         data: command.data.to_string(),
@@ -219,14 +211,13 @@ fn victim(
         schedule: recipe.schedule,
         image_shape: data.image_shape(),
     };
-    let accuracy =
-        |network: &Mlp<f32>| (data.accuracy(network, recipe.loss, parallelism), data.held_out_inputs.nrows());
+    let accuracy = |network: &Mlp<f32>| data.accuracy(network, recipe.loss, parallelism);
     let (victim, trained) = Victim::of(descended, lesson, accuracy);
     let record = VictimRecord {
         trained,
         loss: recipe.loss,
         biases: recipe.biases,
-        normalize: normalize.to_string(),
+        normalize,
         classes: data.sets.clone(),
         label_scale: data.label_scale,
     };

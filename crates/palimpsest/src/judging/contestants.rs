@@ -68,7 +68,7 @@ impl Nulls {
         let deviation = (reduce::squared_norm(candidates.view()) / candidates.len() as f64).sqrt();
         let (m, d) = candidates.dim();
         Ok(Self {
-            class_means: Twofold::restored(data, class_means(data.centered.view(), &data.labels())?),
+            class_means: Twofold::restored(data, class_means(data.centered.view(), &data.train.classes)?),
             weight_rows: Twofold::restored(
                 data,
                 weight_rows(network.layers()[0].weight.view(), typical_norm(candidates.view())),

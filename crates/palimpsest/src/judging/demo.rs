@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use palimpsest_datasets::{DataName, Task};
+use palimpsest_datasets::DataName;
 use palimpsest_runs::record::MODEL_FILE;
 
 use super::data::{DataArgs, VictimData};
@@ -40,15 +40,7 @@ const RESTARTS: usize = 6;
 /// Whatever keeps one of its four commands from its end.
 pub fn run(args: &DemoArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
-    let data_args = DataArgs {
-        data: DataName::FashionMnist,
-        data_dir: None,
-        task: "odd-even".parse::<Task>()?,
-        n: EXAMPLES,
-        counts: None,
-        block: None,
-        subtract: None,
-    };
+    let data_args = DataArgs::balanced(DataName::FashionMnist, "odd-even".parse()?, EXAMPLES);
     let (victim, attack, judged) =
         (args.out.join("victim"), args.out.join("attack"), args.out.join("judged"));
     let mut stages: Vec<(String, f64)> = Vec::new();

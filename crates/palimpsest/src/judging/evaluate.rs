@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use ndarray::{ArrayView1, Axis};
-use palimpsest_datasets::InputShape;
+use palimpsest_datasets::InputShape as DataShape;
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::calibration::{
     CandidateTruth, PrecisionAt, Verdict, calibration, candidate_truth, precision_at,
@@ -19,13 +19,14 @@ use palimpsest_metrics::table::{ScoreTable, judge, score_table, thresholds};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::ConfidenceKind;
-use palimpsest_runs::files;
+use palimpsest_runs::{RunFile, files};
 
 use super::contestants::{InSpan, Nulls, Twofold, check_width, image_shape, targets};
 use super::data::{DataArgs, VictimData};
 use super::printed::print;
 use super::score::{DataRecord, DistanceScore, Limit, Match, RankingScore, ScoreFile};
 use crate::attacking::found::Found;
+use crate::attacking::input_shape::InputShape;
 use crate::terminal::{lock_folder, output};
 
 /// Judge a reconstruction against the training images and against nulls.
@@ -34,7 +35,8 @@ use crate::terminal::{lock_folder, output};
   palimpsest evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
   palimpsest evaluate --reconstruction runs/attack --data cifar10 --data-dir data/cifar10 --task animals-vehicles --n 500 --out runs/judged
 
-Writes score.json, prints the table, and what the training inputs themselves would count in the attack's directions. Where the attack tells the mean image, its pictures are shown with that, and what they count with the training mean is printed, too. --data, --task, --n and --subtract must be those of the victim's training.")]
+Writes score.json, prints the table, and what the training inputs themselves would count in the attack's directions. Where the attack tells the mean image, its pictures are shown with that, and what they count with the training mean is printed, too. --data, --task, --n, --counts and --normalize (or
+--subtract) must be those of the victim's training.")]
 pub struct EvaluateArgs {
     /// Folder that `reconstruct` wrote.
     #[arg(long, value_name = "DIR")]
@@ -47,6 +49,17 @@ pub struct EvaluateArgs {
     pub out: PathBuf,
 }
 
+impl EvaluateArgs {
+    /// With the shape of an input that the attack was told, where none is declared for the data.
+    fn with_declared_shape(mut self) -> Result<Self> {
+        if self.data.input_shape.is_none() {
+            let run: RunFile = files::read_json(&self.reconstruction.join("run.json"))?;
+            self.data.input_shape = run.input_shape.map(|sides| InputShape { sides, channels: run.channels });
+        }
+        Ok(self)
+    }
+}
+
 /// Seed of the judge's noise and bootstrap.
 const JUDGE_SEED: u64 = 0;
 
@@ -56,6 +69,7 @@ const JUDGE_SEED: u64 = 0;
 /// Files that cannot be read or do not fit together; [`Misuse`](crate::terminal::Misuse) for data that cannot be had.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
+    let args = &args.clone().with_declared_shape()?;
     let data = VictimData::load(&args.data)?;
     let score = evaluate(args, &data)?;
     print(&score);
@@ -99,9 +113,9 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
     let limits = thresholds(&scored)?;
     let truth = candidate_truth(claims, training, &bench.protocol, &limits, &in_order, bench.parallelism)?;
     let directions = kept.as_ref().map_or(0, |kept| kept.directions);
-    let score = ScoreFile {
+    let mut score = ScoreFile {
         reconstruction: output::absolute(&args.reconstruction),
-        data: DataRecord::of(&args.data, data.held_out.rows.len()),
+        data: DataRecord::of(&args.data, data),
         ranking: judge_ranking(&claimed, &truth)?,
         judgement: Some(judgement),
         table: score_table(&scored, &bench.protocol, &bench.seed.named("bootstrap"))?,
@@ -109,9 +123,11 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
         distances: bench.distances(&pool)?,
         limit: bench.limit(&pool, directions)?,
         truth: kept.map(|kept| kept.fit),
-        matches: matches(&scored[0].nearest, args.data.n),
+        matches: matches(&scored[0].nearest, data.train.count()),
+        classes: Vec::new(),
         seed: JUDGE_SEED,
     };
+    score.classes = score.of_each_class(data);
     files::write_json(&args.out.join("score.json"), &score)?;
     Ok(score)
 }
@@ -125,7 +141,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(shape: InputShape) -> Self {
+    fn new(shape: DataShape) -> Self {
         let shape = image_shape(shape);
         Self {
             shape,

@@ -13,8 +13,9 @@ use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::render_members;
 use palimpsest_runs::files;
 
+use crate::attacking::input_shape::InputShape;
 use crate::attacking::model_file::{Model, load_layer, load_model};
-use crate::attacking::reconstruct::{InputShape, checked_threads};
+use crate::attacking::reconstruct::checked_threads;
 use crate::terminal::{Misuse, clock, lock_folder, memory, output, threads as workers};
 
 mod given;

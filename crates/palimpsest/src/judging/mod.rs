@@ -9,13 +9,14 @@ pub mod descent;
 pub mod evaluate;
 #[cfg(feature = "fetch")]
 pub mod fetch;
-mod learned;
+pub mod goals;
 pub mod members;
 pub mod normalize;
 mod printed;
 pub mod recipe;
 pub mod regime;
 pub mod report;
+pub mod scaling;
 pub mod score;
 mod section;
 pub mod task;

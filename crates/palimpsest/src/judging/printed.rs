@@ -5,7 +5,7 @@ use palimpsest_metrics::judge::Judgement;
 use palimpsest_metrics::judge::pool::Measure;
 use palimpsest_metrics::judge::span::TruthFit;
 use palimpsest_metrics::table::RowKind;
-use palimpsest_report::{render_score_table, render_text_table};
+use palimpsest_report::{ClassCounts, render_score_table, render_text_table};
 
 use super::score::ScoreFile;
 use super::section::judge_section;
@@ -71,6 +71,11 @@ pub(super) fn print(score: &ScoreFile) {
         print_judgement(judgement);
     }
     output::line(&render_score_table(&judge_section(score)));
+    if !score.classes.is_empty() {
+        let of = |class: &ClassCounts| format!("{}: {} of {}", class.name, class.recovered, class.training);
+        let each: Vec<String> = score.classes.iter().map(of).collect();
+        output::line(&format!("of each label: {}", each.join("; ")));
+    }
     let cells =
         |of: &dyn Fn(&PrecisionAt) -> String| score.ranking.precision_at.iter().map(of).collect::<Vec<_>>();
     let header: Vec<String> = cells(&|p| format!("best {}", p.k));
@@ -82,9 +87,9 @@ pub(super) fn print(score: &ScoreFile) {
         && let Some(row) = table.row(RowKind::Training)
         && let Some(ssim) = &row.ssim
     {
-        let published = match score.data.subtract {
-            Some(_) => "what was taken",
-            None => "the training mean, as published",
+        let published = match (score.data.subtract, &score.data.normalize) {
+            (Some(_), _) | (_, Some(_)) => "what was taken",
+            (None, None) => "the training mean, as published",
         };
         output::line(&format!(
             "pictures are shown with the mean image that the attack tells; with {published}, {} count by SSIM",

@@ -20,8 +20,10 @@ use super::data::VictimData;
 use super::score::{DistanceScore, Match, ScoreFile, training_row};
 use super::section::judge_section;
 use super::train::TrainRecord;
+use crate::attacking::answers::Answers;
 use crate::attacking::found::Found;
 use crate::attacking::pages::{SHOWN, columns, convergence, count, method, picture, values, write};
+use crate::attacking::too_short::too_short;
 use crate::attacking::unjudged::unjudged;
 use crate::terminal::{Misuse, lock_folder, output};
 
@@ -71,7 +73,7 @@ pub fn judged(
 ) -> Result<ReportData> {
     let found = Found::read(&score.reconstruction)?;
     check_width(&found.candidates, data)?;
-    let fits = score.matches.len() == data.train.rows.len()
+    let fits = score.matches.len() == data.train.count()
         && score.matches.iter().all(|m| m.candidate < found.candidates.nrows())
         && score.distances.as_ref().is_none_or(|distances| {
             distances.nearest.len() == score.matches.len()
@@ -88,6 +90,7 @@ pub fn judged(
         report.columns = columns(data.name.columns(), found.candidates.ncols());
     }
     report.judge = Some(judge_section(score));
+    report.warnings.extend(too_short(&found.run));
     report.method = Some(method(&found, stages, &certificates_at_truth(&found.run)));
     report.convergence = Some(convergence(&found.run));
     let cells: Vec<GridCell> = report
@@ -145,21 +148,13 @@ fn judged_answer(score: &ScoreFile, confidence: ConfidenceKind) -> Result<Answer
 /// The best pairs of a training input and its nearest candidate, best first.
 fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<CandidateView>> {
     let shape = image_shape(data.shape);
-    let by_ssim = score.table.thresholds.ssim;
-    let threshold = match &score.distances {
-        Some(distances) => -distances.table.threshold,
-        None => by_ssim.unwrap_or(score.table.thresholds.ncc),
-    };
     let (_, confidence) = found.claimed(data.input_kind());
     let neighbour = |i: usize| score.distances.as_ref().map(|distances| distances.nearest[i]);
-    // Larger is better: a distance counts below zero.
-    let value = |i: usize| {
-        let alike = score.matches[i].ssim.unwrap_or(score.matches[i].ncc);
-        neighbour(i).map_or(alike, |near| -near.distance)
-    };
+    let value = |i: usize| score.decisive(i).0;
     let mut order: Vec<usize> = (0..score.matches.len()).collect();
     order.sort_by(|&a, &b| value(b).total_cmp(&value(a)));
     order.truncate(SHOWN);
+    let answers = Answers::of(found, found.candidates.view());
     order
         .into_iter()
         .map(|i| {
@@ -177,15 +172,17 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<Cand
                 values: numbers(restored.row(0)),
                 rank: found.run.ranking.iter().position(|&j| j == candidate).map(|p| p + 1),
                 confidence: Some(f64::from(confidence[candidate])),
+                answer: Some(answers.words(candidate, &data.names, data.label_scale.unwrap_or((0.0, 1.0)))),
                 support: None,
                 truth: Some(TruthMatch {
                     index: i,
+                    label: Some(data.label_name(data.train.classes[i])),
                     picture: show(truth.row(i))?,
                     values: numbers(truth.row(i)),
                     distance: neighbour(i).map(|near| near.distance),
                     ssim: ssim.unwrap_or(f64::NAN),
                     ncc,
-                    recovered: value(i) > threshold,
+                    recovered: value(i) > score.decisive(i).1,
                 }),
             })
         })

@@ -1,16 +1,17 @@
 //! The judge's record.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Result, anyhow};
-use palimpsest_datasets::Task;
 use palimpsest_metrics::calibration::{Calibration, PrecisionAt};
 use palimpsest_metrics::distance::{DistanceTable, Neighbour};
 use palimpsest_metrics::judge::{Judgement, span::Fit};
 use palimpsest_metrics::table::{RowKind, ScoreRow, ScoreTable};
+use palimpsest_report::ClassCounts;
 use serde::{Deserialize, Serialize};
 
-use super::data::DataArgs;
+use super::data::{DataArgs, VictimData};
 use crate::terminal::output;
 
 /// The judge's record, `score.json`.
@@ -39,10 +40,46 @@ pub struct ScoreFile {
     /// What finding every training image as far as the attack's directions hold it would count, judged alike.
     #[serde(default)]
     pub limit: Option<Limit>,
+    /// How many training inputs of each class pass the bar of the report's answer.
+    #[serde(default)]
+    pub classes: Vec<ClassCounts>,
     /// The attack's own ranking, judged: real means above the held-out threshold and not seen before.
     pub ranking: RankingScore,
     /// Seed of the judge's noise and bootstrap.
     pub seed: u64,
+}
+
+impl ScoreFile {
+    /// What decides on training input `i`, larger being better, and the bar it must be above: by distance for plain rows, by SSIM
+    /// for pictures, else by NCC.
+    pub(super) fn decisive(&self, i: usize) -> (f64, f64) {
+        let Match { ncc, ssim, .. } = self.matches[i];
+        match (&self.distances, self.table.thresholds.ssim) {
+            // A distance counts below zero.
+            (Some(DistanceScore { table, nearest }), _) => (-nearest[i].distance, -table.threshold),
+            (None, Some(bar)) => (ssim.unwrap_or(ncc), bar),
+            (None, None) => (ssim.unwrap_or(ncc), self.table.thresholds.ncc),
+        }
+    }
+
+    /// How many training inputs of each class of `data` pass.
+    pub(super) fn of_each_class(&self, data: &VictimData) -> Vec<ClassCounts> {
+        let classes = &data.train.classes;
+        let labels = classes.iter().max().map_or(0, |&highest| highest + 1);
+        let of = |label: usize| {
+            let members = || (0..classes.len()).filter(move |&i| classes[i] == label);
+            let passes = |&i: &usize| {
+                let (value, bar) = self.decisive(i);
+                value > bar
+            };
+            ClassCounts {
+                name: data.label_name(label),
+                training: members().count(),
+                recovered: members().filter(passes).count(),
+            }
+        };
+        (0..labels).map(of).filter(|class| class.training > 0).collect()
+    }
 }
 
 /// Which data a reconstruction was judged against.
@@ -67,20 +104,28 @@ pub struct DataRecord {
     /// What was taken from every input instead of the training mean.
     #[serde(default)]
     pub subtract: Option<f32>,
+    /// What was done to inputs instead, as `--normalize` spells it.
+    #[serde(default)]
+    pub normalize: Option<String>,
+    /// Declared shape of an input, as `--input-shape` spells it.
+    #[serde(default)]
+    pub input_shape: Option<String>,
 }
 
 impl DataRecord {
-    /// What `args` name, judged beside so many held-out examples.
-    pub(super) fn of(args: &DataArgs, held_out: usize) -> Self {
+    /// What `args` name, which is `data`.
+    pub(super) fn of(args: &DataArgs, data: &VictimData) -> Self {
         Self {
             data: args.data.to_string(),
             data_dir: args.data_dir.as_deref().map(output::absolute),
             task: args.task.to_string(),
-            n: args.n,
+            n: data.train.count(),
             counts: args.counts.as_ref().map(ToString::to_string),
             block: args.block.map(|block| block.to_string()),
-            held_out,
+            held_out: data.held_out.count(),
             subtract: args.subtract,
+            normalize: args.normalize.as_ref().map(ToString::to_string),
+            input_shape: args.input_shape.map(|shape| shape.to_string()),
         }
     }
 
@@ -89,13 +134,20 @@ impl DataRecord {
         Ok(DataArgs {
             data: self.data.parse()?,
             data_dir: self.data_dir.clone(),
-            task: self.task.parse::<Task>()?,
-            n: self.n,
+            task: self.task.parse()?,
+            n: Some(self.n),
             counts: self.counts.as_deref().map(str::parse).transpose()?,
             block: self.block.as_deref().map(str::parse).transpose()?,
             subtract: self.subtract,
+            normalize: self.normalize.as_deref().map(|text| parsed("normalize", text)).transpose()?,
+            input_shape: self.input_shape.as_deref().map(|text| parsed("input_shape", text)).transpose()?,
         })
     }
+}
+
+/// A field of the record, read as the option of that name is.
+fn parsed<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|problem| anyhow!("score.json: {name} {text}: {problem}"))
 }
 
 /// A training image with its best candidate.

@@ -46,6 +46,7 @@ pub(super) fn judge_section(score: &ScoreFile) -> Judge {
         distance_at_rate: of_rows.map(|table| table.threshold),
         interval_level: INTERVAL_LEVEL,
         rows: rows.collect(),
+        classes: score.classes.clone(),
         ranking: Some(Ranking {
             by: "how sure it is of each".into(),
             precision_at: score
@@ -73,10 +74,11 @@ fn protocol_words(score: &ScoreFile) -> String {
                 Search::FullSize => "full",
                 Search::HalfSize => "half",
             },
-            match (&score.with_training_mean, score.data.subtract) {
-                (Some(_), _) => "the mean image that the attack tells",
-                (None, Some(_)) => "the constant that was taken",
-                (None, None) => "training mean",
+            match (&score.with_training_mean, score.data.subtract, &score.data.normalize) {
+                (Some(_), _, _) => "the mean image that the attack tells",
+                (None, Some(_), _) => "the constant that was taken",
+                (None, None, Some(_)) => "the declared mean",
+                (None, None, None) => "training mean",
             },
             ssim.window,
             ssim.sigma,

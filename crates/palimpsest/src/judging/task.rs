@@ -16,12 +16,9 @@ pub enum VictimTask {
 }
 
 impl VictimTask {
-    /// The task, if it is one with signs.
-    pub(super) fn binary(&self) -> Option<&Task> {
-        match self {
-            Self::Labels(task) if task.label_count() == Some(2) => Some(task),
-            _ => None,
-        }
+    /// Whether it is one with signs.
+    pub(super) fn is_binary(&self) -> bool {
+        matches!(self, Self::Labels(task) if task.label_count() == Some(2))
     }
 }
 
@@ -66,10 +63,10 @@ mod tests {
     fn tasks_are_told_apart_by_how_they_are_written() {
         let read = |text: &str| text.parse::<VictimTask>().unwrap();
         for text in ["odd-even", "0,1/2", "classes:4,7"] {
-            assert!(read(text).binary().is_some(), "{text}");
+            assert!(read(text).is_binary(), "{text}");
         }
         for text in ["classes", "0/1/2", "regression"] {
-            assert!(read(text).binary().is_none(), "{text}");
+            assert!(!read(text).is_binary(), "{text}");
         }
         assert_eq!(read("0,1/2,3/4"), read("classes:0+1,2+3,4"));
         for text in ["regression", "classes", "classes:0+1,2+3,4", "odd-even", "0/1"] {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use palimpsest_kkt::{StationarityCertificate, certify};
-use palimpsest_mlp::loss::Targets;
-use palimpsest_mlp::passes::{Scope, outputs};
+use palimpsest_mlp::loss::{Loss, Targets};
+use palimpsest_mlp::passes::Scope;
 use palimpsest_mlp::train::{Schedule, TrainParams};
 use palimpsest_mlp::{Activation, BiasPlacement, Checkpoint, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
@@ -87,7 +87,7 @@ pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainR
         made_by: MADE_BY,
         data: args.data.data.to_string(),
         task: args.data.task.to_string(),
-        n: args.data.n,
+        n: data.train.count(),
         training_set: data.digest(),
         hidden: &args.hidden,
         schedule,
@@ -95,7 +95,7 @@ pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainR
         epochs,
         seed: args.seed,
     };
-    let targets = Targets::Signs(data.labels());
+    let targets = Targets::Signs(data.signs()?.to_vec());
     let folder = (&*args.out, &args.resume);
     let (biases, first_layer) = (BiasPlacement::FirstLayer, FirstLayer::suiting(args.regime.weight_decay));
     let descended = if args.regime.published {
@@ -114,13 +114,12 @@ pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainR
     let lesson = Lesson {
         data: args.data.data.to_string(),
         task: args.data.task.to_string(),
-        examples: args.data.n,
+        examples: data.train.count(),
         seed: args.seed,
         schedule,
         image_shape: data.image_shape(),
     };
-    let accuracy =
-        |network: &Mlp<f32>| (accuracy(network, data, params.parallelism), data.held_out.rows.len());
+    let accuracy = |network: &Mlp<f32>| data.accuracy(network, Loss::Logistic, params.parallelism);
     let (victim, trained) = Victim::of(descended, lesson, accuracy);
     let certificates = certificates(&victim.checkpoint.network, data, params.parallelism)?;
     let record = TrainRecord { trained, subtract: args.data.subtract, certificates };
@@ -143,12 +142,6 @@ struct Options<'a> {
     seed: u64,
 }
 
-fn accuracy(network: &Mlp<f32>, data: &VictimData, parallelism: Parallelism) -> f64 {
-    let out = outputs(network, data.held_out_centered.view(), parallelism);
-    let right = out.column(0).iter().zip(&data.held_out.signs).filter(|(o, s)| **o * **s > 0.0).count();
-    right as f64 / data.held_out.signs.len().max(1) as f64
-}
-
 /// Gate slopes at which certificates are tried; many neurons sit on a ReLU breakpoint, where a soft gate fits better.
 const GATE_ALPHAS: [f64; 4] = [10.0, 30.0, 100.0, 300.0];
 
@@ -158,7 +151,7 @@ fn certificates(
     parallelism: Parallelism,
 ) -> Result<Vec<StationarityCertificate>> {
     let (network, x) = (network.cast::<f64>(), data.centered.mapv(f64::from));
-    let labels = data.labels();
+    let labels = data.signs()?;
     [Scope::FirstLayer, Scope::AllLayers]
         .into_iter()
         .map(|scope| {
@@ -168,7 +161,7 @@ fn certificates(
                 .into_iter()
                 .chain([Activation::Relu])
             {
-                let found = certify(&network, activation, x.view(), &labels, scope, parallelism)?;
+                let found = certify(&network, activation, x.view(), labels, scope, parallelism)?;
                 if best.as_ref().is_none_or(|b| found.relative_residual < b.relative_residual) {
                     best = Some(found);
                 }

@@ -55,6 +55,7 @@ pub(super) fn page(found: &Found, record: &PeekFile) -> Result<ReportData> {
             values: None,
             rank: Some(index + 1),
             confidence: Some(picture.probability),
+            answer: None,
             support: None,
             truth: None,
         });

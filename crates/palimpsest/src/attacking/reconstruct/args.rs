@@ -15,6 +15,7 @@ use palimpsest_numerics::range::within;
 use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 
+use crate::attacking::input_shape::InputShape;
 use crate::terminal::{Misuse, ResumeArgs};
 
 /// Attack the weights of a network; sees the weights and declared prior knowledge only.
@@ -68,8 +69,8 @@ pub struct ReconstructArgs {
     /// Smallest and largest raw input value, declared prior knowledge.
     #[arg(long, value_name = "LO,HI", default_value = "0,1", allow_hyphen_values = true)]
     pub input_range: Range,
-    /// Channels, height and width of an input, so that images are separated from the weights and reports show pictures [default: from
-    /// a .palimpsest file].
+    /// Channels, height and width of an input, so that images are separated from the weights and reports show pictures; with the
+    /// channels last, as in 32x32x3, if the network takes them so [default: from a .palimpsest file].
     #[arg(long, value_name = "CxHxW")]
     pub input_shape: Option<InputShape>,
     /// Typical Euclidean norm of an input as the network saw it, declared prior knowledge [default: for images estimated from the input range,
@@ -209,24 +210,6 @@ pub enum MethodName {
     Alternating,
     /// Published momentum descent (Haim et al. 2022).
     Gradient,
-}
-
-/// `CxHxW` on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InputShape(pub [usize; 3]);
-
-impl std::str::FromStr for InputShape {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let sides: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
-        match sides.as_deref() {
-            Ok(&[channels, height, width]) if (channels == 1 || channels == 3) && height > 0 && width > 0 => {
-                Ok(Self([channels, height, width]))
-            }
-            _ => Err(format!("expected channels (1 or 3), height and width, as in 3x32x32; got {text}")),
-        }
-    }
 }
 
 /// `LO,HI` on the command line.

@@ -11,7 +11,7 @@ use palimpsest_runs::part::{PartFolder, RESTARTS_FILE, read_part};
 use palimpsest_runs::{Kept, MADE_BY, PartFile};
 
 use super::args::ReconstructArgs;
-use super::task::{Task, digest, sentence};
+use super::task::{Task, digest, sentence, sentence_of_stopped};
 use super::watch::Watch;
 use crate::terminal::{Misuse, command_line, host, output, threads as workers};
 
@@ -39,10 +39,11 @@ pub(super) fn make(args: &ReconstructArgs, numbers: Range<u64>) -> Result<()> {
     let made = pool.install(|| {
         make_restarts(&task.network, &task.params, seed, numbers.clone(), &from, &observe, &keep)
     });
-    if watch.end() || made.is_err() {
+    let stopped = watch.end();
+    if stopped || made.is_err() {
         kept.write();
     }
-    let made = made.map_err(sentence)?;
+    let made = made.map_err(if stopped { sentence_of_stopped } else { sentence })?;
     end(&part, &task.out, &made, kept)
 }
 
@@ -83,6 +84,7 @@ fn part_of(task: &Task, numbers: Range<u64>) -> PartFile {
         made_by: MADE_BY.into(),
         model: output::absolute(&task.model),
         chain: task.chain.clone(),
+        channels: task.channels,
         network: digest(&task.network),
         params: task.params,
         seed: task.seed,

@@ -7,10 +7,13 @@ use anyhow::{Result, anyhow, bail};
 use palimpsest_attack::{AttackError, AttackParams};
 use palimpsest_mlp::Mlp;
 use palimpsest_runs::MADE_BY;
+use palimpsest_runs::record::ChannelOrder;
 use serde::Serialize;
 
 use super::args::{ReconstructArgs, params, threads, time_limit};
+use super::check_size;
 use super::memory_need::attack_bytes;
+use crate::attacking::input_shape::{InputShape, to_channels_first};
 use crate::attacking::model_file::{Model, load_model};
 use crate::terminal::{Misuse, ResumeArgs, memory, output};
 
@@ -18,6 +21,8 @@ use crate::terminal::{Misuse, ResumeArgs, memory, output};
 pub(in crate::attacking) struct Task {
     pub(in crate::attacking) model: PathBuf,
     pub(in crate::attacking) chain: Option<String>,
+    /// In which order the network takes the values of a picture; here it takes them channel by channel.
+    pub(in crate::attacking) channels: ChannelOrder,
     pub(in crate::attacking) network: Mlp<f32>,
     pub(in crate::attacking) params: AttackParams,
     pub(in crate::attacking) seed: u64,
@@ -52,20 +57,23 @@ impl Task {
                 "the path of --model must be UTF-8 to be named in run.json; rename the file".into()
             ));
         }
-        let Model { network, provenance, .. } = load_model(&args.model, args.chain.as_deref())?;
-        let input_shape = args.input_shape.map(|s| s.0).or_else(|| provenance?.image_shape);
-        if let Some(sides) = input_shape
-            && sides.iter().try_fold(1_usize, |size, &side| size.checked_mul(side)) != Some(network.inputs())
-        {
-            bail!(Misuse(format!(
-                "an input of shape {sides:?} has not the {} values that the network takes; correct --input-shape",
-                network.inputs()
-            )));
+        let Model { mut network, provenance, .. } = load_model(&args.model, args.chain.as_deref())?;
+        let from_file = || Some(InputShape::channels_first(provenance?.image_shape?));
+        let input_shape = args.input_shape.or_else(from_file);
+        if let Some(shape) = input_shape {
+            check_size(shape, network.inputs())?;
+            to_channels_first(&mut network, shape);
+            if shape.channels == ChannelOrder::Last {
+                output::note(
+                    "the network takes the channels of a pixel side by side: all pictures are written channels first",
+                );
+            }
         }
-        params.prior.image_shape = input_shape;
+        params.prior.image_shape = input_shape.map(|shape| shape.sides);
         Ok(Self {
             model: args.model.clone(),
             chain: args.chain.clone(),
+            channels: input_shape.map_or_else(ChannelOrder::default, |shape| shape.channels),
             network,
             params,
             seed: args.seed,
@@ -114,6 +122,16 @@ pub(in crate::attacking) fn digest(network: &Mlp<f32>) -> String {
         }
     }
     hasher.finalize().to_string()
+}
+
+/// What went wrong with an attack that was stopped, and what to do about it.
+pub(in crate::attacking) fn sentence_of_stopped(error: AttackError) -> anyhow::Error {
+    match error {
+        AttackError::NothingFinished(_) => anyhow!(
+            "the attack was stopped before a restart took its first step: allow a longer --time-limit, or take fewer --steps"
+        ),
+        error => sentence(error),
+    }
 }
 
 /// What went wrong with an attack, and what to do about it.

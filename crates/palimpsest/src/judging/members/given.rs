@@ -5,6 +5,8 @@ use ndarray::{Array2, ArrayView2};
 use palimpsest_datasets::{DatasetError, InputShape as RowShape, Records, read_records};
 
 use super::MembersArgs;
+use palimpsest_runs::record::ChannelOrder;
+
 use crate::attacking::audit::read_mean;
 use crate::terminal::Misuse;
 
@@ -66,9 +68,14 @@ impl Scaling {
 impl Given {
     /// Reads what `args` name; `stored` is the shape of an image that the file of weights tells.
     pub(super) fn read(args: &MembersArgs, stored: Option<[usize; 3]>) -> Result<Self> {
+        if args.input_shape.is_some_and(|shape| shape.channels == ChannelOrder::Last) {
+            bail!(Misuse(
+                "members takes no channels last: give records as rows in the network's order, and leave --input-shape out".into()
+            ));
+        }
         // Features of a layer are no images of the network's shape.
         let stored = stored.filter(|_| args.layer.is_none());
-        let declared = args.input_shape.map(|shape| shape.0).or(stored);
+        let declared = args.input_shape.map(|shape| shape.sides).or(stored);
         let shape = declared.map(|[channels, height, width]| RowShape::Image { channels, height, width });
         let Records { mut inputs, shape: found, members, names, readings, .. } =
             read_records(&args.records, shape).map_err(misuse)?;

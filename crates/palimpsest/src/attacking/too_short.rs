@@ -1,0 +1,49 @@
+//! Whether an attack was cut before it could answer.
+
+use palimpsest_attack::search::run::TerminationReason;
+use palimpsest_runs::RunFile;
+
+/// That the attack ended before any restart did, or before two could be compared, and how long one takes; nothing if it did not.
+pub fn too_short(run: &RunFile) -> Option<String> {
+    if !run.stopped_early || run.params.restarts < 2 {
+        return None;
+    }
+    let cut = run.runs.iter().filter(|run| run.termination == TerminationReason::TimeLimit).count();
+    let what = match run.time_limit_s {
+        Some(limit) => format!("The time limit of {limit:.0} s was too short for an answer"),
+        None => "The attack was stopped too early for an answer".into(),
+    };
+    let advice = "what was not found may still be in the weights";
+    if cut == run.runs.len() {
+        let time = restart_s(run).map_or_else(String::new, |seconds| {
+            let enough = match run.time_limit_s {
+                Some(_) => {
+                    format!("; allow at least --time-limit {}, or take fewer --steps", enough_s(seconds))
+                }
+                None => String::new(),
+            };
+            format!(" One restart takes about {seconds:.0} s here{enough}.")
+        });
+        return Some(format!("{what}: it cut the first restarts, and {advice}.{time}"));
+    }
+    (run.runs.len() == 1).then(|| {
+        let seconds = run.elapsed_s;
+        format!(
+            "{what}: one restart ended, which took about {seconds:.0} s, and restarts tell by agreement what is real; {advice}. \
+             Allow at least --time-limit {}.",
+            enough_s(seconds)
+        )
+    })
+}
+
+/// Seconds that a restart of those that were cut would have taken, from how far they came; none if they took no step.
+fn restart_s(run: &RunFile) -> Option<f64> {
+    let taken = run.runs.iter().filter_map(|run| run.curve.last()).map(|&(step, _)| step).max()?;
+    let all = run.params.method.steps();
+    (taken > 0).then(|| run.elapsed_s * all as f64 / taken as f64)
+}
+
+/// A limit in which several restarts end, rounded up to whole tens of seconds.
+fn enough_s(restart_s: f64) -> usize {
+    ((2.5 * restart_s / 10.0).ceil() * 10.0).max(10.0) as usize
+}
