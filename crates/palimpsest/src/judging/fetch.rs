@@ -89,7 +89,7 @@ pub fn run(args: &FetchArgs) -> Result<()> {
         }
     }
     let own = args.mirror.iter().map(|mirror| format!("{}/", mirror.trim_end_matches('/')));
-    source.mirrors.splice(0..0, own);
+    source.mirrors = own.chain(std::mem::take(&mut source.mirrors)).collect();
     let to = args.to.clone().unwrap_or_else(|| Path::new("data").join(name.to_string()));
     let _lock = lock_folder(&to)?;
     output::note(&format!("licence of {name}: {}", source.licence));
