@@ -38,6 +38,22 @@ pub struct Found {
 const LARGEST: f32 = 1e15;
 
 impl Found {
+    /// The best estimate of each ranked input, (ranking, d), as the attack wrote it into its `folder`; none if it did not.
+    pub fn estimates(&self, folder: &Path) -> Result<Option<Array2<f32>>> {
+        let path = folder.join("reconstructions.npy");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let estimates: Array2<f32> = files::read_npy(&path)?;
+        let fits = estimates.dim() == (self.run.ranking.len(), self.candidates.ncols());
+        ensure!(
+            fits && estimates.iter().all(|v| v.is_finite()),
+            "{} does not fit run.json; run reconstruct again",
+            path.display()
+        );
+        Ok(Some(estimates))
+    }
+
     /// What an attack on `model` has just found, by its `record`.
     pub(crate) fn of(record: RunFile, found: &Reconstruction, model: Model) -> Self {
         let looks = found.appearance.as_ref().map(|looks| {

@@ -34,7 +34,7 @@ pub const JUDGE_PAGE: &str = "judge/report.html";
 pub fn unjudged(folder: &Path) -> Result<ReportData> {
     let found = Found::read(folder)?;
     let mean = Mean::of(folder, &found)?;
-    let merged = merged(folder, &found)?;
+    let merged = found.estimates(folder)?;
     let mut report = page(&found, merged.as_ref(), &mean)?;
     report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
     write_page(folder, &report)?;
@@ -101,22 +101,6 @@ fn called_sure(found: &Found, answer: &Answer) -> Vec<bool> {
     let Answer::Unjudged { bar, inputs, .. } = answer else { return vec![false; found.run.ranking.len()] };
     let (_, claimed) = found.claimed(*inputs);
     found.run.ranking.iter().map(|&j| f64::from(claimed[j]) > *bar).collect()
-}
-
-/// The best estimate of each ranked input, (ranking, d), if the attack merged its restarts.
-fn merged(folder: &Path, found: &Found) -> Result<Option<Array2<f32>>> {
-    let path = folder.join("reconstructions.npy");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let merged: Array2<f32> = files::read_npy(&path)?;
-    let fits = merged.dim() == (found.run.ranking.len(), found.candidates.ncols());
-    ensure!(
-        fits && merged.iter().all(|v| v.is_finite()),
-        "{} does not fit run.json; run reconstruct again",
-        path.display()
-    );
-    Ok(Some(merged))
 }
 
 /// The answer and what its confidence means.

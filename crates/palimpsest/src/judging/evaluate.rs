@@ -100,9 +100,11 @@ pub fn evaluate(args: &EvaluateArgs, data: &VictimData) -> Result<ScoreFile> {
         noise: nulls.noise.images(bench.shape)?,
         in_span: kept.as_ref().map(|kept| kept.images.images(bench.shape)).transpose()?,
     };
-    // The ranking names one candidate for each distinct input: those alone are claims.
+    // The list has one estimate for each distinct input: those alone are claims.
     let ranking = &found.run.ranking;
-    let claims = Twofold::of_attack(&found, data, found.candidates.select(Axis(0), ranking));
+    let listed = found.estimates(&args.reconstruction)?;
+    let listed = listed.unwrap_or_else(|| found.candidates.select(Axis(0), ranking));
+    let claims = Twofold::of_attack(&found, data, listed);
     let claims = claims.images(bench.shape)?;
     let (kind, confidence) = found.claimed(data.input_kind());
     let claimed: Vec<f64> = ranking.iter().map(|&j| f64::from(confidence[j])).collect();
