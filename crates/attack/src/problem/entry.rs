@@ -28,6 +28,8 @@ pub struct EntryLayer {
 
 /// Directions in which pictures are looked for: separation needs many more edges than directions.
 const MOST_DIRECTIONS: usize = 600;
+/// The same as a share of the values of an input: pictures with few edges that nobody trained on are in a larger span, too.
+pub(crate) const MOST_OF_INPUTS: f64 = 0.25;
 
 impl EntryLayer {
     /// That of `network`.
@@ -66,10 +68,11 @@ impl EntryLayer {
         self.svd.singular_values.as_slice().expect("owned arrays are contiguous")
     }
 
-    /// Leading right singular vectors, more than an attack works in, (at most 600, d): nested truncations of them are separated without
+    /// Leading right singular vectors, more than an attack works in, (at most 600 and a quarter of d, d): nested truncations of them are separated without
     /// a rank being chosen.
     pub fn directions(&self) -> ArrayView2<'_, f32> {
-        let kept = self.svd.vt.nrows().min(MOST_DIRECTIONS);
+        let share = (MOST_OF_INPUTS * self.svd.vt.ncols() as f64) as usize;
+        let kept = self.svd.vt.nrows().min(MOST_DIRECTIONS).min(share);
         self.svd.vt.slice(s![..kept, ..])
     }
 }

@@ -13,13 +13,11 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_unmix::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
 
 use crate::error::AttackError;
-use crate::problem::entry::EntryLayer;
+use crate::problem::entry::{EntryLayer, MOST_OF_INPUTS};
 use crate::problem::spectrum::{elbow, signal_rank};
 
 /// The law's count is not believed when it is more than this many times the elbow.
 const BEYOND_ELBOW: f64 = 1.5;
-/// Nor when it is more than this share of the inputs: pictures with few edges that nobody trained on are in such a span, too.
-pub(crate) const MOST_DIRECTIONS: f64 = 0.25;
 /// Ranks that are tried then, each this multiple of the one before, from the least.
 const STEP: f64 = 1.18;
 const LEAST: f64 = 20.0;
@@ -36,7 +34,7 @@ pub(crate) fn directions_of_signal(
     parallelism: Parallelism,
 ) -> Result<usize, AttackError> {
     let counted = signal_rank(entry.spectrum(), entry.network.layers()[0].weight.dim());
-    let (elbow, most) = (elbow(entry.spectrum()), MOST_DIRECTIONS * entry.network.inputs() as f64);
+    let (elbow, most) = (elbow(entry.spectrum()), MOST_OF_INPUTS * entry.network.inputs() as f64);
     let bends_before = counted as f64 > BEYOND_ELBOW * elbow as f64;
     if !bends_before && counted as f64 <= most {
         return Ok(counted);

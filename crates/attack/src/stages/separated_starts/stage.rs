@@ -1,7 +1,7 @@
 //! Looks for images that every other restart begins with.
 
 use crate::error::AttackError;
-use crate::problem::rank::MOST_DIRECTIONS;
+use crate::problem::entry::MOST_OF_INPUTS;
 use crate::search::method::Method;
 use crate::stages::context::{AttackContext, AttackStep};
 use crate::stages::separated_starts::sources::Sources;
@@ -26,7 +26,7 @@ impl Stage for SeparatedStarts {
         if problem.prior.image_shape.is_none() {
             return Err(WhyNot::because("the shape of an image was not declared"));
         }
-        if problem.rank() as f64 > MOST_DIRECTIONS * problem.inputs as f64 {
+        if problem.rank() as f64 > MOST_OF_INPUTS * problem.inputs as f64 {
             return Err(WhyNot::because("the weights have so many directions that any picture lies in them"));
         }
         Ok(())

@@ -24,6 +24,8 @@ pub struct Supported {
     best_rank: Option<usize>,
 }
 
+/// Directions in which separations say nothing of each other.
+const LEAST_DIRECTIONS: usize = 20;
 /// Confirmed pictures, as a share of the rank of the truncation that has most, from which it says how many directions are signal.
 const LEAST_CONFIRMED: f64 = 0.3;
 /// Signal is expected up to this multiple of that rank: truncations grow by steps, and some images show in none.
@@ -53,6 +55,9 @@ impl Supported {
             Some(shape) => shape,
         };
         let directions = entry.directions();
+        if directions.nrows() < LEAST_DIRECTIONS {
+            return Ok(Err(WhyNot::because("images this small have too few edges")));
+        }
         let values: Array1<f64> =
             entry.spectrum()[..directions.nrows()].iter().map(|&value| f64::from(value)).collect();
         let mut tell = |at: Progress| observe(at.confirmed);
