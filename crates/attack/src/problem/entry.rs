@@ -30,6 +30,8 @@ pub struct EntryLayer {
 const MOST_DIRECTIONS: usize = 600;
 /// The same as a share of the values of an input: pictures with few edges that nobody trained on are in a larger span, too.
 pub(crate) const MOST_OF_INPUTS: f64 = 0.25;
+/// Directions in which separations say nothing of each other.
+pub(crate) const LEAST_DIRECTIONS: usize = 20;
 
 impl EntryLayer {
     /// That of `network`.

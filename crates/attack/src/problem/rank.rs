@@ -13,7 +13,7 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_unmix::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
 
 use crate::error::AttackError;
-use crate::problem::entry::{EntryLayer, MOST_OF_INPUTS};
+use crate::problem::entry::{EntryLayer, LEAST_DIRECTIONS, MOST_OF_INPUTS};
 use crate::problem::spectrum::{elbow, signal_rank};
 
 /// The law's count is not believed when it is more than this many times the elbow.
@@ -39,8 +39,9 @@ pub(crate) fn directions_of_signal(
     if !bends_before && counted as f64 <= most {
         return Ok(counted);
     }
-    // Rows of plain numbers have no such pictures.
-    if entry.prior.image_shape.is_none() && !bends_before {
+    // Rows of plain numbers and small images have no such pictures.
+    let are_separated = entry.prior.image_shape.is_some() && most >= LEAST_DIRECTIONS as f64;
+    if !are_separated && !bends_before {
         return Ok(counted);
     }
     if let Some(supported) = supported {

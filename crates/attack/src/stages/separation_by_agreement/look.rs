@@ -8,7 +8,7 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_unmix::agreement::{Agreement, Diagnostics, Evidence, Progress, separate_by_agreement};
 
 use crate::error::AttackError;
-use crate::problem::entry::EntryLayer;
+use crate::problem::entry::{EntryLayer, LEAST_DIRECTIONS};
 use crate::search::method::Method;
 use crate::stages::params::AttackParams;
 use crate::stages::stage::WhyNot;
@@ -24,8 +24,6 @@ pub struct Supported {
     best_rank: Option<usize>,
 }
 
-/// Directions in which separations say nothing of each other.
-const LEAST_DIRECTIONS: usize = 20;
 /// Confirmed pictures, as a share of the rank of the truncation that has most, from which it says how many directions are signal.
 const LEAST_CONFIRMED: f64 = 0.3;
 /// Signal is expected up to this multiple of that rank: truncations grow by steps, and some images show in none.
