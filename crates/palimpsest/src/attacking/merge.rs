@@ -21,8 +21,8 @@ use crate::terminal::{Misuse, ResumeArgs, lock_folder, output};
   palimpsest merge part-* --restarts 64 --out runs/attack
 
 Writes what `reconstruct --restarts 16` would have written, to the bit, however the restarts were split; only the times differ, and all
-machines must have the same kind of processor, as products round by its instructions. Here is done what needs all restarts: separation
-by agreement, the search for activation patterns, pooling. Parts of another network, seed, options or version are refused; a part that is
+machines must have the same kind of processor, as products round by its instructions. Here is done what needs all restarts: the
+search for activation patterns, pooling. Parts of another network, seed, options or version are refused; a part that is
 missing or was not finished is named with the command that makes it. After Ctrl-C or a kill the same command begins again.")]
 pub struct MergeArgs {
     /// Folders that `reconstruct --restarts A..B` wrote.

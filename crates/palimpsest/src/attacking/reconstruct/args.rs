@@ -30,7 +30,7 @@ Writes candidates.npy (one row a candidate, as the network sees inputs), multipl
 (probability of being real), agreement.npy (across restarts), bias_shares.npy (whether the biases of the first layer speak for a candidate),
 reconstructions.npy (solved for exactly or merged, surest first) and run.json.
 With --restarts A..B it makes these restarts and nothing else: part.json, and restarts.bin when all are done. `palimpsest merge` joins
-parts, and does what needs all restarts: separation by agreement, the search for activation patterns, pooling.
+parts, and does what needs all restarts: the search for activation patterns, pooling. Separations are made by each part again.
 Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
 and so it does after a kill.")]
 pub struct ReconstructArgs {
