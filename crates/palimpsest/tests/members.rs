@@ -36,8 +36,7 @@ mod tests {
         let trained = task.balanced(&split.train, MEMBERS).unwrap();
         let members = trained.dataset.inputs();
         let held_out = split.test.inputs();
-        let records =
-            concatenate(Axis(0), &[members.view(), held_out.slice(s![..150, ..])]).unwrap();
+        let records = concatenate(Axis(0), &[members.view(), held_out.slice(s![..150, ..])]).unwrap();
         write_npy(&folder.join("records.npy"), &records).unwrap();
         write_npy(&folder.join("reference.npy"), &held_out.slice(s![150..550, ..])).unwrap();
         write_npy(&folder.join("few.npy"), &held_out.slice(s![150..340, ..])).unwrap();
@@ -77,11 +76,15 @@ mod tests {
         let ranked = said(folder, ask);
         assert!(ranked.contains("nothing more can be said without a reference"), "{ranked}");
 
-        assert!(refused(folder, &format!("{ask} --reference few.npy")).contains("190 references are too few"));
+        assert!(
+            refused(folder, &format!("{ask} --reference few.npy")).contains("190 references are too few")
+        );
         assert!(refused(folder, &format!("{ask} --prior 1.5")).contains("--prior must be above 0"));
-        let broken = "members victim/model.palimpsest --records broken.npy --reference reference.npy --out found";
+        let broken =
+            "members victim/model.palimpsest --records broken.npy --reference reference.npy --out found";
         assert!(refused(folder, broken).contains("row 4 of the records has a value that is not finite"));
-        let shape = "members victim/model.palimpsest --records mean.npy --reference reference.npy --out found";
+        let shape =
+            "members victim/model.palimpsest --records mean.npy --reference reference.npy --out found";
         assert!(!ran(folder, shape).status.success());
     }
 }
