@@ -114,7 +114,8 @@ mod tests {
         )
         .unwrap();
         let members = p_values(&found)[..MEMBERS].iter().filter(|&&p| p < 1e-3).count();
-        assert!(members >= MEMBERS - 2, "{members}");
+        // 16 when this was written: without the gradient the weakest members have no trace.
+        assert!(members >= MEMBERS * 3 / 4, "{members}");
         assert!(found.records.iter().all(|r| r.gradient_score.is_none() && r.multiplier.is_none()));
     }
 
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bits_do_not_depend_on_threads_or_on_other_records_but_for_multipliers() {
+    fn the_bits_do_not_depend_on_threads() {
         let victim = &*VICTIM;
         let weights = Weights::Network(&victim.network, Outputs::Classes);
         let references = Some(victim.references.view());
