@@ -1,5 +1,7 @@
 //! What can go wrong with an attack.
 
+use std::ops::Range;
+
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::range::OutOfRange;
 use palimpsest_unmix::UnmixError;
@@ -30,6 +32,17 @@ pub enum AttackError {
         restart: u64,
         /// What does not fit.
         problem: String,
+    },
+    /// Restarts come in rounds, and those before the ones that were asked for are not known.
+    #[error(
+        "restarts of this network come in rounds, each on what the ones before have left of the equation: restarts {}..{} come before \
+         these, and of them {missing} is not among those that are known", .needed.start, .needed.end
+    )]
+    EarlierRestarts {
+        /// Restarts that must be known.
+        needed: Range<u64>,
+        /// The first of them that is not.
+        missing: u64,
     },
     /// No restart came to an end.
     #[error("no restart finished: {0}")]

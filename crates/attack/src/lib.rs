@@ -38,6 +38,7 @@ pub mod stages;
 pub use error::AttackError;
 pub use palimpsest_kkt::outputs::{Label, OutputPull};
 pub use pipeline::driver::{reconstruct, reconstruct_by, reconstruct_from};
+pub use pipeline::part::{Part, make_restarts};
 pub use pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
 pub use problem::exposure::{Attackability, Outlook};
 pub use problem::head::{Head, Task};

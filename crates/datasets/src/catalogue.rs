@@ -63,18 +63,21 @@ pub(crate) const IDX_FILES: [&str; 4] = [
 ];
 
 impl DataName {
-    /// Files of the complete data set with their pinned checksums: training images and labels, test images and labels.
+    /// Files of the complete data set with their pinned checksums: training images and labels, test images and labels; of CIFAR-10
+    /// the five training batches and the test batch.
     ///
     /// Empty where no published checksum is known.
     ///
     /// # Source
     /// Fashion-MNIST: computed from the files of the Debian package `dataset-fashion-mnist`. MNIST: the test files
-    /// computed from an independent copy; the training files as several public projects pin them alike.
+    /// computed from an independent copy; the training files as several public projects pin them alike. CIFAR-10: the six files
+    /// as the Ruby torchvision pins them; never computed here from the whole files.
     pub fn official_files(self) -> &'static [KnownFile] {
         match self {
             DataName::FashionMnist => &FASHION_MNIST_OFFICIAL,
             DataName::Mnist => &MNIST_OFFICIAL,
-            DataName::Cifar10 | DataName::Digits | DataName::BreastCancer | DataName::Npz => &[],
+            DataName::Cifar10 => &CIFAR_OFFICIAL,
+            DataName::Digits | DataName::BreastCancer | DataName::Npz => &[],
         }
     }
 
@@ -178,6 +181,32 @@ static MNIST_OFFICIAL: [KnownFile; 4] = pinned([
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 ]);
+static CIFAR_OFFICIAL: [KnownFile; 6] = [
+    KnownFile {
+        name: "data_batch_1.bin",
+        sha256: "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    },
+    KnownFile {
+        name: "data_batch_2.bin",
+        sha256: "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    },
+    KnownFile {
+        name: "data_batch_3.bin",
+        sha256: "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    },
+    KnownFile {
+        name: "data_batch_4.bin",
+        sha256: "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    },
+    KnownFile {
+        name: "data_batch_5.bin",
+        sha256: "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    },
+    KnownFile {
+        name: "test_batch.bin",
+        sha256: "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    },
+];
 static FASHION_MNIST_EMBEDDED: [KnownFile; 4] = pinned([
     "d11f5b816cfb894ea06523b538f0d80b5f9d19c53b7fca7ad25fc8d8107ce201",
     "364ae7aa560e20e4aec89ff6189380a9586a0d64bccd6055c780361c26278f03",

@@ -112,7 +112,7 @@ fn malformed<T>(problem: impl Into<String>) -> Result<T, DatasetError> {
 }
 
 /// One array; the declared shape is checked against the bytes at hand before memory is asked for.
-fn array(bytes: &[u8]) -> Result<Numbers, DatasetError> {
+pub(crate) fn array(bytes: &[u8]) -> Result<Numbers, DatasetError> {
     let (header, data) = split_header(bytes)?;
     let Some(descr) = header.type_descriptor.as_string() else {
         return malformed("it holds records, expected plain numbers");

@@ -89,11 +89,25 @@ pub(crate) fn from_arrays(
     declared: (Option<InputShape>, FlatOrder),
 ) -> Result<(Dataset, Vec<Reading>), DatasetError> {
     let mut readings = Vec::new();
+    let (flat, shape) = inputs_from(inputs, declared, &mut readings)?;
+    let labels = classes(&labels.values, &mut readings)?;
+    Ok((Dataset::new(flat, labels, shape, name)?, readings))
+}
+
+/// Inputs as rows (n, d) in the units of a network, and what a row is.
+///
+/// # Errors
+/// [`DatasetError::Malformed`] for a shape that cannot be understood or is not the declared one.
+pub(crate) fn inputs_from(
+    inputs: Numbers,
+    declared: (Option<InputShape>, FlatOrder),
+    readings: &mut Vec<Reading>,
+) -> Result<(Array2<f32>, InputShape), DatasetError> {
     let Numbers { values, element } = inputs;
     if element == Element::Half {
         readings.push(Reading::HalfPrecision);
     }
-    let (mut flat, shape) = shaped(values, declared, &mut readings)?;
+    let (mut flat, shape) = shaped(values, declared, readings)?;
     if matches!(shape, InputShape::Image { .. }) {
         let of_255 = || {
             let largest = flat.iter().copied().fold(0.0, f32::max);
@@ -106,8 +120,7 @@ pub(crate) fn from_arrays(
             readings.push(Reading::PixelsOf255);
         }
     }
-    let labels = classes(&labels.values, &mut readings)?;
-    Ok((Dataset::new(flat, labels, shape, name)?, readings))
+    Ok((flat, shape))
 }
 
 /// Inputs as rows (n, d), and what a row is: as the dimensions say, or as declared.

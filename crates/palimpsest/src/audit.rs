@@ -14,9 +14,10 @@ use palimpsest_runs::record::ChannelOrder;
 use crate::attacking::found::Found;
 use crate::attacking::input_shape::InputShape;
 use crate::attacking::model_file::load_model;
-use crate::attacking::reconstruct::{self, Asked, Range, ReconstructArgs};
+use crate::attacking::reconstruct::{self, Asked, Range, ReconstructArgs, Restarts, attack_bytes};
 use crate::attacking::unjudged::{Mean, page, write_page};
 use crate::error::{Error, Result};
+use crate::terminal::memory;
 
 /// What is declared about a network, and how long to search.
 #[derive(Clone, Debug)]
@@ -175,7 +176,7 @@ pub fn reconstruct(
 fn params(network: &Mlp<f32>, options: &AuditOptions) -> Result<AttackParams> {
     let (low, high) = options.input_range;
     let args = ReconstructArgs {
-        restarts: Some(options.restarts),
+        restarts: Some(Restarts::Count(options.restarts)),
         steps: options.steps,
         candidates: options.candidates,
         input_range: Range(low, high),
@@ -193,5 +194,7 @@ fn params(network: &Mlp<f32>, options: &AuditOptions) -> Result<AttackParams> {
         )));
     }
     params.prior.image_shape = options.input_shape;
+    let bytes = attack_bytes(&network.dims(), &params, rayon::current_num_threads());
+    memory::fits("the attack", bytes, "take fewer restarts, candidates or threads").map_err(Error::Option)?;
     Ok(params)
 }

@@ -8,9 +8,11 @@ use anyhow::Result;
 use clap::{FromArgMatches, Parser, Subcommand};
 use palimpsest_runs::RunsError;
 
-use crate::attacking::{peek, reconstruct};
+use crate::attacking::{merge, peek, reconstruct};
 use crate::installed::{self, Installed};
-use crate::judging::{audit, classifier, demo, evaluate, report};
+#[cfg(feature = "fetch")]
+use crate::judging::fetch;
+use crate::judging::{audit, classifier, demo, evaluate, members, report};
 use crate::terminal::output::{self, Mode};
 use crate::terminal::{Misuse, interrupt};
 
@@ -32,6 +34,8 @@ const EXAMPLES: &str = "Examples:
   palimpsest demo
   palimpsest audit net.safetensors --input-shape 3x32x32 --out runs/audit
   palimpsest peek ten_classes.pth --input-shape 3x32x32 --out runs/peek
+  palimpsest fetch cifar10
+  palimpsest members net.pth --records mine.npz --reference public.npz --out runs/members
   palimpsest train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
   palimpsest reconstruct --model runs/victim/model.palimpsest --out runs/attack
   palimpsest evaluate --reconstruction runs/attack --data fashion-mnist --task odd-even --n 100 --out runs/judged
@@ -46,12 +50,19 @@ pub enum Command {
     Audit(audit::JudgedAuditArgs),
     /// Look for pictures in one layer of any network: separation alone, up to sign, in seconds.
     Peek(peek::PeekArgs),
+    /// Tell which of given records a network was trained on, with a p-value each, in seconds.
+    Members(members::MembersArgs),
     /// Train a victim: a network whose weights will be attacked.
     Train(classifier::TrainCommand),
     /// Attack the weights of a network; sees the weights and declared prior knowledge only.
     Reconstruct(reconstruct::ReconstructArgs),
+    /// Join parts of an attack that several machines have made with `reconstruct --restarts A..B`.
+    Merge(merge::MergeArgs),
     /// Judge a reconstruction against the training images and against nulls.
     Evaluate(evaluate::EvaluateArgs),
+    /// Fetch a published data set from public mirrors and verify it.
+    #[cfg(feature = "fetch")]
+    Fetch(fetch::FetchArgs),
     /// Write report.html, report.md and report.json for a judged (or unjudged) reconstruction.
     Report(report::ReportArgs),
 }
@@ -65,9 +76,13 @@ pub fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Peek(args) => peek::run(&args),
+        Command::Members(args) => members::run(&args),
         Command::Train(args) => classifier::run(&args),
         Command::Reconstruct(args) => reconstruct::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        #[cfg(feature = "fetch")]
+        Command::Fetch(args) => fetch::run(&args),
         Command::Report(args) => report::run(&args),
     }
 }

@@ -6,9 +6,11 @@ pub mod cli;
 mod error;
 mod installed;
 pub mod judging;
+mod peek;
 pub mod terminal;
 mod train;
 
 pub use audit::{Audit, AuditOptions, audit, audit_observed, reconstruct};
 pub use error::{Error, Result};
+pub use peek::{Peek, PeekOptions, peek};
 pub use train::{TrainOptions, train};

@@ -141,13 +141,13 @@ pub(crate) fn calibration(bins: &[CalibrationBin]) -> Option<CalibrationChart> {
 }
 
 /// A mapping from values to SVG coordinates with its marks.
-struct Axis {
+pub(crate) struct Axis {
     low: f64,
     high: f64,
     from: f64,
     to: f64,
     log: bool,
-    ticks: Vec<Tick>,
+    pub(crate) ticks: Vec<Tick>,
 }
 
 impl Axis {
@@ -156,14 +156,14 @@ impl Axis {
     }
 
     /// Covers the extent, widened to whole ticks.
-    fn linear([low, high]: [f64; 2], from: f64, to: f64) -> Self {
+    pub(crate) fn linear([low, high]: [f64; 2], from: f64, to: f64) -> Self {
         let marks = even_marks(low, high);
         let (low, high) = (marks[0].min(low), marks[marks.len() - 1].max(high));
         Self { low, high, from, to, log: false, ticks: Vec::new() }.with_ticks(&marks)
     }
 
     /// Covers a positive extent, with a little air.
-    fn log([low, high]: [f64; 2], from: f64, to: f64) -> Self {
+    pub(crate) fn log([low, high]: [f64; 2], from: f64, to: f64) -> Self {
         let (low, high) = (low.log10(), high.log10());
         let air = (0.03 * (high - low)).max(0.02);
         let (low, high) = (low - air, high + air);
@@ -188,7 +188,7 @@ impl Axis {
         self
     }
 
-    fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let value = if self.log { value.log10() } else { value };
         tenths(self.from + (self.to - self.from) * ((value - self.low) / (self.high - self.low)))
     }
@@ -225,7 +225,7 @@ fn points(curve: &Curve, scale: AxisScale) -> Vec<[f64; 2]> {
         .collect()
 }
 
-fn path(points: &[[f64; 2]], x: &Axis, y: &Axis) -> String {
+pub(crate) fn path(points: &[[f64; 2]], x: &Axis, y: &Axis) -> String {
     let mut text = String::new();
     let mut pen_up = true;
     for [step, value] in points {

@@ -140,7 +140,7 @@ fn page(report: &ReportData) -> Result<Page<'_>> {
     })
 }
 
-fn environment() -> Result<Environment<'static>> {
+pub(crate) fn environment() -> Result<Environment<'static>> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
@@ -164,6 +164,7 @@ fn environment() -> Result<Environment<'static>> {
     });
     environment.add_template("report.html", include_str!("../templates/report.html"))?;
     environment.add_template("report.md", include_str!("../templates/report.md"))?;
+    environment.add_template("members.html", include_str!("../templates/members.html"))?;
     Ok(environment)
 }
 

@@ -11,6 +11,7 @@
 //! | the numbers as data | [`to_json`], [`from_json`] |
 //! | pictures side by side as a PNG | [`render_grid`] |
 //! | a table in the terminal | [`render_text_table`], [`render_score_table`] |
+//! | a page about whose data a network holds | [`render_members`] |
 //! | measured results in a document, from JSON | [`write_results_tables`], [`results_markdown`] |
 //!
 //! ```
@@ -58,6 +59,7 @@ mod font;
 mod grid;
 mod html;
 mod json;
+mod members;
 mod nan;
 mod number;
 mod picture;
@@ -77,6 +79,7 @@ pub use error::{ReportError, Result};
 pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};
 pub use html::{render_html, render_markdown};
 pub use json::{from_json, to_json};
+pub use members::{Bar, MemberRow, MembersPage, Roc, render_members};
 pub use picture::{MAX_SIDE, Picture};
 pub use results_table::{
     Align, Column, ResultsTable, ResultsTables, RowsFrom, Tally, parse_results_table, results_markdown,

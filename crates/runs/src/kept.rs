@@ -103,6 +103,11 @@ impl Kept {
         shared.write_when_due(self.elapsed_s());
     }
 
+    /// Sees what the attack has done so far.
+    pub fn state<T>(&self, see: impl FnOnce(&AttackState) -> T) -> T {
+        see(&self.lock().state)
+    }
+
     /// Writes a snapshot whether one is due or not.
     pub fn write(&self) {
         self.lock().write(self.elapsed_s());

@@ -3,8 +3,10 @@
 mod error;
 pub mod files;
 mod host;
+pub mod join;
 pub mod kept;
 pub mod lock;
+pub mod part;
 pub mod record;
 pub mod snapshot;
 
@@ -13,5 +15,6 @@ pub use files::MADE_BY;
 pub use host::Host;
 pub use kept::Kept;
 pub use lock::{FolderLock, lock_folder};
+pub use part::PartFile;
 pub use record::RunFile;
 pub use snapshot::{Resume, Snapshots};

@@ -144,8 +144,7 @@ impl Snapshots {
     /// Writes one in place of the older of the two. A full disk does not end the run: it is told once, and tried again.
     pub fn write(&mut self, state: &impl Serialize) {
         let slot = &slots(&self.folder)[(self.next % SLOTS) as usize];
-        let written = self
-            .bytes(state)
+        let written = pack(self.next, &self.options, state)
             .and_then(|bytes| write_atomically(slot, &bytes).map_err(|error| error.to_string()));
         match &written {
             Ok(()) => self.next += 1,
@@ -163,22 +162,23 @@ impl Snapshots {
             let _ = fs::remove_file(slot);
         }
     }
+}
 
-    fn bytes(&self, state: &impl Serialize) -> Result<Vec<u8>, String> {
-        // The header's place first, so that the body is written once.
-        let bytes = postcard::to_extend(&(self.next, &self.options), vec![0; HEADER])
-            .map_err(|error| error.to_string())?;
-        let mut bytes = postcard::to_extend(state, bytes).map_err(|error| error.to_string())?;
-        let (header, body) = bytes.split_at_mut(HEADER);
-        if body.len() as u64 > MAX_BYTES - HEADER as u64 {
-            return Err(format!("a snapshot of {} bytes is above the limit of {MAX_BYTES}", body.len()));
-        }
-        header[..8].copy_from_slice(MAGIC);
-        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        header[12..20].copy_from_slice(&(body.len() as u64).to_le_bytes());
-        header[20..].copy_from_slice(blake3::hash(body).as_bytes());
-        Ok(bytes)
+/// The bytes of a file of this kind.
+pub(crate) fn pack(number: u64, options: &str, state: &impl Serialize) -> Result<Vec<u8>, String> {
+    // The header's place first, so that the body is written once.
+    let bytes =
+        postcard::to_extend(&(number, options), vec![0; HEADER]).map_err(|error| error.to_string())?;
+    let mut bytes = postcard::to_extend(state, bytes).map_err(|error| error.to_string())?;
+    let (header, body) = bytes.split_at_mut(HEADER);
+    if body.len() as u64 > MAX_BYTES - HEADER as u64 {
+        return Err(format!("a snapshot of {} bytes is above the limit of {MAX_BYTES}", body.len()));
     }
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..20].copy_from_slice(&(body.len() as u64).to_le_bytes());
+    header[20..].copy_from_slice(blake3::hash(body).as_bytes());
+    Ok(bytes)
 }
 
 fn slots(folder: &Path) -> [PathBuf; SLOTS as usize] {
@@ -186,20 +186,21 @@ fn slots(folder: &Path) -> [PathBuf; SLOTS as usize] {
 }
 
 /// A snapshot whose checksum is right.
-struct Found {
+pub(crate) struct Found {
     number: u64,
-    options: String,
+    pub(crate) options: String,
     bytes: Vec<u8>,
     state_at: usize,
 }
 
 impl Found {
-    fn state(&self) -> &[u8] {
+    pub(crate) fn state(&self) -> &[u8] {
         &self.bytes[self.state_at..]
     }
 }
 
-fn read(path: &Path) -> Result<Found, String> {
+/// Reads a file that [`pack`] made.
+pub(crate) fn read(path: &Path) -> Result<Found, String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     // Opening a pipe would wait for a writer.
     if !metadata.is_file() || metadata.len() > MAX_BYTES {
@@ -233,7 +234,7 @@ fn parse(bytes: Vec<u8>) -> Result<Found, String> {
 }
 
 /// What two JSON objects of options differ in.
-fn differences(then: &str, now: &str) -> String {
+pub(crate) fn differences(then: &str, now: &str) -> String {
     let parse = |text| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
     let (then, now) = (parse(then), parse(now));
     let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();

@@ -23,6 +23,8 @@ mod lock;
 #[cfg(test)]
 mod misuse;
 #[cfg(test)]
+mod parts;
+#[cfg(test)]
 mod peek;
 #[cfg(test)]
 #[cfg(unix)]

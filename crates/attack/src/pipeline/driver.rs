@@ -72,6 +72,28 @@ pub fn reconstruct_by(
     observe: &AttackObserver<'_>,
     keep: &(dyn Fn(u64, &Run) + Sync),
 ) -> Result<Reconstruction, AttackError> {
+    prepared(network, params, seed, from, observe, keep, |mut context| {
+        let (mut records, mut solved) = (Vec::with_capacity(stages.len()), Vec::new());
+        for stage in stages {
+            records.push(run_stage(stage.as_ref(), &mut context, &mut solved)?);
+        }
+        pool(context, solved, records)
+    })
+}
+
+/// Prepares the attack that [`reconstruct_by`] would make, up to its first stage, and hands it to `then`.
+///
+/// # Errors
+/// Those of [`reconstruct_from`], and those of `then`.
+pub(crate) fn prepared<T>(
+    network: &Mlp<f32>,
+    params: &AttackParams,
+    seed: Seed,
+    from: &AttackState,
+    observe: &AttackObserver<'_>,
+    keep: &(dyn Fn(u64, &Run) + Sync),
+    then: impl FnOnce(AttackContext<'_>) -> Result<T, AttackError>,
+) -> Result<T, AttackError> {
     params.check()?;
     let threads = Parallelism::of_threads(rayon::current_num_threads());
     let entry = EntryLayer::of(network, params.prior, threads)?;
@@ -92,7 +114,7 @@ pub fn reconstruct_by(
     let columns = if params.method.is_in_subspace() { problem.rank() } else { network.inputs() };
     let (steps, moments) = (params.method.steps(), params.method.moments());
     from.check_fits(&RunShape { point: (m, columns), moments, steps })?;
-    let mut context = AttackContext {
+    then(AttackContext {
         network: &entry.network,
         problem: &problem,
         params,
@@ -108,16 +130,12 @@ pub fn reconstruct_by(
         sources: None,
         runs: Vec::new(),
         planned: params.restarts,
-    };
-    let (mut records, mut solved) = (Vec::with_capacity(stages.len()), Vec::new());
-    for stage in stages {
-        records.push(run_stage(stage.as_ref(), &mut context, &mut solved)?);
-    }
-    pool(context, solved, records)
+        ours: 0..u64::MAX,
+    })
 }
 
 /// Runs a stage, if it applies; adds what it found to `solved`.
-fn run_stage(
+pub(crate) fn run_stage(
     stage: &dyn Stage,
     context: &mut AttackContext<'_>,
     solved: &mut Vec<Candidate>,

@@ -1,5 +1,9 @@
 //! From a network to a reconstruction: which stages run, in which order, and what comes of it.
 
 pub mod driver;
+mod entries;
+mod estimates;
+mod finished;
+pub mod part;
 mod pool;
 pub mod reconstruction;

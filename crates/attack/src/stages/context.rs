@@ -78,6 +78,8 @@ pub struct AttackContext<'a> {
     pub(crate) runs: Vec<Option<Run>>,
     /// Restarts to be made in all.
     pub(crate) planned: usize,
+    /// Numbers of those that are made here: others were made before, or are somebody else's.
+    pub(crate) ours: Range<u64>,
 }
 
 /// Probability of a supported picture from which on restarts begin with it.
@@ -145,7 +147,7 @@ impl AttackContext<'_> {
         if let Some(run) = self.from.finished.get(&restart) {
             return Some(run.clone());
         }
-        if self.is_stopped() {
+        if self.is_stopped() || !self.ours.contains(&restart) {
             return None;
         }
         let mut observe =

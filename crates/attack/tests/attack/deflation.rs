@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::ops::ControlFlow;
+    use std::ops::{ControlFlow, Range};
     use std::sync::{LazyLock, Mutex};
 
     use ndarray::{Array1, Array2, ArrayView1, Axis};
@@ -13,8 +13,8 @@ mod tests {
     use palimpsest_attack::search::annealed::DescentParams;
     use palimpsest_attack::stages::deflation::DeflationParams;
     use palimpsest_attack::{
-        AttackParams, AttackState, AttackStep, Method, PriorKnowledge, Reconstruction, Run, reconstruct,
-        reconstruct_from,
+        AttackError, AttackParams, AttackState, AttackStep, Method, PriorKnowledge, Reconstruction, Run,
+        make_restarts, reconstruct, reconstruct_from,
     };
     use palimpsest_mlp::train::{Schedule, TrainParams, train};
     use palimpsest_mlp::{BiasPlacement, Mlp};
@@ -196,6 +196,40 @@ mod tests {
             assert_eq!((&whole.confidence, &whole.ranking), (&found.confidence, &found.ranking));
         }
         assert!(whole.count(Origin::Deflation) > 0);
+    }
+
+    #[test]
+    fn parts_of_rounds_need_the_rounds_before_and_join_to_the_same_bits() {
+        let whole = attacked(&VICTIM.network, &deflating(), &AttackState::default());
+        let make = |numbers: Range<u64>, from: &AttackState| {
+            let made = Mutex::new(from.clone());
+            let keep =
+                |restart: u64, run: &Run| drop(made.lock().unwrap().finished.insert(restart, run.clone()));
+            let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
+            let part =
+                make_restarts(&VICTIM.network, &deflating(), Seed::new(5), numbers, from, &go_on, &keep);
+            part.map(|part| (part, made.into_inner().unwrap()))
+        };
+        let nothing = AttackState::default();
+        let refused = make(4..8, &nothing);
+        assert!(
+            matches!(&refused, Err(AttackError::EarlierRestarts { needed, missing: 0 }) if *needed == (0..4)),
+            "{refused:?}"
+        );
+        // Restarts of one round need not know each other; the next round needs all of them.
+        let (part, mut first) = make(1..4, &nothing).unwrap();
+        assert_eq!((part.finished, part.enough), (3, None));
+        let refused = make(4..8, &first);
+        assert!(matches!(refused, Err(AttackError::EarlierRestarts { missing: 0, .. })), "{refused:?}");
+        first.finished.extend(make(0..1, &nothing).unwrap().1.finished);
+        let (_, mut joined) = make(4..6, &first).unwrap();
+        joined.finished.extend(make(6..8, &first).unwrap().1.finished);
+        let (part, joined) = make(8..12, &joined).unwrap();
+        let made = whole.runs.len() as u64;
+        assert_eq!((part.finished, part.enough), (made.saturating_sub(8), (made < 12).then_some(made)));
+        let found = attacked(&VICTIM.network, &deflating(), &joined);
+        assert_eq!((&whole.origins, &whole.candidates), (&found.origins, &found.candidates));
+        assert_eq!((&whole.confidence, &whole.ranking), (&found.confidence, &found.ranking));
     }
 
     #[test]

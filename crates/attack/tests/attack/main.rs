@@ -3,7 +3,13 @@
 //! `#[cfg(test)]` says nothing new to the compiler; it tells clippy that functions which only serve tests are test code, too.
 
 #[cfg(test)]
+mod classes;
+#[cfg(test)]
 mod deflation;
+#[cfg(test)]
+mod membership;
+#[cfg(test)]
+mod parts;
 #[cfg(test)]
 mod patterns;
 #[cfg(test)]

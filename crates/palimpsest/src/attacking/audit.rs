@@ -9,12 +9,12 @@ use ndarray::{Array1, Array2, Axis};
 use palimpsest_attack::{AttackProblem, Attackability, PriorKnowledge, Task};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
-use palimpsest_runs::record::MEAN_FILE;
+use palimpsest_runs::record::{ChannelOrder, MEAN_FILE};
 
 use super::exposure::exposure;
-use super::input_shape::InputShape;
+use super::input_shape::{InputShape, columns_first};
 use super::model_file::{describe, load_model};
-use super::reconstruct::{Attacked, Range, ReconstructArgs, attack};
+use super::reconstruct::{Attacked, Range, ReconstructArgs, Restarts, attack};
 use super::unjudged::JUDGE_PAGE;
 use crate::terminal::{Misuse, ResumeArgs, output};
 
@@ -74,7 +74,14 @@ pub struct AuditArgs {
 /// Reads the network, says what it shows, attacks it and writes what was found into the folder, which the caller has locked.
 pub fn attacked(args: &AuditArgs) -> Result<Attacked> {
     let inputs = inspect(args)?;
-    let mean = args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?;
+    let mut mean = args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?;
+    if let (Some(mean), Some(InputShape { sides, channels: ChannelOrder::Last })) =
+        (&mut mean, args.input_shape)
+        && (InputShape { sides, channels: ChannelOrder::Last }).size() == Some(inputs)
+    {
+        // Given as the network takes it, like all that is given; shown channel by channel.
+        *mean = columns_first(mean.view(), sides);
+    }
     clear(&args.out)?;
     if let Some(mean) = mean {
         files::write_npy(&args.out.join(MEAN_FILE), &mean)?;
@@ -127,7 +134,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
     ReconstructArgs {
         chain: args.chain.clone(),
         candidates: args.candidates,
-        restarts: args.restarts,
+        restarts: args.restarts.map(Restarts::Count),
         steps: args.steps,
         seed: args.seed,
         threads: args.threads,
@@ -145,7 +152,10 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
 const MAX_MEAN_BYTES: u64 = 1 << 28;
 
 /// Reads a mean of `d` values, and a row of deviations if there is one, whatever its shape and precision.
-fn read_mean(path: &Path, d: usize) -> Result<Array2<f32>> {
+///
+/// # Errors
+/// [`Misuse`] for another number of values; else when the file cannot be read.
+pub fn read_mean(path: &Path, d: usize) -> Result<Array2<f32>> {
     let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
     ensure!(size <= MAX_MEAN_BYTES, "{} is too large for the mean of one input", path.display());
     let single = files::read_npy::<f32, ndarray::IxDyn>(path);

@@ -6,6 +6,7 @@ mod chance;
 pub mod exposure;
 pub mod found;
 pub mod input_shape;
+pub mod merge;
 pub mod model_file;
 pub mod pages;
 pub mod peek;

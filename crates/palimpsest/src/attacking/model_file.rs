@@ -4,8 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use palimpsest_mlp::import::{Imported, ReadOptions, StoredActivation, load_network_with};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use palimpsest_mlp::import::{
+    Imported, Matrix, MatrixChoice, ReadOptions, StoredActivation, load_matrix, load_network_with,
+    read_matrix, to_safetensors,
+};
 use palimpsest_mlp::{Checkpoint, Mlp, MlpError, Provenance};
 use palimpsest_report::{ModelFile, Setting};
 
@@ -59,6 +62,25 @@ pub fn load_model(path: &Path, chain: Option<&str>) -> Result<Model> {
         path.display()
     );
     Ok(Model { network, provenance: None, notes })
+}
+
+/// Reads the weights of one dense layer that takes `inputs` values, whatever the rest of the network is; `correct` names the options that
+/// a caller may have wrong.
+///
+/// # Errors
+/// [`Misuse`] when no layer fits; else when the file cannot be read.
+pub fn load_layer(path: &Path, choice: MatrixChoice<'_>, inputs: usize, correct: &str) -> Result<Matrix> {
+    let named = |error: MlpError| match error {
+        MlpError::File { .. } => anyhow::Error::new(error),
+        MlpError::NoSuchMatrix(_) => anyhow!(Misuse(format!("{error}; correct {correct}"))),
+        error => anyhow::Error::new(error).context(format!("{} cannot be used", path.display())),
+    };
+    if is_checkpoint(path)? {
+        // The names that `layers.N.weight` of an exported file would have.
+        let network = Checkpoint::load(path).map_err(named)?.network;
+        return read_matrix(&to_safetensors(&network), choice, inputs).map_err(named);
+    }
+    load_matrix(path, choice, inputs).map_err(named)
 }
 
 fn notes(path: &Path, imported: &Imported) -> Vec<String> {

@@ -4,11 +4,10 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use ndarray::{Array1, Array2, Axis, s};
-use palimpsest_mlp::import::{Matrix, MatrixChoice, load_matrix, read_matrix, to_safetensors};
-use palimpsest_mlp::{Checkpoint, MlpError};
+use palimpsest_mlp::import::{Matrix, MatrixChoice};
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::seed::Seed;
@@ -20,7 +19,7 @@ use palimpsest_unmix::agreement::{
 };
 
 use super::input_shape::{InputShape, columns_first};
-use super::model_file::is_checkpoint;
+use super::model_file::load_layer;
 use super::reconstruct::checked_threads;
 use crate::terminal::progress::{Measured, Progress};
 use crate::terminal::{Misuse, clock, interrupt, lock_folder, memory, output, threads as workers};
@@ -28,7 +27,7 @@ use crate::terminal::{Misuse, clock, interrupt, lock_folder, memory, output, thr
 mod found;
 mod page;
 
-use found::Found;
+pub(crate) use found::Found;
 pub use found::{PeekFile, PictureRecord};
 
 /// Look for pictures in one layer of any network: separation alone, up to sign, in seconds.
@@ -135,7 +134,7 @@ fn sentence(record: &PeekFile) -> String {
 }
 
 /// Weights of the layer that is meant.
-fn layer(args: &PeekArgs) -> Result<Matrix> {
+pub(crate) fn layer(args: &PeekArgs) -> Result<Matrix> {
     let InputShape { sides: [channels, height, width], .. } = args.input_shape;
     let inputs = channels.checked_mul(height).and_then(|plane| plane.checked_mul(width));
     let inputs = inputs.filter(|_| height >= 3 && width >= 3).ok_or_else(|| {
@@ -143,27 +142,33 @@ fn layer(args: &PeekArgs) -> Result<Matrix> {
             "--input-shape {channels}x{height}x{width}: a picture must be at least 3 high and wide"
         ))
     })?;
-    let named = |error: MlpError| match error {
-        MlpError::File { .. } => anyhow::Error::new(error),
-        MlpError::NoSuchMatrix(_) => {
-            anyhow!(Misuse(format!("{error}; correct --input-shape, --layer or --chain")))
-        }
-        error => anyhow::Error::new(error).context(format!("{} cannot be used", args.model.display())),
-    };
     let choice = match (&args.chain, &args.layer) {
         (Some(chain), _) => MatrixChoice::OfChain(chain),
         (None, Some(layer)) => MatrixChoice::Named(layer),
         (None, None) => MatrixChoice::First,
     };
-    if is_checkpoint(&args.model)? {
-        // The names that `layers.N.weight` of an exported file would have.
-        let network = Checkpoint::load(&args.model).map_err(named)?.network;
-        return read_matrix(&to_safetensors(&network), choice, inputs).map_err(named);
-    }
-    load_matrix(&args.model, choice, inputs).map_err(named)
+    load_layer(&args.model, choice, inputs, "--input-shape, --layer or --chain")
 }
 
 fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
+    let most = layer.weight.nrows().min(layer.weight.ncols()).min(MOST_DIRECTIONS);
+    let progress = Progress::start("peek", truncations(&AgreementParams::default(), most));
+    let mut observe = |at: Truncation| {
+        progress.step(|| Measured { separated: Some(at.confirmed), ..Measured::default() });
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let found = look(args, layer, threads, &mut observe);
+    progress.finish();
+    found
+}
+
+/// Looks for pictures in the layer; `observe` may end it early.
+pub(crate) fn look(
+    args: &PeekArgs,
+    layer: &Matrix,
+    threads: usize,
+    observe: &mut dyn FnMut(Truncation) -> ControlFlow<()>,
+) -> Result<Found> {
     let parallelism = Parallelism::of_threads(threads);
     let mut weight = layer.weight.mapv(|value| value as f32);
     if args.input_shape.channels == ChannelOrder::Last {
@@ -179,12 +184,11 @@ fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
     let basis = decomposed.vt.slice(s![..most, ..]);
     let values = decomposed.singular_values.slice(s![..most]).mapv(f64::from);
     let params = AgreementParams::default();
-    let progress = Progress::start("peek", truncations(&params, most));
     let mut stopped_early = false;
     let mut observe = |at: Truncation| {
-        progress.step(|| Measured { separated: Some(at.confirmed), ..Measured::default() });
-        stopped_early = interrupt::requested();
-        if stopped_early { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let flow = observe(at);
+        stopped_early |= flow.is_break();
+        flow
     };
     let seed = Seed::new(args.seed).named("peek");
     let found = separate_by_agreement(
@@ -196,7 +200,6 @@ fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
         parallelism,
         &mut observe,
     );
-    progress.finish();
     Ok(Found::of(found?, basis.to_owned(), stopped_early, parallelism))
 }
 

@@ -1,35 +1,34 @@
 //! `palimpsest reconstruct`: attack the weights of a network.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use ndarray::{Array1, Array2, Axis};
-use palimpsest_attack::Origin;
 use palimpsest_attack::{
-    AttackError, AttackParams, AttackStep, Label, Method, Reconstruction, Run, reconstruct_from,
+    AttackParams, AttackState, AttackStep, Label, Origin, Reconstruction, Run, reconstruct_from,
 };
-use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::record::{APPEARANCE_FILE, ChannelOrder, LABELS_FILE, MEAN_IMAGE_FILE};
 use palimpsest_runs::{Kept, MADE_BY, RunFile, files};
-use serde::Serialize;
 
-use super::input_shape::{InputShape, to_channels_first};
-use super::model_file::{Model, load_model};
+use super::model_file::load_model;
 use super::too_short::too_short;
-use crate::terminal::progress::{Measured, Progress};
-use crate::terminal::{Misuse, host, interrupt, lock_folder, memory, output, threads as workers};
+use crate::terminal::{Misuse, host, interrupt, lock_folder, output, threads as workers};
 
 mod args;
+mod memory_need;
+mod part;
+mod task;
+mod watch;
 
+pub(super) use args::MAX_RESTARTS;
 pub(crate) use args::params;
-pub(super) use args::threads as checked_threads;
-use args::time_limit;
+pub(crate) use args::threads as checked_threads;
+pub(crate) use memory_need::attack_bytes;
+pub(super) use task::{Task, digest, sentence};
+pub(super) use watch::Watch;
 
-pub use args::{Range, ReconstructArgs};
+pub use args::{Range, ReconstructArgs, Restarts};
 
 /// Carries out `palimpsest reconstruct`.
 ///
@@ -40,11 +39,22 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
     for note in load_model(&args.model, args.chain.as_deref())?.notes {
         output::note(&note);
     }
+    if let Some(Restarts::Numbers(numbers)) = &args.restarts {
+        return part::make(args, numbers.clone());
+    }
+    if !args.known.is_empty() {
+        bail!(Misuse("--known belongs to --restarts A..B; leave it out".into()));
+    }
     let attacked = attack(args)?;
     if attacked.broken_off {
         output::note("stopped early; --resume goes on from here");
     }
-    let record = attacked.done();
+    tell("reconstruct", &args.out, &attacked.done());
+    Ok(())
+}
+
+/// Says what an attack has found, by its `record` in the folder `out`.
+pub(super) fn tell(command: &str, out: &Path, record: &RunFile) {
     output::line(&record.attackability.sentences());
     let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
     output::line(&format!(
@@ -71,12 +81,12 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
         });
     }
     output::line(&format!("relative residuals {}", residuals.join(" ")));
-    output::line(&format!("wrote {}", output::absolute(&args.out.join("candidates.npy")).display()));
+    output::line(&format!("wrote {}", output::absolute(&out.join("candidates.npy")).display()));
     output::event(
         "result",
         &serde_json::json!({
-            "command": "reconstruct",
-            "out": output::absolute(&args.out),
+            "command": command,
+            "out": output::absolute(out),
             "candidates": record.candidates,
             "exact": record.count(Origin::ActivationPattern),
             "agreed": record.count(Origin::Deflation),
@@ -88,7 +98,6 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
             "elapsed_s": record.elapsed_s,
         }),
     );
-    Ok(())
 }
 
 /// An attack whose files are written. Its snapshots stay until it is [`done`](Self::done), so that a command which goes on
@@ -110,140 +119,62 @@ impl Attacked {
         }
         self.record
     }
+
+    /// Removes the snapshots of an attack that does not go on from them.
+    pub(super) fn dropped(self) -> RunFile {
+        self.kept.remove();
+        self.record
+    }
 }
 
 /// Runs the attack that `args` describe and writes its files into the folder, which the caller has locked.
 pub fn attack(args: &ReconstructArgs) -> Result<Attacked> {
-    let mut params = params(args)?;
-    let threads = checked_threads(args.threads)?;
-    let limit = args.time_limit.map(time_limit).transpose()?;
-    if output::absolute(&args.model).to_str().is_none() {
-        bail!(Misuse("the path of --model must be UTF-8 to be named in run.json; rename the file".into()));
-    }
-    let Model { mut network, provenance, .. } = load_model(&args.model, args.chain.as_deref())?;
-    let input_shape = args.input_shape.or_else(|| Some(InputShape::channels_first(provenance?.image_shape?)));
-    if let Some(shape) = input_shape {
-        check_size(shape, network.inputs())?;
-        to_channels_first(&mut network, shape);
-        if shape.channels == ChannelOrder::Last {
-            output::note(
-                "the network takes the channels of a pixel side by side: all pictures are written channels first",
-            );
-        }
-    }
-    params.prior.image_shape = input_shape.map(|shape| shape.sides);
-    memory::require(
-        "the attack",
-        attack_bytes(&network.dims(), &params, threads),
-        "take fewer --candidates or --threads, or a smaller --rank",
-    )?;
-    let options = Options { made_by: MADE_BY, network: digest(&network), params: &params, seed: args.seed };
-    let (kept, from) = Kept::open(&args.out, args.resume.start(), args.resume.interval()?, &options, host())?;
-    let steps = params.method.steps();
-    let (finished, under_way) = (from.finished.len(), from.under_way.len());
-    if finished + under_way > 0 {
-        let restarts = params.restarts;
-        output::note(&format!("going on after {finished} of {restarts} restarts, inside {under_way} more"));
-    }
-    let done = from
-        .under_way
-        .values()
-        .fold(finished.saturating_mul(steps), |done, run| done.saturating_add(run.steps_taken()));
-    let progress = Progress::resume("attack", steps.saturating_mul(params.restarts) as u64, done as u64);
-    let stopped = AtomicBool::new(false);
-    let (searching, agreed) = (OnceLock::new(), AtomicUsize::new(0));
-    let observe = |at: &AttackStep<'_>| {
-        match at {
-            AttackStep::Restart(at) => progress.step(|| Measured {
-                residual: Some(at.step.relative_residual),
-                best_agreement: kept.best_agreement(),
-                agreed: Some(agreed.load(Ordering::Relaxed)).filter(|&images| images > 0),
-                ..Measured::default()
-            }),
-            AttackStep::Agreed(images) => agreed.store(*images, Ordering::Relaxed),
-            AttackStep::Separation(found) => {
-                progress.tell(Measured { separated: Some(*found), ..Measured::default() });
-            }
-            AttackStep::Patterns(at) => searching
-                .get_or_init(|| {
-                    progress.finish();
-                    // A kill in the search costs the search, and no restart.
-                    kept.write();
-                    Progress::start("patterns", params.patterns.map_or(0, |options| options.steps_at_most()))
-                })
-                .step(|| Measured {
-                    residual: at.relative_residual,
-                    certified: Some(at.certified),
-                    ..Measured::default()
-                }),
-        }
-        // The last round is followed by solving for the inputs, which takes about a tenth of the search.
-        let share = if matches!(at, AttackStep::Patterns(_)) { SEARCHING_SHARE } else { 1.0 };
-        let over = interrupt::requested()
-            || limit.is_some_and(|limit| kept.elapsed_s() > share * limit.as_secs_f64());
-        if over {
-            stopped.store(true, Ordering::Relaxed);
-        }
-        match at {
-            AttackStep::Restart(at) if over => kept.leave(at),
-            AttackStep::Restart(at) => kept.pass(at),
-            AttackStep::Separation(_) | AttackStep::Agreed(_) | AttackStep::Patterns(_) => {}
-        }
-        if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
+    attack_from(&Task::of(args)?, Known::default())
+}
+
+/// What is known of an attack beforehand.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) state: AttackState,
+    /// Seconds that it took.
+    pub(super) elapsed_s: f64,
+}
+
+/// Runs the attack of a `task`, of which something is `known`, and writes its files into its folder, which the caller has locked.
+pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
+    let Task { network, params, seed, threads, out, resume, .. } = task;
+    task.require_memory(params.restarts)?;
+    let (kept, mut from) = Kept::open(out, resume.start(), resume.interval()?, &task.options(), host())?;
+    from.finished.extend(known.state.finished);
+    let watch = Watch::begin(&kept, &from, params, 0..params.restarts as u64, task.limit());
     let keep = |restart: u64, run: &Run| kept.finish(restart, run);
-    let pool = workers::pool(threads)?;
-    let found =
-        pool.install(|| reconstruct_from(&network, &params, Seed::new(args.seed), &from, &observe, &keep));
-    if let Some(searching) = searching.get() {
-        searching.finish();
-    } else {
-        progress.finish();
-    }
+    let observe = |at: &AttackStep<'_>| watch.see(at);
+    let pool = workers::pool(*threads)?;
+    let found = pool.install(|| reconstruct_from(network, params, Seed::new(*seed), &from, &observe, &keep));
+    let stopped = watch.end();
     // A time limit ends a run as it was asked to; an interrupt only breaks it off.
-    let broken_off = stopped.load(Ordering::Relaxed) && interrupt::requested();
+    let broken_off = stopped && interrupt::requested();
     if broken_off {
         kept.write();
     }
-    let found = found.map_err(|error| match error {
-        AttackError::BadOption { .. } => anyhow!(Misuse(error.to_string())),
-        AttackError::NothingFinished(_) if stopped.load(Ordering::Relaxed) => anyhow!(
-            "the attack was stopped before a restart took its first step: allow a longer --time-limit, or take fewer --steps"
-        ),
-        AttackError::NothingFinished(_) => anyhow!(
-            "every restart met a NaN or infinity; check that this network was trained, or take smaller research options"
-        ),
-        AttackError::Factor(_) => anyhow::Error::new(error)
-            .context("the first layer cannot be decomposed; check that its weights are of ordinary size"),
-        error => error.into(),
-    })?;
+    let found = found.map_err(sentence)?;
     let asked = Asked {
-        model: output::absolute(&args.model),
-        chain: args.chain.clone(),
-        channels: input_shape.map_or_else(ChannelOrder::default, |shape| shape.channels),
+        model: output::absolute(&task.model),
+        chain: task.chain.clone(),
+        channels: task.channels,
         dims: network.dims(),
-        params,
-        seed: args.seed,
-        threads,
-        time_limit_s: args.time_limit,
+        params: *params,
+        seed: *seed,
+        threads: *threads,
+        time_limit_s: task.time_limit_s,
     };
-    let record =
-        RunFile { elapsed_s: kept.elapsed_s(), stopped_early: stopped.into_inner(), ..asked.record(&found) };
-    write(&args.out, &found, &record)?;
+    let elapsed_s = known.elapsed_s + kept.elapsed_s();
+    let record = RunFile { elapsed_s, stopped_early: stopped, ..asked.record(&found) };
+    write(out, &found, &record)?;
     if let Some(sentence) = too_short(&record) {
         output::note(&format!("warning: {sentence}"));
     }
     Ok(Attacked { record, broken_off, kept })
-}
-
-/// Refuses a shape of other than the `inputs` values that a network takes.
-pub(crate) fn check_size(shape: InputShape, inputs: usize) -> Result<(), Misuse> {
-    if shape.size() == Some(inputs) {
-        return Ok(());
-    }
-    Err(Misuse(format!(
-        "an input of shape {shape} has not the {inputs} values that the network takes; correct --input-shape"
-    )))
 }
 
 /// What an attack was asked to do, and on what.
@@ -288,80 +219,6 @@ impl Asked {
             elapsed_s: 0.0,
         }
     }
-}
-
-/// Bound on the starts that a separation iterates together.
-const SEPARATED_TOGETHER: usize = 64;
-/// Share of the time limit at which the search for activation patterns ends.
-const SEARCHING_SHARE: f64 = 0.9;
-
-/// What decides the bits of an attack: a snapshot is of this attack when all of it is the same.
-#[derive(Serialize)]
-struct Options<'a> {
-    made_by: &'a str,
-    /// Checksum of the weights.
-    network: String,
-    #[serde(flatten)]
-    params: &'a AttackParams,
-    seed: u64,
-}
-
-fn digest(network: &Mlp<f32>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for layer in network.layers() {
-        for &size in layer.weight.shape() {
-            hasher.update(&(size as u64).to_le_bytes());
-        }
-        for value in layer.weight.iter().chain(layer.bias.iter().flatten()) {
-            hasher.update(&value.to_le_bytes());
-        }
-    }
-    hasher.finalize().to_string()
-}
-
-/// Memory of an attack on a network of these widths, from above: the rank is not known before it starts.
-fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option<u64> {
-    let (d, width) = (dims[0], dims[1]);
-    let side = d.min(width);
-    // A rank above the side is refused later.
-    let rank = params.rank.map_or(side, |rank| rank.min(side));
-    let coordinates = if matches!(params.method, Method::Gradient(_)) { d } else { rank };
-    let m = params.candidates.unwrap_or(2 * rank);
-    let hidden: usize =
-        dims[1..dims.len() - 1].iter().try_fold(0_usize, |sum, &width| sum.checked_add(width))?;
-    let at_once = threads.min(params.restarts);
-    let single = size_of::<f32>();
-    // The network, the same on coordinates, a residual for each restart that runs.
-    let weights = dims.windows(2).map(|pair| memory::numbers(at_once.checked_add(2)?, pair, single));
-    let decomposition = memory::numbers(3, &[d, width], size_of::<f64>());
-    let run = memory::numbers(
-        at_once,
-        &[m, hidden.checked_mul(10)?.checked_add(coordinates.checked_mul(12)?)?],
-        single,
-    );
-    let inside = match params.method {
-        Method::Alternating(_) => memory::numbers(at_once, &[2, m, m], single),
-        // The check for negatives.
-        Method::Annealed(_) => {
-            let given = width.checked_mul(2)?.checked_add(m.min(width))?;
-            let check = memory::numbers(at_once, &[m, given], size_of::<f64>());
-            // Two edges a pixel, in double precision and whitened, without and with an offset, and those of the starts that are
-            // iterated together.
-            let edges = params.separation.is_some() || params.deflation.is_some();
-            let images = params.prior.image_shape.filter(|_| edges);
-            let separation = images.map_or(Some(0), |_| {
-                let edges = memory::numbers(6, &[rank, d], size_of::<f64>())?;
-                let together = memory::numbers(threads, &[2, SEPARATED_TOGETHER, d], single)?;
-                // Edges and pixels along each direction, and with weights for each thread.
-                let refined = memory::numbers(threads.checked_add(1)?, &[3, rank, d], single)?;
-                edges.checked_add(together)?.checked_add(refined)
-            });
-            memory::total([check, separation])
-        }
-        Method::Gradient(_) => Some(0),
-    };
-    let found = memory::numbers(params.restarts, &[2, m, d], single);
-    memory::total(weights.chain([decomposition, run, inside, found]))
 }
 
 /// Writes the labels: -1 and +1 where there are two, else class numbers.

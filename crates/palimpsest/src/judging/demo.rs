@@ -13,7 +13,7 @@ use super::printed::print;
 use super::regime::RegimeArgs;
 use super::report;
 use super::train::{self, TrainArgs};
-use crate::attacking::reconstruct::{self, ReconstructArgs};
+use crate::attacking::reconstruct::{self, ReconstructArgs, Restarts};
 use crate::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
 
 /// Train on embedded Fashion-MNIST, attack the weights, judge, and write a report: the whole walk.
@@ -61,7 +61,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
 
     output::note("2/4 attacking its weights from random starts");
     let attack_args = ReconstructArgs {
-        restarts: Some(RESTARTS),
+        restarts: Some(Restarts::Count(RESTARTS)),
         ..ReconstructArgs::defaults(victim.join(MODEL_FILE), attack.clone())
     };
     let _attack_lock = lock_folder(&attack)?;

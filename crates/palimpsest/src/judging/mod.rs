@@ -7,7 +7,10 @@ pub mod data;
 pub mod demo;
 pub mod descent;
 pub mod evaluate;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod goals;
+pub mod members;
 pub mod normalize;
 mod printed;
 pub mod recipe;

@@ -19,6 +19,14 @@ pub fn require(command: &str, bytes: Option<u64>, advice: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether what `command` needs fits into what there is, without a word where it does.
+///
+/// # Errors
+/// The sentence that says what is needed and free, with `advice`.
+pub fn fits(command: &str, bytes: Option<u64>, advice: &str) -> Result<(), String> {
+    judge(command, bytes, available(), advice)
+}
+
 /// Needs below this are not announced.
 const WORTH_SAYING: u64 = 1 << 30;
 

@@ -2,6 +2,7 @@
 //! clock, memory. Nothing else of this crate reads a clock or prints.
 
 pub mod clock;
+pub mod command_line;
 mod folder;
 pub mod interrupt;
 pub mod memory;
@@ -10,6 +11,8 @@ pub mod output;
 pub mod progress;
 mod resume;
 pub mod threads;
+#[cfg(feature = "fetch")]
+pub mod transfer;
 
 pub use folder::{host, lock_folder};
 pub use misuse::Misuse;

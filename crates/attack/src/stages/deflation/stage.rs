@@ -60,8 +60,15 @@ impl Stage for DeflationRounds {
                           observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>|
              -> Run { deflation.anneal(context.weighting, start, inside, observe) };
             let round = context.restarts(first..end, &search);
-            deflation.learn(&round, threads);
+            let is_whole = round.iter().all(Option::is_some);
+            if is_whole {
+                deflation.learn(&round, threads);
+            }
             context.runs.extend(round);
+            // The next round descends on what this one leaves: restarts that are somebody else's come first.
+            if !is_whole {
+                break;
+            }
             if context.tell(&AttackStep::Agreed(deflation.images().len())).is_break() {
                 break;
             }

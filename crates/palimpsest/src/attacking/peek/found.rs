@@ -60,13 +60,13 @@ pub struct PictureRecord {
 }
 
 /// Pictures with what speaks for them, surest first.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Of unit length, as the layer sees them, (k, d).
-    pub(super) pictures: Array2<f32>,
+    pub(crate) pictures: Array2<f32>,
     /// What all images seem to have in common, (b, d).
-    pub(super) backgrounds: Array2<f32>,
-    pub(super) evidence: Vec<Evidence>,
+    pub(crate) backgrounds: Array2<f32>,
+    pub(crate) evidence: Vec<Evidence>,
     pub(super) directions: usize,
     pub(super) diagnostics: Diagnostics,
-    pub(super) stopped_early: bool,
+    pub(crate) stopped_early: bool,
 }

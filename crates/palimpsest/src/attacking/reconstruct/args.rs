@@ -1,5 +1,6 @@
 //! The command line of an attack, and what it means.
 
+use std::ops::Range as NumberRange;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,10 +24,13 @@ use crate::terminal::{Misuse, ResumeArgs};
   palimpsest reconstruct --model runs/victim/model.palimpsest --out runs/attack
   palimpsest reconstruct --model net.safetensors --input-shape 3x32x32 --restarts 20 --time-limit 120 --out runs/attack
   palimpsest reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
+  palimpsest reconstruct --model net.safetensors --restarts 0..64 --resume --out part-0
 
 Writes candidates.npy (one row a candidate, as the network sees inputs), multipliers.npy, labels.npy, confidence.npy
 (probability of being real), agreement.npy (across restarts), bias_shares.npy (whether the biases of the first layer speak for a candidate),
 reconstructions.npy (solved for exactly or merged, surest first) and run.json.
+With --restarts A..B it makes these restarts and nothing else: part.json, and restarts.bin when all are done. `palimpsest merge` joins
+parts, and does what needs all restarts: separation by agreement, the search for activation patterns, pooling.
 Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
 and so it does after a kill.")]
 pub struct ReconstructArgs {
@@ -43,9 +47,13 @@ pub struct ReconstructArgs {
     #[arg(long, value_name = "M")]
     pub candidates: Option<usize>,
     /// Restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless most inputs are
-    /// solved for exactly after the first 8, or rounds of restarts have taken enough out of the equation].
-    #[arg(long, value_name = "R")]
-    pub restarts: Option<usize>,
+    /// solved for exactly after the first 8, or rounds of restarts have taken enough out of the equation]. Numbers as in 0..64 (64 is
+    /// not among them) make these restarts only, as part of a run, for `palimpsest merge`.
+    #[arg(long, value_name = "R or A..B")]
+    pub restarts: Option<Restarts>,
+    /// With --restarts A..B: the folders of earlier parts, where restarts come in rounds that each need the rounds before.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub known: Vec<PathBuf>,
     /// Steps of each restart [default: 800 annealed, 1000 alternating, 50000 gradient].
     #[arg(long, value_name = "STEPS")]
     pub steps: Option<usize>,
@@ -133,6 +141,7 @@ impl ReconstructArgs {
             method: MethodName::Annealed,
             candidates: None,
             restarts: None,
+            known: Vec::new(),
             steps: None,
             seed: 0,
             threads: None,
@@ -166,6 +175,32 @@ const RESTARTS: usize = 8;
 /// Restarts under a time limit unless told otherwise: later ones find little that is new.
 const RESTARTS_IN_TIME: usize = 48;
 
+/// How many restarts, or which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restarts {
+    /// That many, from the first.
+    Count(usize),
+    /// Those of these numbers, as part of a run.
+    Numbers(NumberRange<u64>),
+}
+
+impl std::str::FromStr for Restarts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().parse::<u64>().ok();
+        let told = match text.split_once("..") {
+            None => number(text).and_then(|count| usize::try_from(count).ok()).map(Self::Count),
+            Some((start, end)) => {
+                number(start).zip(number(end)).filter(|(a, b)| a < b).map(|(a, b)| Self::Numbers(a..b))
+            }
+        };
+        told.ok_or_else(|| {
+            format!("expected a number, or a range that is not empty, as in 0..64; got {text}")
+        })
+    }
+}
+
 /// Name of an attack on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MethodName {
@@ -194,7 +229,7 @@ impl std::str::FromStr for Range {
 }
 
 /// Most restarts: their results wait in memory to be pooled.
-const MAX_RESTARTS: usize = 10_000;
+pub(in crate::attacking) const MAX_RESTARTS: usize = 10_000;
 /// Most candidates of a restart, which are compared with each other.
 const MAX_CANDIDATES: usize = 16_384;
 
@@ -252,8 +287,12 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         image_shape: None,
         task: if args.regression { Task::Regression } else { Task::Classification },
     };
-    let restarts =
-        args.restarts.unwrap_or(if args.time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS });
+    let restarts = match &args.restarts {
+        Some(Restarts::Count(count)) => *count,
+        Some(Restarts::Numbers(numbers)) => usize::try_from(numbers.end).unwrap_or(usize::MAX),
+        None if args.time_limit.is_some() => RESTARTS_IN_TIME,
+        None => RESTARTS,
+    };
     // The other attacks are kept as they were published and compared.
     let defaults = PatternParams::default();
     let rounds = args.pattern_rounds.unwrap_or(defaults.rounds);
@@ -294,12 +333,29 @@ pub(super) fn time_limit(seconds: f64) -> Result<Duration> {
     }
 }
 
-pub(in crate::attacking) fn threads(asked: Option<usize>) -> Result<usize> {
+pub(crate) fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
         None => Ok(rayon::current_num_threads()),
         Some(threads) => {
             within("--threads", threads, 1..=1024, "between 1 and 1024").map_err(Misuse::from)?;
             Ok(threads)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_are_a_count_or_numbers() {
+        assert_eq!("8".parse(), Ok(Restarts::Count(8)));
+        assert_eq!("0..64".parse(), Ok(Restarts::Numbers(0..64)));
+        assert_eq!("64 .. 65".parse(), Ok(Restarts::Numbers(64..65)));
+        for wrong in
+            ["", "..", "3..3", "4..3", "1..", "..4", "-1..4", "1...4", "0..=4", "1.5", "x", "1..2..3"]
+        {
+            assert!(wrong.parse::<Restarts>().is_err(), "{wrong}");
         }
     }
 }

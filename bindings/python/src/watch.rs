@@ -1,0 +1,157 @@
+//! Work on threads of its own while the interpreter is free: Ctrl-C, a time limit and a callback may end it early.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::failure;
+
+/// Where work is, and whether it is to end.
+pub struct Watch {
+    stop: AtomicBool,
+    start: Instant,
+    limit: Option<Duration>,
+    stage: Mutex<&'static str>,
+    done: AtomicU64,
+    of: AtomicU64,
+}
+
+/// How often the interpreter is asked for signals.
+const LOOK: Duration = Duration::from_millis(50);
+/// Least time between two calls of a callback.
+const TOLD_EVERY: Duration = Duration::from_millis(500);
+/// Most threads.
+const MAX_THREADS: usize = 1024;
+
+impl Watch {
+    /// The work has come to `done` of `of` (0 if that is not known) in `stage`; whether it is to end.
+    pub fn pass(&self, stage: &'static str, done: u64, of: u64) -> bool {
+        if let Ok(mut current) = self.stage.try_lock() {
+            *current = stage;
+            self.done.store(done, Ordering::Relaxed);
+            self.of.store(of, Ordering::Relaxed);
+        }
+        if self.limit.is_some_and(|limit| self.start.elapsed() >= limit) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        self.is_stopped()
+    }
+
+    /// Whether the work is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn end(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells `callback` where the work is.
+    fn tell(&self, py: Python<'_>, callback: &Py<PyAny>) -> PyResult<()> {
+        let at = PyDict::new(py);
+        at.set_item("stage", *self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
+        at.set_item("done", self.done.load(Ordering::Relaxed))?;
+        at.set_item("of", Some(self.of.load(Ordering::Relaxed)).filter(|&of| of > 0))?;
+        at.set_item("elapsed_s", self.start.elapsed().as_secs_f64())?;
+        callback.call1(py, (at,)).map(drop)
+    }
+}
+
+/// What work comes back with.
+pub struct Done<T> {
+    /// Its result.
+    pub result: T,
+    /// Whether it was ended early.
+    pub stopped_early: bool,
+}
+
+/// Does `work` in a pool of `threads` (all cores if not given) with the interpreter free.
+///
+/// A first Ctrl-C, and the time limit, end it early with what it has; a second Ctrl-C, and a callback that raises, raise when it
+/// has ended.
+pub fn watched<T: Send>(
+    py: Python<'_>,
+    threads: Option<usize>,
+    time_limit_s: Option<f64>,
+    on_progress: Option<Py<PyAny>>,
+    work: impl FnOnce(&Watch) -> T + Send,
+) -> PyResult<Done<T>> {
+    let limit = time_limit_s.map(limit).transpose()?.flatten();
+    if let Some(threads) = threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+        return Err(failure::misuse(format!("threads must be between 1 and {MAX_THREADS}, got {threads}")));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build();
+    let pool = pool.map_err(failure::misuse)?;
+    let watch = Watch {
+        stop: AtomicBool::new(false),
+        start: Instant::now(),
+        limit,
+        stage: Mutex::new("begin"),
+        done: AtomicU64::new(0),
+        of: AtomicU64::new(0),
+    };
+    let mut raised = None;
+    let result = py.detach(|| {
+        thread::scope(|scope| {
+            let (sender, ended) = channel::<()>();
+            let (watch, raised) = (&watch, &mut raised);
+            let worker = scope.spawn(move || {
+                let result = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(watch))));
+                drop(sender);
+                result
+            });
+            let mut told = Instant::now();
+            let mut interrupts = 0;
+            while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+                let due = on_progress.as_ref().filter(|_| told.elapsed() >= TOLD_EVERY && raised.is_none());
+                let looked = Python::attach(|py| {
+                    let signal = py.check_signals();
+                    (signal, due.map_or(Ok(()), |callback| watch.tell(py, callback)))
+                });
+                if due.is_some() {
+                    told = Instant::now();
+                }
+                match looked {
+                    (Err(interrupt), _) => {
+                        watch.end();
+                        interrupts += 1;
+                        if interrupts > 1 {
+                            raised.get_or_insert(interrupt);
+                        }
+                    }
+                    (_, Err(error)) => {
+                        watch.end();
+                        raised.get_or_insert(error);
+                    }
+                    _ => {}
+                }
+            }
+            worker.join()
+        })
+    });
+    if let Some(raised) = raised {
+        return Err(raised);
+    }
+    // A panic of the work was caught inside; the thread itself has none.
+    let result = result.and_then(|result| result).map_err(|payload| failure::panicked(&*payload))?;
+    Ok(Done { result, stopped_early: watch.is_stopped() })
+}
+
+/// Does short `work` on this thread with the interpreter free; a panic becomes an exception.
+pub fn aside<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    py.detach(|| catch_unwind(AssertUnwindSafe(work))).map_err(|payload| failure::panicked(&*payload))
+}
+
+/// The limit of so many seconds; none that is too long to be measured.
+fn limit(seconds: f64) -> PyResult<Option<Duration>> {
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Err(failure::misuse(format!("time_limit must be a number of seconds above 0, got {seconds}")));
+    }
+    Ok(Duration::try_from_secs_f64(seconds).ok())
+}

@@ -1,0 +1,312 @@
+"""The package with NumPy alone: results, inputs borrowed and outputs owned, and bad input that raises and never aborts."""
+
+import gc
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import COUNT, SIDE
+
+import palimpsest
+
+SHAPE = (1, SIDE, SIDE)
+SIZE = SIDE * SIDE
+
+
+def test_an_audit_has_everything_it_promises(audited, tmp_path):
+    k = len(audited.reconstructions)
+    assert audited.reconstructions.shape == (k, SIZE) and audited.reconstructions.dtype == np.float32
+    assert audited.confidence.shape == (k,) and ((audited.confidence >= 0) & (audited.confidence <= 1)).all()
+    assert audited.images.shape == (k, *SHAPE)
+    m = len(audited.candidates)
+    assert audited.multipliers.shape == audited.candidate_confidence.shape == (m,)
+    assert audited.ranking.max() < m
+    assert {stage["stage"] for stage in audited.stages} >= {"restarts", "activation patterns"}
+    assert audited.exposure["signs"] and not audited.stopped_early
+    assert len(str(audited)) > 20 and "inputs found" in repr(audited)
+    page = audited.to_html(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.lstrip().lower().startswith("<!doctype html")
+    assert audited._repr_html_().startswith("<iframe srcdoc=")
+    folder = audited.write(tmp_path / "files")
+    assert np.array_equal(np.load(folder / "reconstructions.npy"), audited.reconstructions)
+
+
+def test_what_comes_back_is_owned_and_what_goes_in_is_left_alone(victim):
+    weights, inputs, _ = victim
+    before = {name: array.copy() for name, array in weights.items()}
+    first = palimpsest.reconstruct(weights, restarts=1, steps=5)
+    first["reconstructions"][:] = 7
+    second = palimpsest.reconstruct(weights, restarts=1, steps=5)
+    assert not (second["reconstructions"] == 7).any()
+    assert all(np.array_equal(before[name], weights[name]) for name in weights)
+    for array in (first["reconstructions"], first["candidates"], palimpsest.ncc(inputs, inputs, SHAPE)):
+        assert array.flags.writeable
+
+
+def test_the_same_bits_for_any_number_of_threads_and_any_layout(victim):
+    weights = victim[0]
+    fortran = {name: np.asfortranarray(array) for name, array in weights.items()}
+    options = {"input_shape": SHAPE, "restarts": 2, "steps": 20}
+    one = palimpsest.audit(weights, threads=1, **options)
+    two = palimpsest.audit(fortran, threads=2, **options)
+    assert np.array_equal(one.candidates, two.candidates)
+    assert np.array_equal(one.confidence, two.confidence)
+
+
+def test_the_command_line_finds_the_same_bits(victim, tmp_path):
+    program = os.environ.get("PALIMPSEST_PROGRAM") or shutil.which("palimpsest")
+    if program is None:
+        pytest.skip("left out: no command `palimpsest` is installed to compare with; set PALIMPSEST_PROGRAM to one")
+    from palimpsest._weights import as_file
+
+    with as_file(victim[0]) as path:
+        shutil.copy(path, tmp_path / "net.safetensors")
+    words = f"audit net.safetensors --input-shape 1x{SIDE}x{SIDE} --restarts 2 --steps 60 --out out".split()
+    subprocess.run([program, *words], cwd=tmp_path, check=True, capture_output=True)
+    audited = palimpsest.audit(tmp_path / "net.safetensors", input_shape=SHAPE, restarts=2, steps=60)
+    for name, array in [
+        ("reconstructions", audited.reconstructions),
+        ("candidates", audited.candidates),
+        ("confidence", audited.candidate_confidence),
+    ]:
+        assert np.array_equal(np.load(tmp_path / "out" / f"{name}.npy"), array), name
+
+
+def test_pictures_are_found(victim, audited):
+    _, inputs, _ = victim
+    correlations = palimpsest.ncc(inputs, audited.reconstructions, SHAPE)
+    found = int((correlations.max(axis=1) > 0.9).sum())
+    assert found >= COUNT // 2, f"{found} of {COUNT}"
+
+
+def test_measures_agree_with_their_definitions(victim):
+    _, inputs, _ = victim
+    pictures = (inputs - inputs.min()) / (inputs.max() - inputs.min())
+    assert np.allclose(palimpsest.ssim(pictures, pictures, SHAPE), 1)
+    assert (palimpsest.ssim(pictures, 1 - pictures, SHAPE) < 0.9).all()
+    assert palimpsest.ssim(pictures.reshape(-1, *SHAPE), pictures, SHAPE).shape == (COUNT,)
+    centred = inputs - inputs.mean(axis=1, keepdims=True)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    assert np.allclose(palimpsest.ncc(inputs, inputs, SHAPE), unit @ unit.T, atol=1e-5)
+
+
+def test_a_certificate_is_small_for_the_training_data_alone(victim):
+    weights, inputs, labels = victim
+    true = palimpsest.certificate(weights, inputs, labels)
+    false = palimpsest.certificate(weights, inputs[:, ::-1], labels)
+    assert true["relative_residual"] < 0.2 < false["relative_residual"]
+    assert true["multipliers"].shape == (COUNT,) and true["support"] <= COUNT and len(true["layers"]) == 3
+
+
+def test_pictures_are_separated_from_a_mixture():
+    from conftest import pictures
+
+    mixed = np.random.default_rng(1).normal(size=(60, COUNT)) @ pictures()
+    found = palimpsest.separate(mixed, SHAPE)
+    assert found.pictures.shape == (len(found.confidence), SIZE) and found.images.shape[1:] == SHAPE
+    assert found.layer == "layers.1.weight"
+
+
+def test_progress_is_told_and_a_callback_may_raise(victim):
+    seen = []
+    palimpsest.audit(victim[0], restarts=4, steps=4000, time_limit=1.5, on_progress=seen.append)
+    assert seen and {"stage", "done", "of", "elapsed_s"} == set(seen[0])
+
+    class Enough(Exception):
+        pass
+
+    def enough(at):
+        raise Enough
+
+    start = time.monotonic()
+    with pytest.raises(Enough):
+        palimpsest.audit(victim[0], restarts=4, steps=10**9, on_progress=enough)
+    assert time.monotonic() - start < 30
+
+
+def test_a_time_limit_and_ctrl_c_keep_what_was_found(victim):
+    limited = palimpsest.audit(victim[0], restarts=2, steps=10**9, time_limit=0.5)
+    assert limited.stopped_early and len(limited.candidates) > 0
+    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    interrupted = palimpsest.audit(victim[0], restarts=2, steps=10**9)
+    assert interrupted.stopped_early and len(interrupted.candidates) > 0
+
+
+def test_the_interpreter_is_free_while_work_goes_on(victim):
+    counted = 0
+    done = threading.Event()
+
+    def count():
+        nonlocal counted
+        while not done.is_set():
+            counted += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    palimpsest.audit(victim[0], restarts=1, steps=10**9, time_limit=1.0)
+    done.set()
+    thread.join()
+    assert counted > 50
+
+
+NAN = np.full((4, SIZE), np.nan, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"input_shape": (1, 5, 5)}, "144"),
+        ({"input_shape": (2, SIDE, SIDE)}, "channels"),
+        ({"input_shape": (1, SIDE)}, "channels"),
+        ({"input_shape": (1, -3, 5)}, "between 0"),
+        ({"input_shape": (1, 2**61, 2**61)}, "144"),
+        ({"input_range": (1, 0)}, "smaller first"),
+        ({"input_range": (float("nan"), 1)}, "finite"),
+        ({"input_norm": float("nan")}, "input norm"),
+        ({"input_norm": -1}, "above 0"),
+        ({"restarts": 0}, "at least 1"),
+        ({"restarts": 10**9}, "at most"),
+        ({"restarts": -1}, "between 0"),
+        ({"steps": 0}, "at least 1"),
+        ({"candidates": 3}, "even"),
+        ({"candidates": 10**12}, "at most"),
+        ({"seed": -1}, "between 0"),
+        ({"seed": 2**70}, "between 0"),
+        ({"threads": 0}, "between 1"),
+        ({"threads": 10**6}, "between 1"),
+        ({"time_limit": 0}, "above 0"),
+        ({"time_limit": float("nan")}, "above 0"),
+        ({"chain": "nowhere"}, "nowhere"),
+    ],
+)
+def test_options_that_cannot_work_raise_a_sentence(victim, options, words):
+    with pytest.raises(ValueError, match=words):
+        palimpsest.audit(victim[0], **{"steps": 3, "restarts": 1, **options})
+
+
+@pytest.mark.parametrize("limit", [1e300, float("inf"), 1e19])
+def test_a_huge_time_limit_is_none(victim, limit):
+    assert not palimpsest.audit(victim[0], restarts=1, steps=3, time_limit=limit).stopped_early
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        ({}, ValueError),
+        ({"a": np.zeros(3, dtype=np.float32)}, ValueError),
+        ({"a": np.array(["x"])}, TypeError),
+        ({"a": np.zeros((3, 3), dtype=complex)}, TypeError),
+        ({"a": np.array([object()])}, TypeError),
+        ({"layers.1.weight": NAN, "layers.2.weight": NAN[:1, :4]}, ValueError),
+        ({"layers.1.weight": np.full((4, 9), 1e300), "layers.2.weight": np.ones((1, 4))}, ValueError),
+        ({"layers.1.weight": np.zeros((0, 9)), "layers.2.weight": np.zeros((1, 0))}, ValueError),
+        ({"layers.1.weight": np.ones((4, 9)), "layers.2.weight": np.ones((1, 5))}, ValueError),
+        (np.ones((3, 3)), TypeError),
+        (7, TypeError),
+        (None, TypeError),
+        ("nowhere.pth", FileNotFoundError),
+        (os.devnull, (ValueError, OSError)),
+        (os.path.dirname(__file__), (ValueError, OSError)),
+        (__file__, ValueError),
+    ],
+)
+def test_models_that_cannot_be_used_raise(model, error):
+    with pytest.raises(error):
+        palimpsest.audit(model, restarts=1, steps=3)
+
+
+def test_weights_of_zeros_end_in_a_result_or_a_sentence():
+    model = {"layers.1.weight": np.zeros((8, 9)), "layers.1.bias": np.zeros(8), "layers.2.weight": np.zeros((1, 8))}
+    try:
+        palimpsest.audit(model, restarts=1, steps=3)
+    except (ValueError, RuntimeError) as error:
+        assert len(str(error)) > 20
+
+
+def test_arrays_that_cannot_be_used_raise():
+    good = np.zeros((3, SIZE), dtype=np.float32)
+    for bad in [good[0], good[:, :5], NAN[:3], good.astype(complex), np.zeros((0, SIZE)), good[:2], "text", None, [[]]]:
+        with pytest.raises((ValueError, TypeError)):
+            palimpsest.ssim(good, bad, SHAPE)
+    for options in [{"window": 0}, {"window": 2}, {"sigma": -1}, {"sigma": float("nan")}, {"data_range": 0}]:
+        with pytest.raises(ValueError):
+            palimpsest.ssim(good, good, SHAPE, **options)
+    for bad in [good[0], good[:, :5], NAN, good.astype(complex)]:
+        with pytest.raises((ValueError, TypeError)):
+            palimpsest.ncc(good, bad, SHAPE)
+    with pytest.raises(ValueError):
+        palimpsest.separate(NAN, SHAPE)
+    for labels in [[1, -1], [0, 1, 1], [[1, 1, 1]], "abc", [np.nan, 1, 1]]:
+        with pytest.raises((ValueError, TypeError)):
+            palimpsest.train(good, labels, hidden=[4], epochs=2)
+    for options in [{"hidden": []}, {"hidden": [0]}, {"hidden": [10**12]}, {"weight_decay": -1}, {"epochs": 0}]:
+        with pytest.raises(ValueError):
+            palimpsest.train(good, [1, -1, 1], **{"hidden": [4], "epochs": 2, **options})
+    with pytest.raises((ValueError, TypeError)):
+        palimpsest.train(NAN, [1, -1, 1, -1], hidden=[4], epochs=2)
+
+
+def test_views_of_every_kind_are_read_alike():
+    rng = np.random.default_rng(0)
+    base = rng.random((6, SIZE))
+    expected = palimpsest.ncc(base, base, SHAPE)
+    for view in [
+        np.asfortranarray(base),
+        np.repeat(base, 2, axis=0)[::2],
+        base[::-1][::-1],
+        base.astype(">f8"),
+        base.tolist(),
+        base.reshape(6, *SHAPE),
+    ]:
+        assert np.array_equal(palimpsest.ncc(view, base, SHAPE), expected)
+    frozen = base.copy()
+    frozen.flags.writeable = False
+    assert np.array_equal(palimpsest.ncc(frozen, frozen, SHAPE), expected)
+
+
+def test_ten_thousand_calls_keep_no_memory():
+    a = np.random.default_rng(0).random((4, SIZE)).astype(np.float32)
+
+    def calls(count):
+        for i in range(count):
+            palimpsest.ncc(a, a, SHAPE)
+            palimpsest.ssim(a, a, SHAPE)
+            with pytest.raises(ValueError):
+                palimpsest.ssim(a, a[:2], SHAPE)
+        gc.collect()
+
+    calls(500)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    calls(10_000)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert grown * unit < 20 << 20, f"{grown * unit} bytes more"
+
+
+def test_samples_are_part_of_the_package():
+    mnist = palimpsest.sample("mnist")
+    assert mnist["images"].shape == (500, 784) and mnist["shape"] == (1, 28, 28)
+    assert mnist["images"].min() >= 0 and mnist["images"].max() <= 1 and set(mnist["labels"]) == set(range(10))
+    for bad, error in [("imagenet", ValueError), ("cifar10", ValueError), (3, TypeError)]:
+        with pytest.raises(error):
+            palimpsest.sample(bad)
+
+
+def test_a_plot_says_what_it_needs(audited):
+    try:
+        import matplotlib
+    except ImportError:
+        with pytest.raises(ImportError, match="pip install matplotlib"):
+            audited.plot()
+        return
+    matplotlib.use("Agg")
+    assert len(audited.plot(4, 2).axes) == min(4, len(audited.images))

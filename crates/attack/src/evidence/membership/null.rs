@@ -1,0 +1,246 @@
+//! How references behave under the measurements, and what that says of records.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use palimpsest_mlp::Mlp;
+use palimpsest_numerics::factor::FactorError;
+use palimpsest_numerics::gemm::Parallelism;
+
+use super::gradient::{Outputs, pairing, signals};
+use super::population::{Population, left_out, row_products};
+use super::span::{Part, RowSpace, SpanTest, squares};
+use super::standard::Standard;
+use super::tail::Tail;
+
+/// Records that are measured together.
+const BATCH: usize = 1024;
+
+/// Shrinkages of the metrics in which a record's roughness is measured.
+const ROUGHNESS: [f64; 4] = [0.3, 1.0, 3.0, 10.0];
+
+/// What is looked into.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// A whole network of dense layers with ReLU between; records are what its first layer sees.
+    Network(&'a Mlp<f32>, Outputs),
+    /// One layer (h, d) of a network that is not known; records are what that layer sees.
+    Layer(ArrayView2<'a, f32>),
+}
+
+/// What is measured of a set of records, compared with the references.
+pub struct Measured {
+    /// Plain share outside the span, (m).
+    pub plain: Array1<f64>,
+    /// Score of the span, (m).
+    pub span: Array1<f64>,
+    /// Score of the pairing with the gradient, (m).
+    pub gradient: Option<Array1<f64>>,
+    /// Loss by the network's own class, (m).
+    pub own_loss: Option<Array1<f64>>,
+    /// Distance from a decision, (m).
+    pub margin: Option<Array1<f64>>,
+    /// Deviations by which size and roughness differ from those of the references, (m).
+    pub strangeness: Array1<f64>,
+    /// Logarithm of the p-value of all evidence, (m).
+    pub log_p: Array1<f64>,
+}
+
+/// How references behave, and what they say of others.
+pub struct Null<'w, 'a> {
+    instruments: Instruments<'w, 'a>,
+    spans: Vec<Standard>,
+    gradient: Option<Standard>,
+    typical: Vec<Typical>,
+    span_tail: Tail,
+    gradient_tail: Option<Tail>,
+    both_tail: Tail,
+}
+
+/// What measures.
+struct Instruments<'w, 'a> {
+    weights: Weights<'w>,
+    space: &'a RowSpace,
+    span: SpanTest<'a>,
+    roughness: Vec<Population>,
+    parallelism: Parallelism,
+}
+
+/// What is measured before it is compared.
+struct Raw {
+    plain: Array1<f64>,
+    log_shares: Vec<Array1<f64>>,
+    /// Logarithms of squared lengths, plain and in each metric, (m, 1 + metrics).
+    covariates: Array2<f64>,
+    pairing: Option<Array1<f64>>,
+    own_loss: Option<Array1<f64>>,
+    margin: Option<Array1<f64>>,
+}
+
+/// Mean and deviation of a covariate.
+struct Typical {
+    mean: f64,
+    deviation: f64,
+}
+
+impl<'w, 'a> Null<'w, 'a> {
+    /// Measures `references` (n, d), more than [`ROUGHNESS`] has numbers plus three, each as if it were not among them.
+    ///
+    /// # Errors
+    /// [`FactorError`] when they are all the same.
+    pub fn of(
+        weights: Weights<'w>,
+        space: &'a RowSpace,
+        references: ArrayView2<'_, f32>,
+        parallelism: Parallelism,
+    ) -> Result<(Self, Measured), FactorError> {
+        let wide = references.mapv(f64::from);
+        let span = SpanTest::new(space, wide.view(), parallelism)?;
+        let metrics = ROUGHNESS.iter().map(|&shrinkage| Population::of(wide.view(), shrinkage, parallelism));
+        let roughness = metrics.collect::<Result<Vec<_>, _>>()?;
+        let instruments = Instruments { weights, space, span, roughness, parallelism };
+        let raw = instruments.measure(references, Part::References);
+        let standard = |values: &Array1<f64>| Standard::of(values.view(), raw.covariates.view());
+        // Less outside than usual speaks for a member.
+        let spans = raw.log_shares.iter().map(|log| standard(&-log)).collect::<Result<Vec<_>, _>>()?;
+        let gradient = raw.pairing.as_ref().map(standard).transpose()?;
+        let own: Vec<_> = spans.iter().map(|standard| standard.references.clone()).collect();
+        let (span_scores, gradient_scores) =
+            (largest(own), gradient.as_ref().map(|standard| standard.references.clone()));
+        let span_tail = Tail::of(span_scores.as_slice().expect("scores are contiguous"));
+        let gradient_tail = gradient_scores
+            .as_ref()
+            .map(|scores| Tail::of(scores.as_slice().expect("scores are contiguous")));
+        let both = evidence(&span_tail, &span_scores, gradient_tail.as_ref().zip(gradient_scores.as_ref()));
+        let both_tail = Tail::of(both.as_slice().expect("scores are contiguous"));
+        let typical = raw.covariates.columns().into_iter().map(|c| Typical::of(&c.to_vec())).collect();
+        let null = Self { instruments, spans, gradient, typical, span_tail, gradient_tail, both_tail };
+        let measured = null.compared(raw, span_scores, gradient_scores);
+        Ok((null, measured))
+    }
+
+    /// Measures `records` (m, d), which are not among the references.
+    pub fn measure(&self, records: ArrayView2<'_, f32>) -> Measured {
+        let raw = self.instruments.measure(records, Part::Others);
+        let covariates = raw.covariates.view();
+        let scores = raw
+            .log_shares
+            .iter()
+            .zip(&self.spans)
+            .map(|(log, s)| s.apply((-log).view(), covariates))
+            .collect();
+        let gradient = self
+            .gradient
+            .as_ref()
+            .zip(raw.pairing.as_ref())
+            .map(|(s, pairing)| s.apply(pairing.view(), covariates));
+        self.compared(raw, largest(scores), gradient)
+    }
+
+    fn compared(&self, raw: Raw, span: Array1<f64>, gradient: Option<Array1<f64>>) -> Measured {
+        let both = evidence(&self.span_tail, &span, self.gradient_tail.as_ref().zip(gradient.as_ref()));
+        let strangeness = raw
+            .covariates
+            .rows()
+            .into_iter()
+            .map(|row| row.iter().zip(&self.typical).map(|(&v, t)| t.distance(v)).fold(0.0, f64::max))
+            .collect();
+        Measured {
+            plain: raw.plain,
+            log_p: self.both_tail.log_ps(&both),
+            span,
+            gradient,
+            own_loss: raw.own_loss,
+            margin: raw.margin,
+            strangeness,
+        }
+    }
+}
+
+impl Instruments<'_, '_> {
+    /// Measures all records, some at a time.
+    fn measure(&self, records: ArrayView2<'_, f32>, part: Part) -> Raw {
+        let parts: Vec<Raw> =
+            records.axis_chunks_iter(Axis(0), BATCH).map(|batch| self.measure_batch(batch, part)).collect();
+        let join = |of: &dyn Fn(&Raw) -> Array1<f64>| -> Array1<f64> { parts.iter().flat_map(of).collect() };
+        let join_some = |of: &dyn Fn(&Raw) -> Option<Array1<f64>>| -> Option<Array1<f64>> {
+            let found: Option<Vec<_>> = parts.iter().map(of).collect();
+            found.map(|found| found.into_iter().flatten().collect())
+        };
+        let covariates: Vec<_> = parts.iter().map(|raw| raw.covariates.view()).collect();
+        let freedoms = parts.first().map_or(0, |raw| raw.log_shares.len());
+        Raw {
+            plain: join(&|raw| raw.plain.clone()),
+            log_shares: (0..freedoms).map(|i| join(&|raw| raw.log_shares[i].clone())).collect(),
+            covariates: concatenate(Axis(0), &covariates).expect("batches have the same columns"),
+            pairing: join_some(&|raw| raw.pairing.clone()),
+            own_loss: join_some(&|raw| raw.own_loss.clone()),
+            margin: join_some(&|raw| raw.margin.clone()),
+        }
+    }
+
+    fn measure_batch(&self, records: ArrayView2<'_, f32>, part: Part) -> Raw {
+        let wide = records.mapv(f64::from);
+        let mut columns = vec![squares(wide.view()).mapv(f64::ln)];
+        for population in &self.roughness {
+            let total = row_products(population.inverse_times(wide.view()).view(), wide.view());
+            let total = match part {
+                Part::Others => total,
+                Part::References => total.mapv(|total| left_out(total, population.size())),
+            };
+            columns.push(total.mapv(|total| total.max(f64::MIN_POSITIVE).ln()));
+        }
+        let columns: Vec<_> = columns.iter().map(|column| column.view().insert_axis(Axis(1))).collect();
+        let covariates = concatenate(Axis(1), &columns).expect("each has an entry a record");
+        let said = match self.weights {
+            Weights::Network(network, outputs) => {
+                Some((outputs, signals(network, outputs, records, self.parallelism)))
+            }
+            Weights::Layer(_) => None,
+        };
+        let paired = said.as_ref().map(|(outputs, said)| {
+            pairing(self.space, *outputs, said.left.view(), wide.view(), self.parallelism)
+        });
+        let (own_loss, margin) = said.map(|(_, said)| (said.own_loss, said.margin)).unzip();
+        Raw {
+            plain: self.span.plain_shares(wide.view()),
+            log_shares: self.span.measure(wide.view(), part),
+            covariates,
+            pairing: paired,
+            own_loss,
+            margin,
+        }
+    }
+}
+
+impl Typical {
+    fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+        Self { mean, deviation: variance.sqrt().max(1e-6) }
+    }
+
+    fn distance(&self, value: f64) -> f64 {
+        (value - self.mean).abs() / self.deviation
+    }
+}
+
+/// Largest score of each record over several tests.
+fn largest(scores: Vec<Array1<f64>>) -> Array1<f64> {
+    let largest = scores.into_iter().reduce(|mut largest, other| {
+        largest.zip_mut_with(&other, |a, &b| *a = a.max(b));
+        largest
+    });
+    largest.expect("there is a test")
+}
+
+/// Minus the logarithm of the product of the p-values.
+///
+/// # Source
+/// Fisher (1932); its law is told from the references, so the tests need not be independent.
+fn evidence(tail: &Tail, span: &Array1<f64>, gradient: Option<(&Tail, &Array1<f64>)>) -> Array1<f64> {
+    let mut evidence = -tail.log_ps(span);
+    if let Some((tail, scores)) = gradient {
+        evidence -= &tail.log_ps(scores);
+    }
+    evidence
+}

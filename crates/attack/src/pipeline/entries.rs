@@ -1,0 +1,241 @@
+//! All candidates of an attack, with what speaks for each, and the list of the distinct inputs among them.
+
+use ndarray::{Array1, Array2, Axis};
+use palimpsest_kkt::outputs::Label;
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::{self, unit_rows};
+use palimpsest_unmix::raw::{Appearance, RawImages};
+
+use crate::evidence::confidence::{ConfidenceModel, Evidence};
+use crate::evidence::consensus::{ranking, ranking_up_to_sign};
+use crate::pipeline::finished::{Finished, joined};
+use crate::stages::candidate::{Candidate, Origin};
+use crate::stages::context::AttackContext;
+
+/// Entries of the list for each direction of the weights: there are about as many inputs as directions, and what comes later is chance.
+const LISTED: usize = 3;
+/// Directions below which the list is as long as for so many.
+const LEAST_LISTED: usize = 10;
+/// Smallest and largest length of an image that is given back, in units of the prior norm: that of real ones is 0.4 to 1.8 on the data
+/// sets here.
+const LENGTHS: (f64, f64) = (0.5, 2.0);
+/// Cosine above which candidates of different origins are witnesses of the same input.
+const SAME_INPUT: f32 = 0.8;
+
+/// All candidates, those of the restarts first.
+pub(super) struct Entries {
+    /// In the coordinates of the attack, (M, r).
+    pub(super) rows: Array2<f32>,
+    /// As they are compared, (M, s).
+    pub(super) compared: Array2<f32>,
+    pub(super) labels: Vec<Label>,
+    pub(super) multipliers: Array1<f32>,
+    pub(super) agreement: Array1<f32>,
+    pub(super) bias_share: Array1<f32>,
+    pub(super) appearance: Option<Vec<Appearance>>,
+    pub(super) confidence: Array1<f32>,
+    /// By which they are ranked.
+    order: Array1<f32>,
+    /// Those of the restarts.
+    of_restarts: usize,
+}
+
+impl Entries {
+    /// Candidates of the restarts.
+    pub(super) fn of(context: &AttackContext<'_>, finished: &Finished<'_>, raw: Option<&RawImages>) -> Self {
+        let (agreement, bias_share) = (joined(&finished.consensus.scores), joined(&finished.consensus.told));
+        let appearance = raw.map(|raw| finished.appearances(raw, context.threads));
+        let model = ConfidenceModel::default();
+        let probability = |i: usize| {
+            let evidence = Evidence {
+                agreement: agreement[i],
+                distinct_share: finished.distinct_share,
+                bias_share: finished.has_bias_shares.then_some(bias_share[i]),
+                appearance: appearance.as_ref().map(|looks| looks[i]),
+            };
+            model.probability(&evidence, finished.residual, finished.runs.len())
+        };
+        let confidence: Array1<f32> = (0..agreement.len()).map(probability).collect();
+        let mut rows = finished.rows.clone();
+        let mut multipliers = finished.of_each(|run| &run.multipliers);
+        if raw.is_none() && are_images(context) {
+            lengthen(&mut rows, &mut multipliers, context.problem.input_norm);
+        }
+        Self {
+            of_restarts: rows.nrows(),
+            rows,
+            compared: finished.compared.clone(),
+            labels: context.labels.repeat(finished.runs.len()),
+            multipliers,
+            // How a candidate looks says what agreement does not.
+            order: if raw.is_some() { confidence.clone() } else { agreement.clone() },
+            agreement,
+            bias_share,
+            appearance,
+            confidence,
+        }
+    }
+
+    /// Adds the candidates that stages `solved` for.
+    pub(super) fn add(
+        &mut self,
+        solved: &[Candidate],
+        finished: &Finished<'_>,
+        raw: Option<&RawImages>,
+        parallelism: Parallelism,
+    ) {
+        let mut rows = Array2::zeros((solved.len(), self.rows.ncols()));
+        for (mut row, input) in rows.rows_mut().into_iter().zip(solved) {
+            row.assign(&input.coordinates);
+        }
+        if let Some((raw, looks)) = raw.zip(self.appearance.as_mut()) {
+            let refined = raw.refine(rows.view());
+            looks.extend(raw.appearances(refined.view(), rows.view(), parallelism));
+            rows = refined;
+        }
+        let compared = finished.comparison.apply(rows.view(), parallelism);
+        let labels: Vec<Label> = solved.iter().map(|input| input.label).collect();
+        let (mut agreement, mut bias_share) = finished.votes(compared.view(), &labels);
+        for (i, support) in solved.iter().enumerate().filter_map(|(i, input)| Some((i, input.support?))) {
+            (agreement[i], bias_share[i]) = (support.agreement, support.bias_share);
+        }
+        // Before all that restarts only agree on, if it is likelier real than not.
+        let order = solved.iter().zip(&agreement).map(|(input, &agreeing)| {
+            if input.probability >= 0.5 { 1.0 + input.probability } else { agreeing }
+        });
+        append(&mut self.order, order.collect());
+        append(&mut self.agreement, agreement);
+        append(&mut self.bias_share, bias_share);
+        append(&mut self.multipliers, solved.iter().map(|input| input.multiplier).collect());
+        append(&mut self.confidence, solved.iter().map(|input| input.probability).collect());
+        self.labels.extend(labels);
+        self.rows.append(Axis(0), rows.view()).expect("inputs have the coordinates of the restarts");
+        self.compared.append(Axis(0), compared.view()).expect("they are compared alike");
+    }
+
+    /// The distinct inputs among them, surest first.
+    pub(super) fn ranking(
+        &mut self,
+        context: &AttackContext<'_>,
+        solved: &[Candidate],
+        raw: Option<&RawImages>,
+    ) -> Vec<usize> {
+        let most = LISTED * context.problem.rank().max(LEAST_LISTED);
+        if raw.is_some() || !are_images(context) {
+            // A raw image is the same whatever label it was found with; of others, two labels see an input and its negative.
+            let told_apart =
+                if raw.is_some() { vec![Label(0); self.labels.len()] } else { self.labels.clone() };
+            let mut ranked = ranking(self.compared.view(), &told_apart, self.order.view());
+            ranked.truncate(most);
+            return ranked;
+        }
+        let lengths = self.rows.map_axis(Axis(1), |row| reduce::norm(row) as f32);
+        let solved_for = |i: usize| i >= self.of_restarts && solved[i - self.of_restarts].support.is_none();
+        let solved_for: Vec<bool> = (0..self.rows.nrows()).map(solved_for).collect();
+        let strength = &self.multipliers * &lengths;
+        let mut ranked =
+            ranking_up_to_sign(self.compared.view(), self.order.view(), strength.view(), &solved_for);
+        ranked.truncate(most);
+        self.join_witnesses(&ranked, solved, context.threads);
+        // What is likelier real than not comes first, by its probability.
+        let key = |i: usize| match self.confidence[i] {
+            likely if likely >= 0.5 => 1.0 + likely,
+            _ => self.order[i].min(1.0),
+        };
+        ranked.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
+        ranked
+    }
+
+    /// Raises the confidence of those that were `ranked` where candidates of another origin say the same: restarts, a separation and an
+    /// activation pattern err independently of each other, so that the probability that all are wrong is the product.
+    fn join_witnesses(&mut self, ranked: &[usize], solved: &[Candidate], parallelism: Parallelism) {
+        let unit = unit_rows(self.rows.view());
+        let cosines = matmul(unit.select(Axis(0), ranked).view(), unit.t(), parallelism);
+        let kind = |i: usize| match i.checked_sub(self.of_restarts).map(|i| solved[i].origin) {
+            // What rounds of restarts agree on are restarts, too.
+            None | Some(Origin::Restart(_) | Origin::Deflation) => 0,
+            Some(Origin::Separation) => 1,
+            Some(Origin::ActivationPattern) => 2,
+        };
+        let mut joint = Vec::with_capacity(ranked.len());
+        for cosines in cosines.rows() {
+            let mut surest = [0.0_f32; 3];
+            for (i, _) in cosines.iter().enumerate().filter(|(_, cosine)| **cosine > SAME_INPUT) {
+                let of_kind = &mut surest[kind(i)];
+                *of_kind = of_kind.max(self.confidence[i]);
+            }
+            joint.push(1.0 - surest.iter().map(|p| 1.0 - p).product::<f32>());
+        }
+        for (&i, joint) in ranked.iter().zip(joint) {
+            self.confidence[i] = self.confidence[i].max(joint);
+        }
+    }
+}
+
+/// Whether candidates are images, in the subspace of the weights.
+pub(super) fn are_images(context: &AttackContext<'_>) -> bool {
+    context.problem.prior.image_shape.is_some() && context.params.method.is_in_subspace()
+}
+
+fn append(to: &mut Array1<f32>, values: Vec<f32>) {
+    to.append(Axis(0), Array1::from(values).view()).expect("vectors always join");
+}
+
+/// Brings candidates within [`LENGTHS`] of the prior `norm`; their multipliers change so that what they explain stays. A candidate
+/// whose multiplier has vanished can be so short that, with the mean added back, it shows nothing but the mean.
+fn lengthen(candidates: &mut Array2<f32>, multipliers: &mut Array1<f32>, norm: f64) {
+    for (mut row, multiplier) in candidates.rows_mut().into_iter().zip(multipliers) {
+        let length = reduce::norm(row.view());
+        if length > 0.0 {
+            let factor = ((length / norm).clamp(LENGTHS.0, LENGTHS.1) * norm / length) as f32;
+            row *= factor;
+            *multiplier /= factor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn short_and_long_candidates_are_given_back_at_the_ends_of_what_images_are() {
+        let mut candidates = array![[0.0, 0.1], [3.0, 4.0], [30.0, 40.0], [0.0, 0.0]];
+        let mut multipliers = array![2.0, 2.0, 2.0, 2.0];
+        lengthen(&mut candidates, &mut multipliers, 5.0);
+        assert_eq!(candidates, array![[0.0, 2.5], [3.0, 4.0], [6.0, 8.0], [0.0, 0.0]]);
+        assert_eq!(multipliers, array![0.08, 2.0, 10.0, 2.0]);
+    }
+
+    #[test]
+    fn witnesses_of_different_origins_are_surer_together_and_those_of_one_are_not() {
+        let rows =
+            array![[1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [1.0, 0.1, 0.0], [0.0, 0.0, 1.0]];
+        let ones = Array1::ones(5);
+        let mut entries = Entries {
+            compared: rows.clone(),
+            rows,
+            labels: vec![Label(0); 5],
+            multipliers: ones.clone(),
+            agreement: ones.clone(),
+            bias_share: ones.clone(),
+            appearance: None,
+            confidence: array![0.8, 0.8, 0.8, 0.9, 0.9],
+            order: ones,
+            of_restarts: 3,
+        };
+        let separated = Candidate {
+            origin: Origin::Separation,
+            coordinates: Array1::zeros(3),
+            multiplier: 1.0,
+            label: Label(0),
+            probability: 0.9,
+            support: None,
+        };
+        entries.join_witnesses(&[0, 2, 4], &[separated.clone(), separated], Parallelism::Sequential);
+        assert!((entries.confidence[0] - 0.98).abs() < 1e-6, "{}", entries.confidence);
+        assert_eq!((entries.confidence[2], entries.confidence[4]), (0.8, 0.9));
+    }
+}

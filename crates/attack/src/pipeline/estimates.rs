@@ -1,0 +1,71 @@
+//! The best estimate of each input on the list.
+
+use ndarray::{Array2, ArrayView2};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::unit_rows;
+use palimpsest_unmix::raw::RawImages;
+
+use crate::evidence::consensus::{SAME_COSINE, merge, merge_near};
+use crate::pipeline::entries::Entries;
+use crate::pipeline::finished::Finished;
+use crate::stages::candidate::{Candidate, Origin};
+use crate::stages::context::AttackContext;
+
+/// One row for each of those `ranked`, (ranked, r): what restarts agree on, of the prior norm or, where raw images are known, as long as these
+/// are; what was solved for as it was; a separated picture with the nearest candidates of the restarts.
+pub(super) fn estimates(
+    context: &AttackContext<'_>,
+    finished: &Finished<'_>,
+    entries: &Entries,
+    solved: &[Candidate],
+    ranked: &[usize],
+    raw: Option<&RawImages>,
+) -> Array2<f32> {
+    let (labels, count) = (context.labels, finished.rows.nrows());
+    let (rows, compared) = (finished.rows.view(), finished.compared.view());
+    let agreed: Vec<usize> = ranked.iter().copied().filter(|&i| i < count).collect();
+    let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared, labels, &agreed);
+    let agreed = match raw {
+        Some(raw) => raw.without_offset(merged(raw.with_offset(rows).view()).view()),
+        None => merged(rows) * context.problem.input_norm as f32,
+    };
+    let mut agreed = agreed.rows().into_iter();
+    let mut estimates = Array2::zeros((ranked.len(), entries.rows.ncols()));
+    for (mut row, &ranked) in estimates.rows_mut().into_iter().zip(ranked) {
+        if ranked < count {
+            row.assign(&agreed.next().expect("a row for each of the restarts"));
+            continue;
+        }
+        row.assign(&entries.rows.row(ranked));
+        if solved[ranked - count].origin == Origin::Separation {
+            merge_near(row.view_mut(), entries.compared.row(ranked), rows, compared, labels.len());
+        }
+    }
+    estimates
+}
+
+/// Which of `estimates`, as they are compared (k, s), are neither the same as one before nor its negative.
+pub(super) fn distinct(estimates: ArrayView2<'_, f32>) -> Vec<usize> {
+    let unit = unit_rows(estimates);
+    let cosines = matmul(unit.view(), unit.t(), Parallelism::Sequential);
+    let mut kept: Vec<usize> = Vec::new();
+    for i in 0..estimates.nrows() {
+        if kept.iter().all(|&before| cosines[[i, before]].abs() <= SAME_COSINE) {
+            kept.push(i);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_listed_once_and_its_negative_is_it() {
+        let estimates = array![[1.0, 0.0], [0.1, 1.0], [2.0, 0.3], [-0.1, -3.0], [0.0, 0.0]];
+        assert_eq!(distinct(estimates.view()), [0, 1, 4]);
+    }
+}

@@ -1,0 +1,53 @@
+//! How much memory an attack needs.
+
+use palimpsest_attack::{AttackParams, Method};
+
+use crate::terminal::memory;
+
+/// Memory of an attack on a network of these widths, from above: the rank is not known before it starts.
+pub(crate) fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option<u64> {
+    let (d, width) = (dims[0], dims[1]);
+    let side = d.min(width);
+    // A rank above the side is refused later.
+    let rank = params.rank.map_or(side, |rank| rank.min(side));
+    let coordinates = if matches!(params.method, Method::Gradient(_)) { d } else { rank };
+    let m = params.candidates.unwrap_or(2 * rank);
+    let hidden: usize =
+        dims[1..dims.len() - 1].iter().try_fold(0_usize, |sum, &width| sum.checked_add(width))?;
+    let at_once = threads.min(params.restarts);
+    let single = size_of::<f32>();
+    // The network, the same on coordinates, a residual for each restart that runs.
+    let weights = dims.windows(2).map(|pair| memory::numbers(at_once.checked_add(2)?, pair, single));
+    let decomposition = memory::numbers(3, &[d, width], size_of::<f64>());
+    let run = memory::numbers(
+        at_once,
+        &[m, hidden.checked_mul(10)?.checked_add(coordinates.checked_mul(12)?)?],
+        single,
+    );
+    let inside = match params.method {
+        Method::Alternating(_) => memory::numbers(at_once, &[2, m, m], single),
+        // The check for negatives.
+        Method::Annealed(_) => {
+            let given = width.checked_mul(2)?.checked_add(m.min(width))?;
+            let check = memory::numbers(at_once, &[m, given], size_of::<f64>());
+            // Two edges a pixel, in double precision and whitened, without and with an offset, and those of the starts that are
+            // iterated together.
+            let edges = params.separation.is_some() || params.deflation.is_some();
+            let images = params.prior.image_shape.filter(|_| edges);
+            let separation = images.map_or(Some(0), |_| {
+                let edges = memory::numbers(6, &[rank, d], size_of::<f64>())?;
+                let together = memory::numbers(threads, &[2, SEPARATED_TOGETHER, d], single)?;
+                // Edges and pixels along each direction, and with weights for each thread.
+                let refined = memory::numbers(threads.checked_add(1)?, &[3, rank, d], single)?;
+                edges.checked_add(together)?.checked_add(refined)
+            });
+            memory::total([check, separation])
+        }
+        Method::Gradient(_) => Some(0),
+    };
+    let found = memory::numbers(params.restarts, &[2, m, d], single);
+    memory::total(weights.chain([decomposition, run, inside, found]))
+}
+
+/// Bound on the starts that a separation iterates together.
+const SEPARATED_TOGETHER: usize = 64;

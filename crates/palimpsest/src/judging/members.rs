@@ -1,0 +1,226 @@
+//! `palimpsest members`: which of given records a network was trained on.
+//!
+//! Records are declared prior knowledge of this command alone: nothing here calls an attack, and no attack sees them.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use palimpsest_attack::evidence::membership::{Membership, MembershipError, Outputs, Weights, assess};
+use palimpsest_mlp::Mlp;
+use palimpsest_mlp::import::MatrixChoice;
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_report::render_members;
+use palimpsest_runs::files;
+
+use crate::attacking::input_shape::InputShape;
+use crate::attacking::model_file::{Model, load_layer, load_model};
+use crate::attacking::reconstruct::checked_threads;
+use crate::terminal::{Misuse, clock, lock_folder, memory, output, threads as workers};
+
+mod given;
+mod page;
+mod record;
+
+use given::Given;
+pub use record::{MemberRecord, MembersFile};
+
+/// Tell which of given records a network was trained on, with a p-value each, in seconds.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  palimpsest members net.pth --records mine.npz --reference public.npz --out runs/members
+  palimpsest members net.safetensors --records photos/ --reference other_photos/ --input-shape 3x32x32 --mean mean.npy --out runs/members
+  palimpsest members cnn.pth --layer fc1.weight --records features.npz --reference other_features.npz --out runs/members
+
+Training writes a network's inputs into its first layer: they lie in the span of its rows, and others do not. How far outside others
+lie is told by the reference, at least 200 records of the same kind that were surely not trained on; without it records can only be
+ranked. Records and reference must be as the network sees them, or --subtract or --mean make them so. With --layer any
+dense layer of any file will do, and records are what that layer sees.
+Writes members.csv and members.json (one line a record: p-value, probability, share outside the span, ...) and members.html. An array
+`members` of zeros and ones beside the records is the truth, for a ROC curve, and changes nothing else.")]
+pub struct MembersArgs {
+    /// The file of weights: .palimpsest, .safetensors, .pth, .pt, .npz, .keras, .h5, .onnx or .skops.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The records in question: .npy, .npz with an array `inputs`, or a folder of PNG pictures.
+    #[arg(long, value_name = "FILE")]
+    pub records: PathBuf,
+    /// Records of the same kind that the network was surely not trained on, at least 200.
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Channels, height and width of a record, if it is an image [default: as the files say].
+    #[arg(long, value_name = "CxHxW")]
+    pub input_shape: Option<InputShape>,
+    /// Look into this dense layer alone; records are what it sees.
+    #[arg(long, value_name = "NAME", conflicts_with = "chain")]
+    pub layer: Option<String>,
+    /// Which chain of dense layers is meant, where a file holds several.
+    #[arg(long, value_name = "NAME")]
+    pub chain: Option<String>,
+    /// What the outputs are: of a regression, the sign of what pulls on a record is unknown.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = OutputKind::Classes)]
+    pub outputs: OutputKind,
+    /// Take VALUE from every raw value before the network sees it.
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true, conflicts_with = "mean")]
+    pub subtract: Option<f32>,
+    /// Take this mean (.npy) from every raw record, and divide by the deviations in its second row if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub mean: Option<PathBuf>,
+    /// Probability of being a member before looking, above 0 and below 1; gives each record a probability.
+    #[arg(long, value_name = "P")]
+    pub prior: Option<f64>,
+    /// Threads [default: all cores]; the result is the same for any number.
+    #[arg(long, value_name = "T")]
+    pub threads: Option<usize>,
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// What the outputs of a network are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputKind {
+    /// A margin or one logit a class.
+    Classes,
+    /// Numbers.
+    Values,
+}
+
+/// What is looked into, read.
+enum Read {
+    Network(Mlp<f32>),
+    Layer(ndarray::Array2<f32>),
+}
+
+/// Carries out `palimpsest members`.
+///
+/// # Errors
+/// Whatever keeps it from its end; [`Misuse`] for options and records that cannot work.
+pub fn run(args: &MembersArgs) -> Result<()> {
+    let threads = checked_threads(args.threads)?;
+    if let Some(prior) = args.prior
+        && !(prior > 0.0 && prior < 1.0)
+    {
+        bail!(Misuse(format!("--prior must be above 0 and below 1, got {prior}")));
+    }
+    let _lock = lock_folder(&args.out)?;
+    let model =
+        if args.layer.is_none() { Some(load_model(&args.model, args.chain.as_deref())?) } else { None };
+    let stored_shape = model.as_ref().and_then(|model| model.provenance.as_ref()?.image_shape);
+    let given = Given::read(args, stored_shape)?;
+    let (read, looked_into) = weights(args, model, &given)?;
+    require_memory(&read, &given)?;
+    for note in given.notes() {
+        output::note(&note);
+    }
+    output::note(&format!("{looked_into}; {}", given.sizes()));
+    let start = clock::now();
+    let weights = match &read {
+        Read::Network(network) => Weights::Network(
+            network,
+            match args.outputs {
+                OutputKind::Classes => Outputs::Classes,
+                OutputKind::Values => Outputs::Values,
+            },
+        ),
+        Read::Layer(layer) => Weights::Layer(layer.view()),
+    };
+    let references = given.references.as_ref().map(|references| references.view());
+    let parallelism = Parallelism::of_threads(threads);
+    let found = workers::pool(threads)?
+        .install(|| assess(weights, given.records.view(), references, parallelism))
+        .map_err(explained)?;
+    let elapsed_s = clock::now().saturating_sub(start).as_secs_f64();
+    finish(args, &given, &found, looked_into, (threads, elapsed_s))
+}
+
+fn weights(args: &MembersArgs, model: Option<Model>, given: &Given) -> Result<(Read, String)> {
+    let path = args.model.display();
+    if let Some(model) = model {
+        for note in &model.notes {
+            output::note(note);
+        }
+        let dims: Vec<String> = model.network.dims().iter().map(usize::to_string).collect();
+        return Ok((Read::Network(model.network), format!("{path}: dense layers {}", dims.join("-"))));
+    }
+    let name = args.layer.as_deref().expect("without a layer the network was read");
+    let layer =
+        load_layer(&args.model, MatrixChoice::Named(name), given.records.ncols(), "--layer or the records")?;
+    let weight = layer.weight.mapv(|value| value as f32);
+    if !weight.iter().all(|value| value.is_finite()) {
+        bail!("{} has weights above what f32 holds; scale them down", layer.name);
+    }
+    let looked_into =
+        format!("{path}: {}, {} neurons that see {} values", layer.name, weight.nrows(), weight.ncols());
+    Ok((Read::Layer(weight), looked_into))
+}
+
+fn require_memory(read: &Read, given: &Given) -> Result<()> {
+    let (h, d) = match read {
+        Read::Network(network) => network.layers()[0].weight.dim(),
+        Read::Layer(layer) => layer.dim(),
+    };
+    let (m, n) =
+        (given.records.nrows(), given.references.as_ref().map_or(given.records.nrows(), |r| r.nrows()));
+    let needed = memory::total([
+        memory::numbers(4, &[h, d], size_of::<f64>()),
+        memory::numbers(9, &[n, d], size_of::<f64>()),
+        memory::numbers(6, &[n, n], size_of::<f64>()),
+        memory::numbers(4, &[h.min(d), h.min(d)], size_of::<f64>()),
+        memory::numbers(2, &[m, d], size_of::<f64>()),
+        memory::numbers(3, &[m.min(3000), m.min(3000)], size_of::<f64>()),
+    ]);
+    memory::require("members", needed, "give fewer references or records")
+}
+
+/// What a person can correct is a misuse.
+fn explained(error: MembershipError) -> anyhow::Error {
+    let advice = match &error {
+        MembershipError::Width { .. } => "; correct --records, --reference or --layer",
+        MembershipError::FewReferences { .. } => "; give more, or leave out --reference to rank records only",
+        MembershipError::FewRecords { .. } => "; give a --reference",
+        _ => "",
+    };
+    match error {
+        MembershipError::Factor(error) => {
+            anyhow!(error).context("the weights or records cannot be decomposed")
+        }
+        error => anyhow!(Misuse(format!("{error}{advice}"))),
+    }
+}
+
+fn finish(
+    args: &MembersArgs,
+    given: &Given,
+    found: &Membership,
+    looked_into: String,
+    (threads, elapsed_s): (usize, f64),
+) -> Result<()> {
+    let file = MembersFile::of(args, given, found, looked_into, (threads, elapsed_s));
+    for warning in &file.warnings {
+        output::note(&format!("mind: {warning}"));
+    }
+    let page = page::page(given, &file)?;
+    files::write_whole(&args.out.join("members.csv"), file.csv().as_bytes())?;
+    files::write_json(&args.out.join("members.json"), &file)?;
+    files::write_whole(&args.out.join("members.html"), render_members(&page)?.as_bytes())?;
+    let html = output::absolute(&args.out.join("members.html"));
+    for sentence in &file.sentences {
+        output::line(sentence);
+    }
+    output::line(&format!("page: {}", html.display()));
+    output::event(
+        "result",
+        &serde_json::json!({
+            "command": "members",
+            "out": output::absolute(&args.out),
+            "records": file.records.len(),
+            "below_one_in_a_thousand": file.below_one_in_a_thousand,
+            "called_members": file.called_members,
+            "sentences": file.sentences.join(" "),
+            "page": html,
+            "elapsed_s": elapsed_s,
+        }),
+    );
+    Ok(())
+}
