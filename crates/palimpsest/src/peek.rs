@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PeekOptions {
-    /// Channels (1 or 3), height and width of a picture that the layer sees, both sides at least 3.
+    /// Channels, height and width of a picture that the layer sees, both sides at least 3.
     pub input_shape: [usize; 3],
     /// Name of the layer's weights; the first matrix that takes such pictures if not given.
     pub layer: Option<String>,

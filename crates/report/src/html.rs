@@ -249,6 +249,24 @@ mod tests {
     }
 
     #[test]
+    fn classes_answers_and_warnings_are_shown() {
+        let (audit, judged) = (sample::audit(), sample::judged());
+        for page in [render_html(&audit).unwrap(), render_markdown(&audit).unwrap()] {
+            for words in
+                ["The time limit was too short for an answer.", "What the network takes them for", "class 0"]
+            {
+                assert!(page.contains(words), "{words}: {page}");
+            }
+        }
+        let page = render_html(&judged).unwrap();
+        for words in ["Of each class", "dog &amp; fox", "The network answers class 1.", "labelled cat"] {
+            assert!(page.contains(words), "{words}");
+        }
+        assert!(!page.contains("What the network takes them for") && !page.contains("class=\"warning\""));
+        assert!(render_markdown(&judged).unwrap().contains("| cat | 60 | 31 |"));
+    }
+
+    #[test]
     fn page_is_well_formed_and_self_contained() {
         for report in [
             sample::judged(),

@@ -9,10 +9,10 @@ use ndarray::{Array1, Array2, Axis};
 use palimpsest_attack::{AttackProblem, Attackability, PriorKnowledge, Task};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
-use palimpsest_runs::record::MEAN_FILE;
+use palimpsest_runs::record::{ChannelOrder, MEAN_FILE};
 
 use super::exposure::exposure;
-use super::input_shape::InputShape;
+use super::input_shape::{InputShape, columns_first};
 use super::model_file::{describe, load_model};
 use super::reconstruct::{Attacked, Range, ReconstructArgs, Restarts, attack};
 use super::unjudged::JUDGE_PAGE;
@@ -74,7 +74,14 @@ pub struct AuditArgs {
 /// Reads the network, says what it shows, attacks it and writes what was found into the folder, which the caller has locked.
 pub fn attacked(args: &AuditArgs) -> Result<Attacked> {
     let inputs = inspect(args)?;
-    let mean = args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?;
+    let mut mean = args.mean.as_deref().map(|path| read_mean(path, inputs)).transpose()?;
+    if let (Some(mean), Some(InputShape { sides, channels: ChannelOrder::Last })) =
+        (&mut mean, args.input_shape)
+        && (InputShape { sides, channels: ChannelOrder::Last }).size() == Some(inputs)
+    {
+        // Given as the network takes it, like all that is given; shown channel by channel.
+        *mean = columns_first(mean.view(), sides);
+    }
     clear(&args.out)?;
     if let Some(mean) = mean {
         files::write_npy(&args.out.join(MEAN_FILE), &mean)?;

@@ -5,18 +5,20 @@ use palimpsest_runs::RunFile;
 
 /// That the attack ended before any restart did, or before two could be compared, and how long one takes; nothing if it did not.
 pub fn too_short(run: &RunFile) -> Option<String> {
-    if !run.stopped_early || run.params.restarts < 2 {
+    if !run.stopped_early {
         return None;
     }
     let cut = run.runs.iter().filter(|run| run.termination == TerminationReason::TimeLimit).count();
-    let what = match run.time_limit_s {
+    // What ended it earlier was an interrupt.
+    let limit = run.time_limit_s.filter(|limit| run.elapsed_s > 0.8 * limit);
+    let what = match limit {
         Some(limit) => format!("The time limit of {limit:.0} s was too short for an answer"),
         None => "The attack was stopped too early for an answer".into(),
     };
     let advice = "what was not found may still be in the weights";
     if cut == run.runs.len() {
         let time = restart_s(run).map_or_else(String::new, |seconds| {
-            let enough = match run.time_limit_s {
+            let enough = match limit {
                 Some(_) => {
                     format!("; allow at least --time-limit {}, or take fewer --steps", enough_s(seconds))
                 }
@@ -26,7 +28,7 @@ pub fn too_short(run: &RunFile) -> Option<String> {
         });
         return Some(format!("{what}: it cut the first restarts, and {advice}.{time}"));
     }
-    (run.runs.len() == 1).then(|| {
+    (run.runs.len() == 1 && run.params.restarts > 1).then(|| {
         let seconds = run.elapsed_s;
         format!(
             "{what}: one restart ended, which took about {seconds:.0} s, and restarts tell by agreement what is real; {advice}. \

@@ -3,10 +3,9 @@
 use anyhow::{Result, bail};
 use ndarray::{Array2, ArrayView2};
 use palimpsest_datasets::{DatasetError, InputShape as RowShape, Records, read_records};
-
-use super::MembersArgs;
 use palimpsest_runs::record::ChannelOrder;
 
+use super::MembersArgs;
 use crate::attacking::audit::read_mean;
 use crate::terminal::Misuse;
 
