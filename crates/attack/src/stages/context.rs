@@ -30,7 +30,7 @@ pub enum AttackStep<'a> {
     Separation(usize),
     /// A round of restarts has ended; on so many images rounds have agreed so far.
     Agreed(usize),
-    /// The search for gate patterns begins a round, or a run in it is about to take a step.
+    /// The search for activation patterns begins a round, or a run in it is about to take a step.
     Patterns(PatternStep),
 }
 

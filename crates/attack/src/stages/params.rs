@@ -26,7 +26,7 @@ pub struct AttackParams {
     pub rank: Option<usize>,
     /// Prior knowledge, declared.
     pub prior: PriorKnowledge,
-    /// The search for gate patterns near the candidates of the restarts, where the weights allow one (see
+    /// The search for activation patterns near the candidates of the restarts, where the weights allow one (see
     /// [`crate::stages::activation_patterns`]); none if not given.
     pub patterns: Option<PatternParams>,
     /// The separation of the weights' row space, whose sources every other restart of [`Method::Annealed`] begins with where inputs

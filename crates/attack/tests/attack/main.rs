@@ -7,9 +7,9 @@ mod classes;
 #[cfg(test)]
 mod deflation;
 #[cfg(test)]
-mod parts;
-#[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod parts;
 #[cfg(test)]
 mod patterns;
 #[cfg(test)]

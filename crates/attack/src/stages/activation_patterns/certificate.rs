@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, Axis};
 use palimpsest_numerics::gemm::matvec;
 
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::{GatePattern, Likeness};
+use crate::stages::activation_patterns::pattern::{ActivationPattern, Likeness};
 use crate::stages::activation_patterns::weighted::WeightedEquations;
 
 /// Set by hand on CIFAR-10 n = 100, seed 0, where no false pattern kept these bounds. On Fashion-MNIST false ones do, which is
@@ -20,7 +20,7 @@ const MOST_ABOVE: f64 = 0.1;
 const LEAST_SEPARABLE: f64 = 0.99;
 
 /// Whether `pattern` looks like that of a real input.
-pub fn is_certified(layer: &GatedLayer, pattern: &GatePattern) -> bool {
+pub fn is_certified(layer: &GatedLayer, pattern: &ActivationPattern) -> bool {
     let Likeness { binary, on, below, above } = pattern.likeness;
     binary > LEAST_BINARY
         && on > LEAST_ON
@@ -40,7 +40,7 @@ const DECIDED: f64 = 0.1;
 /// Share of the neurons with a decided gate that one direction puts on their side, in [0, 1].
 ///
 /// The direction is found by damped least squares on the neurons that lack margin.
-fn separable_share(layer: &GatedLayer, pattern: &GatePattern) -> f64 {
+fn separable_share(layer: &GatedLayer, pattern: &ActivationPattern) -> f64 {
     let decided: Vec<(usize, f64)> = (0..layer.neurons())
         .filter(|&j| pattern.driven[j])
         .filter_map(|j| match pattern.gates[j] {

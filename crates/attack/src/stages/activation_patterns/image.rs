@@ -12,7 +12,7 @@ use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::GatePattern;
+use crate::stages::activation_patterns::pattern::ActivationPattern;
 use crate::stages::activation_patterns::weighted::WeightedEquations;
 
 /// An input found from its pattern.
@@ -76,7 +76,7 @@ pub fn usual_shares(layer: &GatedLayer, candidates: ArrayView2<'_, f64>) -> Arra
 /// `shares` (k) are the [`usual_shares`].
 pub fn inputs(
     layer: &GatedLayer,
-    patterns: &[GatePattern],
+    patterns: &[ActivationPattern],
     shares: &Array1<f64>,
 ) -> Vec<Option<PatternInput>> {
     let k = layer.coordinates();
@@ -117,7 +117,7 @@ struct Equations<'a> {
 
 impl<'a> Equations<'a> {
     fn new(
-        pattern: &GatePattern,
+        pattern: &ActivationPattern,
         index: usize,
         duals: &'a Array2<f64>,
         principal: &'a Array2<f64>,

@@ -8,7 +8,7 @@ use palimpsest_numerics::gemm::{Parallelism, matvec};
 use palimpsest_numerics::reduce;
 
 use crate::problem::prepared::AttackProblem;
-use crate::stages::activation_patterns::pattern::GatePattern;
+use crate::stages::activation_patterns::pattern::ActivationPattern;
 
 /// First layer with its bias as last column, its decomposition, and what an active neuron contributes.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl GatedLayer {
 
     /// Sets the gains to the medians of what `patterns` say of each neuron that is active in at least three of them; others
     /// keep 1.
-    pub fn learn_gains(&mut self, patterns: &[GatePattern]) {
+    pub fn learn_gains(&mut self, patterns: &[ActivationPattern]) {
         self.gains.fill(1.0);
         let bare: Vec<_> = [Label::NEGATIVE, Label::POSITIVE]
             .map(|label| (self.drives(label), self.typical_drive(label)))

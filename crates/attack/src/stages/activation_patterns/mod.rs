@@ -1,4 +1,4 @@
-//! Gate patterns: training inputs read off the first layer exactly, one by one.
+//! Activation patterns: training inputs read off the first layer exactly, one by one.
 //!
 //! With weight decay the stationarity equation of the first layer is exact, `[W b] = sum_i lambda_i (t_i . g_i) x_i^T`
 //! with inputs x_i that have a 1 appended, gates g_i that are 0 or 1 except on neurons that sit exactly on the input (a
@@ -31,5 +31,5 @@ mod weighted;
 
 pub use image::PatternInput;
 pub use layer::GatedLayer;
-pub use pattern::GatePattern;
+pub use pattern::ActivationPattern;
 pub use search::{PatternParams, PatternStep, find_inputs};

@@ -16,7 +16,7 @@ pub struct Draft {
 
 /// A signal that was polished, with what its entries say.
 #[derive(Clone, Debug)]
-pub struct GatePattern {
+pub struct ActivationPattern {
     /// Label whose drives it has.
     pub label: Label,
     /// Activity of the other label's neuron, in [0, 1].
@@ -63,7 +63,7 @@ pub fn likeness(gates: &Array1<f64>, driven: &[bool]) -> Likeness {
     }
 }
 
-impl GatePattern {
+impl ActivationPattern {
     /// The pattern as a draft to polish again.
     pub fn draft(&self) -> Draft {
         Draft { label: self.label, signal: self.signal.clone(), share: self.share }

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, Zip, s};
 use palimpsest_numerics::gemm::matvec;
 
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::{Draft, GatePattern, likeness};
+use crate::stages::activation_patterns::pattern::{ActivationPattern, Draft, likeness};
 use crate::stages::activation_patterns::weighted::WeightedEquations;
 
 /// Rounds of polishing.
@@ -29,7 +29,7 @@ const SETTLING: (f64, f64, f64) = (0.03, 3e-3, 2e-4);
 
 /// The pattern nearest to `draft` whose gates are mostly 0 or 1: absolute deviations, reweighted, with a tolerance in gates
 /// that shrinks from the given one. Nothing when the equations have no solution.
-pub fn polish(layer: &GatedLayer, draft: &Draft, first_tolerance: f64) -> Option<GatePattern> {
+pub fn polish(layer: &GatedLayer, draft: &Draft, first_tolerance: f64) -> Option<ActivationPattern> {
     let typical = layer.typical_drive(draft.label);
     refit(layer, draft, ROUNDS, |b, drive, round| {
         let tolerance = (first_tolerance * SHRINK.powi(round)).max(LAST_TOLERANCE);
@@ -49,7 +49,7 @@ pub fn polish(layer: &GatedLayer, draft: &Draft, first_tolerance: f64) -> Option
 }
 
 /// `pattern` with the neurons that do not fit left out altogether, which makes its dual exact.
-pub fn settle(layer: &GatedLayer, pattern: &GatePattern) -> Option<GatePattern> {
+pub fn settle(layer: &GatedLayer, pattern: &ActivationPattern) -> Option<ActivationPattern> {
     let typical = layer.typical_drive(pattern.label);
     let (first, last_on, last_off) = SETTLING;
     refit(layer, &pattern.draft(), SETTLING_ROUNDS, |b, drive, round| {
@@ -72,7 +72,7 @@ fn refit(
     draft: &Draft,
     rounds: i32,
     weigh: impl Fn(f64, f64, i32) -> (bool, f64),
-) -> Option<GatePattern> {
+) -> Option<ActivationPattern> {
     let (own, other) = layer.drives(draft.label);
     let (h, k) = layer.signals.dim();
     let mut equations = Array2::zeros((k + 1, h));
@@ -111,7 +111,7 @@ fn refit(
     );
     let likeness = likeness(&gates, &driven);
     let dual = layer.dual(&coefficients);
-    Some(GatePattern { label: draft.label, share, signal, dual, gates, driven, likeness })
+    Some(ActivationPattern { label: draft.label, share, signal, dual, gates, driven, likeness })
 }
 
 /// Drive, as a share of the typical one, from which a gate is told.

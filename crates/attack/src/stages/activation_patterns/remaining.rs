@@ -12,7 +12,7 @@ use palimpsest_numerics::gemm::{Parallelism, gemm, matmul, matvec};
 use palimpsest_numerics::reduce;
 
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::GatePattern;
+use crate::stages::activation_patterns::pattern::ActivationPattern;
 
 const SEQUENTIAL: Parallelism = Parallelism::Sequential;
 
@@ -38,13 +38,13 @@ impl RemainingProblem {
     pub fn after(
         network: &Mlp<f32>,
         layer: &GatedLayer,
-        known: &[GatePattern],
+        known: &[ActivationPattern],
     ) -> Result<Option<Self>, FactorError> {
         let k = layer.coordinates();
         if known.is_empty() || known.len() + 3 > k {
             return Ok(None);
         }
-        let rows = |of: &dyn Fn(&GatePattern) -> Array1<f64>, columns: usize| {
+        let rows = |of: &dyn Fn(&ActivationPattern) -> Array1<f64>, columns: usize| {
             let mut rows = Array2::zeros((known.len(), columns));
             for (mut row, pattern) in rows.rows_mut().into_iter().zip(known) {
                 let values = of(pattern);

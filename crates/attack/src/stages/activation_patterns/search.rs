@@ -21,7 +21,7 @@ use crate::stages::activation_patterns::certificate::is_certified;
 use crate::stages::activation_patterns::decode::{Pull, decode};
 use crate::stages::activation_patterns::image::{PatternInput, inputs, usual_shares};
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::{Draft, GatePattern};
+use crate::stages::activation_patterns::pattern::{ActivationPattern, Draft};
 use crate::stages::activation_patterns::polish::{polish, settle};
 use crate::stages::activation_patterns::remaining::RemainingProblem;
 
@@ -154,8 +154,8 @@ fn patterns_near(
     layer: &GatedLayer,
     inputs: ArrayView2<'_, f64>,
     labels: &[Label],
-    known: &[GatePattern],
-) -> Vec<GatePattern> {
+    known: &[ActivationPattern],
+) -> Vec<ActivationPattern> {
     let mut drafts: Vec<Draft> = Vec::new();
     for label in [Label::NEGATIVE, Label::POSITIVE] {
         let rows: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == label).collect();
@@ -169,7 +169,7 @@ fn patterns_near(
 }
 
 /// Drafts that are neither nothing nor like a known pattern or an earlier draft.
-fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[GatePattern]) -> Vec<Draft> {
+fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[ActivationPattern]) -> Vec<Draft> {
     let mut kept: Vec<Draft> = Vec::new();
     for draft in drafts {
         let least = 0.05 * layer.typical_drive(draft.label) * (layer.neurons() as f64).sqrt();
@@ -197,11 +197,11 @@ fn resemblance(a: &Array1<f64>, b: &Array1<f64>) -> f64 {
 }
 
 /// `patterns` without repetitions, the best of each kept.
-fn merged(mut patterns: Vec<GatePattern>) -> Vec<GatePattern> {
+fn merged(mut patterns: Vec<ActivationPattern>) -> Vec<ActivationPattern> {
     patterns.retain(|pattern| pattern.likeness.on > 0.08);
-    let rank = |pattern: &GatePattern| pattern.likeness.binary - 10.0 * pattern.likeness.below;
+    let rank = |pattern: &ActivationPattern| pattern.likeness.binary - 10.0 * pattern.likeness.below;
     patterns.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let mut kept: Vec<GatePattern> = Vec::new();
+    let mut kept: Vec<ActivationPattern> = Vec::new();
     for pattern in patterns {
         if kept.iter().all(|other| resemblance(&other.signal, &pattern.signal) < SAME) {
             kept.push(pattern);
@@ -210,18 +210,18 @@ fn merged(mut patterns: Vec<GatePattern>) -> Vec<GatePattern> {
     kept
 }
 
-fn certified(layer: &GatedLayer, patterns: &[GatePattern]) -> Vec<GatePattern> {
+fn certified(layer: &GatedLayer, patterns: &[ActivationPattern]) -> Vec<ActivationPattern> {
     let hold: Vec<bool> =
         patterns.par_iter().with_max_len(1).map(|pattern| is_certified(layer, pattern)).collect();
     patterns.iter().zip(hold).filter(|(_, hold)| *hold).map(|(pattern, _)| pattern.clone()).collect()
 }
 
-fn polished_again(layer: &GatedLayer, patterns: &[GatePattern]) -> Vec<GatePattern> {
-    let again = |pattern: &GatePattern| polish(layer, &pattern.draft(), AGAIN_TOLERANCE);
+fn polished_again(layer: &GatedLayer, patterns: &[ActivationPattern]) -> Vec<ActivationPattern> {
+    let again = |pattern: &ActivationPattern| polish(layer, &pattern.draft(), AGAIN_TOLERANCE);
     patterns.par_iter().with_max_len(1).filter_map(again).collect()
 }
 
-fn settled(layer: &GatedLayer, patterns: &[GatePattern]) -> Vec<GatePattern> {
+fn settled(layer: &GatedLayer, patterns: &[ActivationPattern]) -> Vec<ActivationPattern> {
     patterns.par_iter().with_max_len(1).filter_map(|pattern| settle(layer, pattern)).collect()
 }
 

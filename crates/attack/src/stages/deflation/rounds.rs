@@ -11,7 +11,7 @@
 //! long, as under weight decay. `docs/decisions/0023-deflation.md` has the measurement.
 //!
 //! # Source
-//! Deflation, as of sources in blind separation and of eigenvectors, with gate patterns for what is taken out.
+//! Deflation, as of sources in blind separation and of eigenvectors, with activation patterns for what is taken out.
 
 use std::ops::ControlFlow;
 
