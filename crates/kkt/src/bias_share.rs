@@ -7,7 +7,7 @@
 //! their negatives for them.
 //!
 //! Biases have no such ambiguity: x gives them `lambda d . g`, and its negative `lambda d . (1 - g)`. So where a candidate
-//! stands for -x, the biases are explained best by *minus* what it gives them, along all directions but the signals.
+//! stands for -x, the biases are explained best by *minus* what it gives them, along all directions but the backpropagated signals.
 //! `docs/decisions/0013-norms-and-mirrors.md` has the measurement.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};

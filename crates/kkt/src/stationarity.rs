@@ -46,7 +46,7 @@ pub struct StationarityResidual<T> {
     /// `theta - sum_i grad_theta <g_i, Phi(x_i)>`, later scaled by the term weights.
     residual: Mlp<T>,
     squared: SquaredResidual,
-    /// Components along known signals, for [`Self::leave_out`]; empty until it is first called.
+    /// Components along known first-layer deltas, for [`Self::leave_out`]; empty until it is first called.
     along: Array2<T>,
 }
 

@@ -264,10 +264,10 @@ fn what_is_left_out_of_an_equation_does_not_count_and_its_gradient_agrees_with_d
     let alike = [1.0_f32; 9];
     let unlike = [0.5, 2.0, 1.0, 0.1, 3.0, 1.5, 0.7, 1.0, 4.0];
     for (given, neurons) in [(None, alike), (Some(unlike.as_slice()), unlike)] {
-        let signals = draw(2, 9, seed.named("known"));
+        let deltas = draw(2, 9, seed.named("known"));
         let left = draw(9, 5, seed.named("left"));
         let (weight, bias) = (left.slice(s![.., ..4]).to_owned(), left.column(4).to_owned());
-        let equation = RemainingEquation::without(weight, bias, signals.clone(), given, SEQUENTIAL).unwrap();
+        let equation = RemainingEquation::without(weight, bias, deltas.clone(), given, SEQUENTIAL).unwrap();
         let (labels, activation) =
             (OutputPull::Binary([1, 0, 1].map(Label).to_vec()), Activation::Softplus { beta: 2.0 });
         let lambda = Array1::from(vec![0.3, 0.5, 0.2]);
@@ -279,11 +279,11 @@ fn what_is_left_out_of_an_equation_does_not_count_and_its_gradient_agrees_with_d
             let sum = &first.weight - &residual.residual().layers()[0].weight;
             residual.leave_out(&net, &equation, SEQUENTIAL);
             let is_left = residual.residual().layers()[0].weight.clone();
-            // Least squares: what is left is orthogonal to the signals, and what was taken is made of them.
+            // Least squares: what is left is orthogonal to the known deltas, and what was taken is made of them.
             let weighted = &is_left * &Array1::from(neurons.map(f64::from).to_vec()).insert_axis(Axis(1));
-            assert!(matmul(signals.view(), weighted.view(), SEQUENTIAL).iter().all(|e| e.abs() < 1e-6));
+            assert!(matmul(deltas.view(), weighted.view(), SEQUENTIAL).iter().all(|e| e.abs() < 1e-6));
             let taken = &left.slice(s![.., ..4]) - &sum - &is_left;
-            let basis = orthonormal_rows(signals.view(), SEQUENTIAL).unwrap();
+            let basis = orthonormal_rows(deltas.view(), SEQUENTIAL).unwrap();
             let outside = &taken
                 - &matmul(basis.t(), matmul(basis.view(), taken.view(), SEQUENTIAL).view(), SEQUENTIAL);
             assert!(outside.iter().all(|e| e.abs() < 1e-6));

@@ -1,7 +1,7 @@
 //! Which patterns are those of real inputs, told without the truth.
 //!
-//! A true signal stays between 0 and the drives on *every* neuron, most of its gates are 0 or 1, and a hyperplane through
-//! the inputs' space separates the neurons that are on from those that are off. A sum or difference of signals can have
+//! A true first-layer delta stays between 0 and the drives on *every* neuron, most of its gates are 0 or 1, and a hyperplane through
+//! the inputs' space separates the neurons that are on from those that are off. A sum or difference of first-layer deltas can have
 //! many gates at 0 and 1 too, but some fall outside.
 
 use ndarray::{Array1, Array2, Axis};
@@ -52,7 +52,7 @@ fn separable_share(layer: &GatedLayer, pattern: &ActivationPattern) -> f64 {
     let k = layer.coordinates();
     let mut sided = Array2::zeros((k, decided.len()));
     for (mut column, &(j, side)) in sided.columns_mut().into_iter().zip(&decided) {
-        column.assign(&layer.signals.row(j));
+        column.assign(&layer.deltas.row(j));
         column *= side;
     }
     let count = decided.len().max(1) as f64;

@@ -1,8 +1,8 @@
-//! From approximate inputs to signals: a linear program for each, solved by Douglas-Rachford splitting.
+//! From approximate inputs to first-layer deltas: a linear program for each, solved by Douglas-Rachford splitting.
 //!
-//! A true input x has pre-activations z whose signs are its gates. So among all vectors between 0 and the drives its signal
+//! A true input x has pre-activations z whose signs are its gates. So among all vectors between 0 and the drives its first-layer delta
 //! is the one with the largest `sum_j z_j b_j / t_j`; neurons on a kink, where z is 0, are free. From an approximate input
-//! the same maximum, over the vectors of the column space of `[W b]` only, is often exactly the true signal: gates that are
+//! the same maximum, over the vectors of the column space of `[W b]` only, is often exactly the true first-layer delta: gates that are
 //! wrong in z are overruled by those that are right.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
@@ -53,14 +53,14 @@ pub fn decode(layer: &GatedLayer, inputs: ArrayView2<'_, f64>, label: Label, pul
     let (own, other) = layer.drives(label);
     let (own, other) = (own.mapv(|v| v as f32), other.mapv(|v| v as f32));
     let own = own.broadcast((inputs.nrows(), own.len())).expect("a row repeats");
-    let (signals, shares) =
-        decode_driven((layer.weight.view(), layer.signals.view()), inputs, own, &other, pull);
-    let rows = signals.rows().into_iter().zip(shares);
-    rows.map(|(row, share)| Draft { label, signal: row.mapv(f64::from), share: f64::from(share) }).collect()
+    let (deltas, shares) =
+        decode_driven((layer.weight.view(), layer.deltas.view()), inputs, own, &other, pull);
+    let rows = deltas.rows().into_iter().zip(shares);
+    rows.map(|(row, share)| Draft { label, delta: row.mapv(f64::from), share: f64::from(share) }).collect()
 }
 
-/// Signals (m, h) of `inputs` (m, k), coordinates with a 1 appended, and the shares (m) of `other` (h) in what drives their neurons
-/// besides the rows of `own` (m, h). The layer is `weight` (h, k), and `basis` (h, k) an orthonormal one of all signals.
+/// First-layer deltas (m, h) of `inputs` (m, k), coordinates with a 1 appended, and the shares (m) of `other` (h) in what drives their neurons
+/// besides the rows of `own` (m, h). The layer is `weight` (h, k), and `basis` (h, k) an orthonormal one of all first-layer deltas.
 ///
 /// Batches run on the current rayon pool; the result is the same bits for any number of threads.
 pub(crate) fn decode_driven(
@@ -78,8 +78,8 @@ pub(crate) fn decode_driven(
         .zip(found.axis_chunks_iter_mut(Axis(0), BATCH))
         .map(|((inputs, own), mut found)| {
             let z = matmul(inputs, weight.t(), Parallelism::Sequential).mapv(|v| v as f32);
-            let (signals, shares) = Program { own, other, basis: basis.view() }.solve(z, pull);
-            found.assign(&signals);
+            let (deltas, shares) = Program { own, other, basis: basis.view() }.solve(z, pull);
+            found.assign(&deltas);
             shares
         })
         .collect();
@@ -96,7 +96,7 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Signals (m, h) and shares (m) from pre-activations `z` (m, h).
+    /// First-layer deltas (m, h) and shares (m) from pre-activations `z` (m, h).
     fn solve(&self, mut z: Array2<f32>, pull: Pull) -> (Array2<f32>, Vec<f32>) {
         let (m, h) = z.dim();
         let mut point = Array2::<f32>::zeros((m, h));
@@ -188,9 +188,9 @@ impl<'a> Drives<'a> {
     }
 
     /// The share moved towards the one that explains the neurons nearer to their drive than to 0.
-    fn fit_share(&self, share: f32, signal: &[f32]) -> f32 {
+    fn fit_share(&self, share: f32, delta: &[f32]) -> f32 {
         let (mut product, mut square) = (0.0_f32, 1e-12 * self.typical * self.typical);
-        for ((&own, &other), &b) in self.own.iter().zip(self.other).zip(signal) {
+        for ((&own, &other), &b) in self.own.iter().zip(self.other).zip(delta) {
             let drive = own - share * other;
             if b * drive > 0.5 * drive * drive {
                 product += (own - b) * other;

@@ -84,7 +84,7 @@ pub fn inputs(
     for (mut row, pattern) in duals.rows_mut().into_iter().zip(patterns) {
         row.assign(&matvec(layer.vt.view(), pattern.dual.view()));
     }
-    let principal = &layer.signals * &layer.singular_values;
+    let principal = &layer.deltas * &layer.singular_values;
     (0..patterns.len())
         .into_par_iter()
         .with_max_len(1)

@@ -1,4 +1,4 @@
-//! The first layer of an attacked network, as signals of its inputs see it.
+//! The first layer of an attacked network, as first-layer deltas of its inputs see it.
 
 use ndarray::{Array1, Array2, ArrayView1};
 use palimpsest_kkt::outputs::Label;
@@ -15,8 +15,8 @@ use crate::stages::activation_patterns::pattern::ActivationPattern;
 pub struct GatedLayer {
     /// `[W b]` on the coordinates of the attack, (h, k).
     pub weight: Array2<f64>,
-    /// Left singular vectors of `weight`, (h, k): an orthonormal basis of all signals.
-    pub signals: Array2<f64>,
+    /// Left singular vectors of `weight`, (h, k): an orthonormal basis of all first-layer deltas.
+    pub deltas: Array2<f64>,
     /// Singular values, (k), descending.
     pub singular_values: Array1<f64>,
     /// Right singular vectors as rows, (k, k).
@@ -46,7 +46,7 @@ impl GatedLayer {
         if !usable {
             return Ok(None);
         }
-        Ok(Some(Self { weight, signals: u, singular_values, vt, drives, gains: Array1::ones(h) }))
+        Ok(Some(Self { weight, deltas: u, singular_values, vt, drives, gains: Array1::ones(h) }))
     }
 
     /// Neurons, h.
@@ -76,12 +76,12 @@ impl GatedLayer {
         (reduce::squared_norm(own.view()) / own.len() as f64).sqrt()
     }
 
-    /// The signal (h) with these coefficients (k) in the basis of all signals.
-    pub(super) fn signal(&self, coefficients: &Array1<f64>) -> Array1<f64> {
-        matvec(self.signals.view(), coefficients.view())
+    /// The first-layer delta (h) with these coefficients (k) in the basis of all first-layer deltas.
+    pub(super) fn delta(&self, coefficients: &Array1<f64>) -> Array1<f64> {
+        matvec(self.deltas.view(), coefficients.view())
     }
 
-    /// The dual (k) of the signal with these coefficients (k).
+    /// The dual (k) of the first-layer delta with these coefficients (k).
     pub(super) fn dual(&self, coefficients: &Array1<f64>) -> Array1<f64> {
         matvec(self.vt.t(), (coefficients / &self.singular_values).view())
     }
@@ -99,7 +99,7 @@ impl GatedLayer {
             for pattern in patterns {
                 let ((own, other), typical) = &bare[pattern.label.0];
                 let drive = own[j] - pattern.share * other[j];
-                let ratio = pattern.signal[j] / drive;
+                let ratio = pattern.delta[j] / drive;
                 if drive.abs() > DRIVEN * typical && (LEAST_GAIN..LARGEST_GAIN).contains(&ratio) {
                     ratios.push(ratio);
                 }

@@ -1,31 +1,31 @@
-//! A signal with what its entries say of the gates of its input.
+//! A first-layer delta with what its entries say of the gates of its input.
 
 use ndarray::Array1;
 use palimpsest_kkt::outputs::Label;
 
-/// A signal that may be one of an input, and what it was found from.
+/// A first-layer delta that may be one of an input, and what it was found from.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// Label whose drives it was sought with.
     pub label: Label,
-    /// Signal (h), of an input with multiplier 1.
-    pub signal: Array1<f64>,
+    /// First-layer delta (h), of an input with multiplier 1.
+    pub delta: Array1<f64>,
     /// Activity of the other label's neuron, in [0, 1].
     pub share: f64,
 }
 
-/// A signal that was polished, with what its entries say.
+/// A first-layer delta that was polished, with what its entries say.
 #[derive(Clone, Debug)]
 pub struct ActivationPattern {
     /// Label whose drives it has.
     pub label: Label,
     /// Activity of the other label's neuron, in [0, 1].
     pub share: f64,
-    /// Signal (h) of an input with multiplier 1: gate times drive.
-    pub signal: Array1<f64>,
-    /// Dual (k): `weight . dual = signal`; 1 / multiplier at its own input, 0 at every other.
+    /// First-layer delta (h) of an input with multiplier 1: gate times drive.
+    pub delta: Array1<f64>,
+    /// Dual (k): `weight . dual = delta`; 1 / multiplier at its own input, 0 at every other.
     pub dual: Array1<f64>,
-    /// Signal over drive, (h): 0 or 1, between on a kink; 0 where the drive says too little.
+    /// First-layer delta over drive, (h): 0 or 1, between on a kink; 0 where the drive says too little.
     pub gates: Array1<f64>,
     /// Neurons whose drive is strong enough for `gates`.
     pub driven: Vec<bool>,
@@ -66,6 +66,6 @@ pub fn likeness(gates: &Array1<f64>, driven: &[bool]) -> Likeness {
 impl ActivationPattern {
     /// The pattern as a draft to polish again.
     pub fn draft(&self) -> Draft {
-        Draft { label: self.label, signal: self.signal.clone(), share: self.share }
+        Draft { label: self.label, delta: self.delta.clone(), share: self.share }
     }
 }

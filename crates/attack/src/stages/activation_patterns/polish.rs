@@ -65,7 +65,7 @@ pub fn settle(layer: &GatedLayer, pattern: &ActivationPattern) -> Option<Activat
     })
 }
 
-/// Fits signal and share to the nearest of 0 and the drive, `rounds` times. `weigh(entry, drive, round)` says whether a
+/// Fits first-layer delta and share to the nearest of 0 and the drive, `rounds` times. `weigh(entry, drive, round)` says whether a
 /// neuron is active and what it weighs.
 fn refit(
     layer: &GatedLayer,
@@ -74,33 +74,33 @@ fn refit(
     weigh: impl Fn(f64, f64, i32) -> (bool, f64),
 ) -> Option<ActivationPattern> {
     let (own, other) = layer.drives(draft.label);
-    let (h, k) = layer.signals.dim();
+    let (h, k) = layer.deltas.dim();
     let mut equations = Array2::zeros((k + 1, h));
-    equations.slice_mut(s![..k, ..]).assign(&layer.signals.t());
+    equations.slice_mut(s![..k, ..]).assign(&layer.deltas.t());
     let mut equations = WeightedEquations::new(equations);
-    let (mut signal, mut share) = (draft.signal.clone(), draft.share);
+    let (mut delta, mut share) = (draft.delta.clone(), draft.share);
     let (mut weights, mut wanted) = (Array1::<f64>::zeros(h), Array1::<f64>::zeros(h));
     let mut coefficients = Array1::<f64>::zeros(k);
     let mut right = Array1::<f64>::zeros(k + 1);
     for round in 0..rounds {
         let mut others = equations.unknown_mut(k);
         for j in 0..h {
-            let (on, weight) = weigh(signal[j], own[j] - share * other[j], round);
+            let (on, weight) = weigh(delta[j], own[j] - share * other[j], round);
             weights[j] = weight;
             others[j] = if on { other[j] } else { 0.0 };
             wanted[j] = if on { weight * own[j] } else { 0.0 };
         }
-        right.slice_mut(s![..k]).assign(&matvec(layer.signals.t(), wanted.view()));
+        right.slice_mut(s![..k]).assign(&matvec(layer.deltas.t(), wanted.view()));
         right[k] = wanted.iter().zip(&others).map(|(w, o)| w * o).sum();
         let solution = equations.solve(&weights, None, &right, RIDGE)?;
         coefficients.assign(&solution.slice(s![..k]));
         share = solution[k].clamp(0.0, 1.0);
-        signal = layer.signal(&coefficients);
+        delta = layer.delta(&coefficients);
     }
     let typical = layer.typical_drive(draft.label);
     let mut gates = Array1::zeros(h);
     let mut driven = vec![false; h];
-    Zip::from(&mut gates).and(&mut driven[..]).and(&signal).and(&own).and(&other).for_each(
+    Zip::from(&mut gates).and(&mut driven[..]).and(&delta).and(&own).and(&other).for_each(
         |gate, driven, &b, &own, &other| {
             let drive = own - share * other;
             *driven = drive.abs() > DRIVEN * typical;
@@ -111,7 +111,7 @@ fn refit(
     );
     let likeness = likeness(&gates, &driven);
     let dual = layer.dual(&coefficients);
-    Some(ActivationPattern { label: draft.label, share, signal, dual, gates, driven, likeness })
+    Some(ActivationPattern { label: draft.label, share, delta, dual, gates, driven, likeness })
 }
 
 /// Drive, as a share of the typical one, from which a gate is told.

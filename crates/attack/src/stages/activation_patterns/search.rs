@@ -76,7 +76,7 @@ pub struct PatternStep {
 
 /// Drafts that are polished in one round, at most.
 const MOST_DRAFTS: usize = 400;
-/// Cosine of signals above which two patterns are the same.
+/// Cosine of first-layer deltas above which two patterns are the same.
 const SAME: f64 = 0.95;
 /// Cosine above which a draft need not be polished because one like it was.
 const NEARLY_SAME: f64 = 0.97;
@@ -176,10 +176,9 @@ fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[ActivationPattern])
         if kept.len() == MOST_DRAFTS {
             break;
         }
-        let mut seen =
-            known.iter().map(|pattern| &pattern.signal).chain(kept.iter().map(|kept| &kept.signal));
-        if reduce::norm(draft.signal.view()) > least
-            && seen.all(|other| resemblance(other, &draft.signal) < NEARLY_SAME)
+        let mut seen = known.iter().map(|pattern| &pattern.delta).chain(kept.iter().map(|kept| &kept.delta));
+        if reduce::norm(draft.delta.view()) > least
+            && seen.all(|other| resemblance(other, &draft.delta) < NEARLY_SAME)
         {
             kept.push(draft);
         }
@@ -187,7 +186,7 @@ fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[ActivationPattern])
     kept
 }
 
-/// Cosine of two signals, without sign: an input whose two neurons are both active is found with either label.
+/// Cosine of two first-layer deltas, without sign: an input whose two neurons are both active is found with either label.
 fn resemblance(a: &Array1<f64>, b: &Array1<f64>) -> f64 {
     let norms = reduce::norm(a.view()) * reduce::norm(b.view());
     let (a, b) = (a.as_slice(), b.as_slice());
@@ -203,7 +202,7 @@ fn merged(mut patterns: Vec<ActivationPattern>) -> Vec<ActivationPattern> {
     patterns.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     let mut kept: Vec<ActivationPattern> = Vec::new();
     for pattern in patterns {
-        if kept.iter().all(|other| resemblance(&other.signal, &pattern.signal) < SAME) {
+        if kept.iter().all(|other| resemblance(&other.delta, &pattern.delta) < SAME) {
             kept.push(pattern);
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! Where there are many more inputs than descent can tell apart, the few that count most drown the others: whatever is wrong
 //! with them is more than all that the others give. So restarts come in rounds. Images on which the restarts of a round
-//! agree are taken for known; what each gives the first layer's neurons, its signal, is decoded from the weights
+//! agree are taken for known; what each gives the first layer's neurons, its delta, is decoded from the weights
 //! ([`crate::stages::activation_patterns::decode`]) and projected out of both sides of the equation; the next round descends on what is left,
-//! from random starts. A signal that is projected out need not be known with its multiplier or its input, and a false one
+//! from random starts. A first-layer delta that is projected out need not be known with its multiplier or its input, and a false one
 //! costs one direction of many.
 //!
 //! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and drives that were the same for
@@ -94,7 +94,7 @@ pub(crate) struct AgreedImage {
 const LEAST_RESTARTS: usize = 4;
 /// Cosine of edges above which candidates stand for the same image.
 const SAME: f32 = 0.6;
-/// Directions for each neuron above which signals fill too much of their space to be told apart.
+/// Directions for each neuron above which first-layer deltas fill too much of their space to be told apart.
 pub(crate) const MOST_DIRECTIONS: f64 = 0.5;
 /// Edge energy of the rows of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
 /// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
@@ -116,8 +116,8 @@ pub(crate) struct Deflation<'a> {
     /// Weight of each neuron's equation, (h).
     neurons: Vec<f32>,
     images: Vec<AgreedImage>,
-    /// What is taken out, the signals of these and of what came back, rows of length one, (signals, h).
-    signals: Array2<f32>,
+    /// What is taken out, the first-layer deltas of these and of what came back, rows of length one, (deltas, h).
+    deltas: Array2<f32>,
     /// The equation without them, once there are some.
     remaining: Option<RemainingEquation>,
     first_residual: Option<f64>,
@@ -155,7 +155,7 @@ impl<'a> Deflation<'a> {
             energy,
             neurons: weights.neurons,
             images: Vec::new(),
-            signals: Array2::zeros((0, problem.network.layers()[0].weight.nrows())),
+            deltas: Array2::zeros((0, problem.network.layers()[0].weight.nrows())),
             remaining: None,
             first_residual: None,
         }))
@@ -168,7 +168,7 @@ impl<'a> Deflation<'a> {
 
     /// Whether another round would take nothing out.
     pub(crate) fn is_complete(&self) -> bool {
-        self.signals.nrows() >= self.most_known()
+        self.deltas.nrows() >= self.most_known()
     }
 
     fn most_known(&self) -> usize {
@@ -217,22 +217,22 @@ impl<'a> Deflation<'a> {
             residuals[residuals.len() / 2]
         });
         let mut images = self.agreed(&runs, parallelism);
-        images.truncate(self.most_known().saturating_sub(self.signals.nrows()));
+        images.truncate(self.most_known().saturating_sub(self.deltas.nrows()));
         if images.is_empty() {
             return;
         }
-        let signals = unit_rows(self.signals_of(&images, parallelism).view());
-        self.signals.append(Axis(0), signals.view()).expect("signals have an entry for each neuron");
+        let deltas = unit_rows(self.deltas_of(&images, parallelism).view());
+        self.deltas.append(Axis(0), deltas.view()).expect("deltas have an entry for each neuron");
         self.add_new(images, parallelism);
         let (weight, bias) = self.weight.view().split_at(Axis(1), self.problem.rank());
         let (weight, bias) = (weight.to_owned(), bias.column(0).to_owned());
-        let (signals, neurons) = (self.signals.mapv(f64::from), Some(self.neurons.as_slice()));
-        if let Ok(left) = RemainingEquation::without(weight, bias, signals, neurons, parallelism) {
+        let (deltas, neurons) = (self.deltas.mapv(f64::from), Some(self.neurons.as_slice()));
+        if let Ok(left) = RemainingEquation::without(weight, bias, deltas, neurons, parallelism) {
             self.remaining = Some(left);
         }
     }
 
-    /// Adds those of `images` that are not known: what was wrong with the signal of an image can bring it back.
+    /// Adds those of `images` that are not known: what was wrong with the first-layer delta of an image can bring it back.
     fn add_new(&mut self, images: Vec<AgreedImage>, parallelism: Parallelism) {
         let edges = |images: &[AgreedImage]| {
             let coordinates = coordinates(images, self.problem.rank());
@@ -319,7 +319,7 @@ impl<'a> Deflation<'a> {
     }
 
     /// What each of `images` gives the neurons, (images, h), up to its multiplier.
-    fn signals_of(&self, images: &[AgreedImage], parallelism: Parallelism) -> Array2<f32> {
+    fn deltas_of(&self, images: &[AgreedImage], parallelism: Parallelism) -> Array2<f32> {
         let network = &self.problem.network;
         let coordinates = coordinates(images, self.problem.rank());
         let inputs = concatenate![Axis(1), coordinates, Array2::ones((images.len(), 1))].mapv(f64::from);
