@@ -32,7 +32,7 @@ pub fn shares_at(
 ) -> Option<Array1<f64>> {
     let (bias, labels) = network.layers()[0].bias.as_ref().zip(weighting.labels())?;
     // An input and its negative differ by what its label asks of the neurons.
-    let all = residual.drives();
+    let all = residual.backpropagated_signals();
     let mut signals = Array2::<f64>::zeros((network.outputs().max(2), all.ncols()));
     for (row, &Label(label)) in all.rows().into_iter().zip(labels) {
         let mut sum = signals.row_mut(label);

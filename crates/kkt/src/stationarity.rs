@@ -148,7 +148,7 @@ impl<T: Real> StationarityResidual<T> {
     }
 
     /// The same without the gates of the first layer itself, (m, h): what the layers above ask of its neurons.
-    pub fn drives(&self) -> ArrayView2<'_, T> {
+    pub fn backpropagated_signals(&self) -> ArrayView2<'_, T> {
         self.passes.upstream()[0].view()
     }
 

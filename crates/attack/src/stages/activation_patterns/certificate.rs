@@ -1,6 +1,6 @@
 //! Which patterns are those of real inputs, told without the truth.
 //!
-//! A true first-layer delta stays between 0 and the drives on *every* neuron, most of its gates are 0 or 1, and a hyperplane through
+//! A true first-layer delta stays between 0 and the backpropagated signals on *every* neuron, most of its gates are 0 or 1, and a hyperplane through
 //! the inputs' space separates the neurons that are on from those that are off. A sum or difference of first-layer deltas can have
 //! many gates at 0 and 1 too, but some fall outside.
 
@@ -42,7 +42,7 @@ const DECIDED: f64 = 0.1;
 /// The direction is found by damped least squares on the neurons that lack margin.
 fn separable_share(layer: &GatedLayer, pattern: &ActivationPattern) -> f64 {
     let decided: Vec<(usize, f64)> = (0..layer.neurons())
-        .filter(|&j| pattern.driven[j])
+        .filter(|&j| pattern.telling[j])
         .filter_map(|j| match pattern.gates[j] {
             g if g.abs() < DECIDED => Some((j, -1.0)),
             g if (g - 1.0).abs() < DECIDED => Some((j, 1.0)),

@@ -131,7 +131,12 @@ impl<'a> Equations<'a> {
             label: pattern.label,
             index,
             own: duals.row(index).to_owned(),
-            sides: pattern.gates.iter().zip(&pattern.driven).map(|(&g, &driven)| side(g, driven)).collect(),
+            sides: pattern
+                .gates
+                .iter()
+                .zip(&pattern.telling)
+                .map(|(&g, &telling)| side(g, telling))
+                .collect(),
             duals,
             principal,
             shares,
@@ -250,9 +255,9 @@ impl Side {
     }
 }
 
-fn side(gate: f64, driven: bool) -> Side {
+fn side(gate: f64, telling: bool) -> Side {
     let (lowest, highest) = OUTSIDE;
-    if !driven || !(lowest..highest).contains(&gate) {
+    if !telling || !(lowest..highest).contains(&gate) {
         Side::Unknown
     } else if gate >= 1.0 - KINK {
         Side::On

@@ -30,11 +30,11 @@ const SETTLING: (f64, f64, f64) = (0.03, 3e-3, 2e-4);
 /// The pattern nearest to `draft` whose gates are mostly 0 or 1: absolute deviations, reweighted, with a tolerance in gates
 /// that shrinks from the given one. Nothing when the equations have no solution.
 pub fn polish(layer: &GatedLayer, draft: &Draft, first_tolerance: f64) -> Option<ActivationPattern> {
-    let typical = layer.typical_drive(draft.label);
-    refit(layer, draft, ROUNDS, |b, drive, round| {
+    let typical = layer.typical_signal(draft.label);
+    refit(layer, draft, ROUNDS, |b, signal, round| {
         let tolerance = (first_tolerance * SHRINK.powi(round)).max(LAST_TOLERANCE);
-        let size = drive.abs().max(0.05 * typical);
-        let (gate, top) = (b * drive.signum() / size, drive.abs() / size);
+        let size = signal.abs().max(0.05 * typical);
+        let (gate, top) = (b * signal.signum() / size, signal.abs() / size);
         let on = gate > 0.5 * top;
         let beyond = if on { gate - top } else { -gate };
         let trust = if beyond > 0.0 {
@@ -50,13 +50,13 @@ pub fn polish(layer: &GatedLayer, draft: &Draft, first_tolerance: f64) -> Option
 
 /// `pattern` with the neurons that do not fit left out altogether, which makes its dual exact.
 pub fn settle(layer: &GatedLayer, pattern: &ActivationPattern) -> Option<ActivationPattern> {
-    let typical = layer.typical_drive(pattern.label);
+    let typical = layer.typical_signal(pattern.label);
     let (first, last_on, last_off) = SETTLING;
-    refit(layer, &pattern.draft(), SETTLING_ROUNDS, |b, drive, round| {
+    refit(layer, &pattern.draft(), SETTLING_ROUNDS, |b, signal, round| {
         let tolerance = first * SHRINK.powi(round);
-        let size = drive.abs().max(0.1 * typical);
-        if b * drive > 0.5 * drive * drive {
-            let (deviation, tolerance) = ((b - drive) / size, tolerance.max(last_on));
+        let size = signal.abs().max(0.1 * typical);
+        if b * signal > 0.5 * signal * signal {
+            let (deviation, tolerance) = ((b - signal) / size, tolerance.max(last_on));
             (true, 1.0 / (deviation * deviation + tolerance * tolerance) / (size * size))
         } else {
             let (deviation, tolerance) = (b / typical, tolerance.max(last_off));
@@ -65,7 +65,7 @@ pub fn settle(layer: &GatedLayer, pattern: &ActivationPattern) -> Option<Activat
     })
 }
 
-/// Fits first-layer delta and share to the nearest of 0 and the drive, `rounds` times. `weigh(entry, drive, round)` says whether a
+/// Fits first-layer delta and share to the nearest of 0 and the backpropagated signal, `rounds` times. `weigh(entry, signal, round)` says whether a
 /// neuron is active and what it weighs.
 fn refit(
     layer: &GatedLayer,
@@ -73,7 +73,7 @@ fn refit(
     rounds: i32,
     weigh: impl Fn(f64, f64, i32) -> (bool, f64),
 ) -> Option<ActivationPattern> {
-    let (own, other) = layer.drives(draft.label);
+    let (own, other) = layer.backpropagated_signals(draft.label);
     let (h, k) = layer.deltas.dim();
     let mut equations = Array2::zeros((k + 1, h));
     equations.slice_mut(s![..k, ..]).assign(&layer.deltas.t());
@@ -97,22 +97,22 @@ fn refit(
         share = solution[k].clamp(0.0, 1.0);
         delta = layer.delta(&coefficients);
     }
-    let typical = layer.typical_drive(draft.label);
+    let typical = layer.typical_signal(draft.label);
     let mut gates = Array1::zeros(h);
-    let mut driven = vec![false; h];
-    Zip::from(&mut gates).and(&mut driven[..]).and(&delta).and(&own).and(&other).for_each(
-        |gate, driven, &b, &own, &other| {
-            let drive = own - share * other;
-            *driven = drive.abs() > DRIVEN * typical;
-            if *driven {
-                *gate = b / drive;
+    let mut telling = vec![false; h];
+    Zip::from(&mut gates).and(&mut telling[..]).and(&delta).and(&own).and(&other).for_each(
+        |gate, telling, &b, &own, &other| {
+            let signal = own - share * other;
+            *telling = signal.abs() > TELLING * typical;
+            if *telling {
+                *gate = b / signal;
             }
         },
     );
-    let likeness = likeness(&gates, &driven);
+    let likeness = likeness(&gates, &telling);
     let dual = layer.dual(&coefficients);
-    Some(ActivationPattern { label: draft.label, share, delta, dual, gates, driven, likeness })
+    Some(ActivationPattern { label: draft.label, share, delta, dual, gates, telling, likeness })
 }
 
-/// Drive, as a share of the typical one, from which a gate is told.
-const DRIVEN: f64 = 0.15;
+/// Backpropagated signal, as a share of the typical one, from which a gate is told.
+const TELLING: f64 = 0.15;

@@ -91,7 +91,7 @@ const LEAST_COVERAGE: f64 = 0.5;
 const FRUITLESS: usize = 3;
 
 /// Inputs found exactly, from `candidates` (m, r) of another attack with these `labels` (m); empty when the layer's equation
-/// is not exact or its drives are not known.
+/// is not exact or its backpropagated signals are not known.
 ///
 /// Works on the current rayon pool; the result is the same bits for any number of threads. `observe` may end the search,
 /// which keeps what was found; so does a decomposition that fails its check.
@@ -172,7 +172,7 @@ fn patterns_near(
 fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[ActivationPattern]) -> Vec<Draft> {
     let mut kept: Vec<Draft> = Vec::new();
     for draft in drafts {
-        let least = 0.05 * layer.typical_drive(draft.label) * (layer.neurons() as f64).sqrt();
+        let least = 0.05 * layer.typical_signal(draft.label) * (layer.neurons() as f64).sqrt();
         if kept.len() == MOST_DRAFTS {
             break;
         }

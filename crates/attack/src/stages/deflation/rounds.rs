@@ -7,7 +7,7 @@
 //! from random starts. A first-layer delta that is projected out need not be known with its multiplier or its input, and a false one
 //! costs one direction of many.
 //!
-//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and drives that were the same for
+//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and backpropagated signals that were the same for
 //! long, as under weight decay. `docs/decisions/0023-deflation.md` has the measurement.
 //!
 //! # Source
@@ -37,7 +37,7 @@ use crate::search::annealed::{DescentParams, Landscape, anneal_on};
 use crate::search::run::{Run, TerminationReason};
 use crate::search::state::Start;
 use crate::search::step::Step;
-use crate::stages::activation_patterns::decode::{Pull, decode_driven};
+use crate::stages::activation_patterns::decode::{Pull, decode_deltas};
 
 /// Options of a deflation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -336,7 +336,7 @@ impl<'a> Deflation<'a> {
         );
         let nothing = Array1::zeros(self.weight.nrows());
         let space = (self.weight.view(), self.basis.view());
-        decode_driven(space, inputs.view(), residual.drives(), &nothing, Pull::Saturated).0
+        decode_deltas(space, inputs.view(), residual.backpropagated_signals(), &nothing, Pull::Saturated).0
     }
 }
 
