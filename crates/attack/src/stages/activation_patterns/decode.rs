@@ -1,7 +1,7 @@
 //! From approximate inputs to first-layer deltas: a linear program for each, solved by Douglas-Rachford splitting.
 //!
 //! A true input x has pre-activations z whose signs are its gates. So among all vectors between 0 and the backpropagated signals its first-layer delta
-//! is the one with the largest `sum_j z_j b_j / t_j`; neurons on a kink, where z is 0, are free. From an approximate input
+//! is the one with the largest `sum_j z_j b_j / t_j`; neurons on a ReLU breakpoint, where z is 0, are free. From an approximate input
 //! the same maximum, over the vectors of the column space of `[W b]` only, is often exactly the true first-layer delta: gates that are
 //! wrong in z are overruled by those that are right.
 
@@ -180,7 +180,7 @@ impl<'a> BackpropagatedSignals<'a> {
         });
     }
 
-    /// How active the other label's neuron looks at pre-activations `z` (h): sure one way only when far from its kink.
+    /// How active the other label's neuron looks at pre-activations `z` (h): sure one way only when far from its ReLU breakpoint.
     fn share_at(&self, z: &[f32]) -> f32 {
         let signal = |t: &[f32]| z.iter().zip(t).map(|(&z, &t)| z.max(0.0) * t).sum::<f32>();
         let own = signal(self.own).abs().max(f32::MIN_POSITIVE);

@@ -25,7 +25,7 @@ pub struct ActivationPattern {
     pub delta: Array1<f64>,
     /// Dual (k): `weight . dual = delta`; 1 / multiplier at its own input, 0 at every other.
     pub dual: Array1<f64>,
-    /// First-layer delta over backpropagated signal, (h): 0 or 1, between on a kink; 0 where the backpropagated signal says too little.
+    /// First-layer delta over backpropagated signal, (h): 0 or 1, between on a ReLU breakpoint; 0 where the backpropagated signal says too little.
     pub gates: Array1<f64>,
     /// Neurons whose backpropagated signal is strong enough for `gates`.
     pub telling: Vec<bool>,

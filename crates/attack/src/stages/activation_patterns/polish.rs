@@ -11,12 +11,12 @@ use crate::stages::activation_patterns::weighted::WeightedEquations;
 const ROUNDS: i32 = 30;
 /// Rounds of settling.
 const SETTLING_ROUNDS: i32 = 40;
-/// How much heavier a gate outside [0, 1] weighs than one inside: inside it can be a kink, outside nothing.
+/// How much heavier a gate outside [0, 1] weighs than one inside: inside it can be a ReLU breakpoint, outside nothing.
 const OUTSIDE: f64 = 3.0;
-/// Distance from 0 and 1, in gates, beyond which a neuron is taken for a kink.
-const KINK: f64 = 0.15;
+/// Distance from 0 and 1, in gates, beyond which a neuron is taken for a ReLU breakpoint.
+const BREAKPOINT: f64 = 0.15;
 /// Weight of such a neuron, as a share.
-const KINK_WEIGHT: f64 = 0.1;
+const BREAKPOINT_WEIGHT: f64 = 0.1;
 /// Added to the normal equations, as a share of their mean diagonal.
 const RIDGE: f64 = 1e-10;
 
@@ -39,10 +39,10 @@ pub fn polish(layer: &GatedLayer, draft: &Draft, first_tolerance: f64) -> Option
         let beyond = if on { gate - top } else { -gate };
         let trust = if beyond > 0.0 {
             OUTSIDE
-        } else if beyond > -KINK {
+        } else if beyond > -BREAKPOINT {
             1.0
         } else {
-            KINK_WEIGHT
+            BREAKPOINT_WEIGHT
         };
         (on, trust / (beyond.abs() + tolerance) / size)
     })
