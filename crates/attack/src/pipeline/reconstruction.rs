@@ -77,7 +77,7 @@ pub struct Reconstruction {
     pub bias_share: Option<Array1<f32>>,
     /// How each candidate looks as a raw image (M), where it is known what was taken from all inputs.
     pub appearance: Option<Vec<Appearance>>,
-    /// What was taken from all inputs, as told from the weights, (d), where it could be: their mean.
+    /// What was taken from all inputs, as estimated from the weights, (d), where it could be: their mean.
     pub mean_image: Option<Array1<f32>>,
     /// Share of distinct candidates among those of the first six runs, in (0, 1]: low where inputs are much alike.
     pub distinct_share: f64,

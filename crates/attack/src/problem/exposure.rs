@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::problem::later_layers::LaterLayer;
 use crate::problem::prepared::AttackProblem;
 
-/// How promising an attack is, told from the weights alone.
+/// How promising an attack is, estimated from the weights alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outlook {

@@ -18,7 +18,7 @@ use crate::problem::spectrum::signal_rank;
 /// (`docs/decisions/0021-norms-of-rows.md`).
 const LENGTHENING: f64 = 2.0;
 
-/// Norm of an input told from the `spectrum` that stands out of the first layer's weights and from its `bias`; nothing where
+/// Norm of an input estimated from the `spectrum` that stands out of the first layer's weights and from its `bias`; nothing where
 /// that is missing or zero.
 fn norm_told(spectrum: &[f32], bias: Option<&Array1<f32>>) -> Option<f64> {
     let bias = reduce::norm(bias?.view());

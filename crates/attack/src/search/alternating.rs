@@ -43,7 +43,7 @@ pub struct AlternatingParams {
     pub scale: ScaleRule,
 }
 
-/// How the scale of a candidate is told from its multiplier.
+/// How the scale of a candidate is estimated from its multiplier.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ScaleRule {
     /// From the bias equation: c is the last entry of P, x the rest divided by it; norms are cut at twice the prior

@@ -2,7 +2,7 @@
 //!
 //! Adam moves the coordinates of all candidates and the logarithms of their multipliers at once; the gate slope alpha
 //! rises geometrically, so that early steps see which side of a neuron an input is on only softly and late steps see
-//! the ReLU breakpoint nearly as it is. All lengths are measured in units told from the weights, so one setting serves networks of
+//! the ReLU breakpoint nearly as it is. All lengths are measured in units estimated from the weights, so one setting serves networks of
 //! any scale: steps in the typical coordinate of an input, alpha in the typical pre-activation, multipliers by the norm
 //! of the first layer.
 //!
@@ -249,7 +249,7 @@ pub(crate) fn anneal_on(
     state.end(lambda, termination)
 }
 
-/// Lengths told from the weights and the prior.
+/// Lengths estimated from the weights and the prior.
 struct Units {
     /// Typical coordinate of an input of the prior norm.
     coordinate: f64,

@@ -22,7 +22,7 @@ pub struct AttackParams {
     pub candidates: Option<usize>,
     /// Independent starts, >= 1.
     pub restarts: usize,
-    /// Coordinates to work in, told from the spectrum if not given.
+    /// Coordinates to work in, estimated from the spectrum if not given.
     pub rank: Option<usize>,
     /// Prior knowledge, declared.
     pub prior: PriorKnowledge,

@@ -38,7 +38,7 @@ pub enum MembershipError {
     None(&'static str),
     /// Too few references for p-values.
     #[error(
-        "{got} references are too few, at least {LEAST_REFERENCES} are needed: a p-value is told from how the largest tenth of \
+        "{got} references are too few, at least {LEAST_REFERENCES} are needed: a p-value is estimated from how the largest tenth of \
          them falls off"
     )]
     FewReferences {

@@ -236,7 +236,7 @@ fn largest(scores: Vec<Array1<f64>>) -> Array1<f64> {
 /// Minus the logarithm of the product of the p-values.
 ///
 /// # Source
-/// Fisher (1932); its law is told from the references, so the tests need not be independent.
+/// Fisher (1932); its law is estimated from the references, so the tests need not be independent.
 fn evidence(tail: &Tail, span: &Array1<f64>, gradient: Option<(&Tail, &Array1<f64>)>) -> Array1<f64> {
     let mut evidence = -tail.log_ps(span);
     if let Some((tail, scores)) = gradient {
