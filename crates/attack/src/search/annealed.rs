@@ -136,7 +136,7 @@ pub(crate) struct Landscape<'a> {
     /// The equation without what is known already, if something is.
     pub(crate) remaining: Option<&'a RemainingEquation>,
     /// What takes the place of the squared norm in the penalty, if inputs are images of which more is known, (r, r).
-    pub(crate) edge_energy: Option<&'a Array2<f32>>,
+    pub(crate) smoothness: Option<&'a Array2<f32>>,
 }
 
 /// Expected squared errors of an equation that looks exact, and of others (`docs/decisions/0013-norms-and-mirrors.md`).
@@ -151,7 +151,7 @@ impl<'a> Landscape<'a> {
             input_norm: problem.input_norm,
             expected_error: if problem.is_exact() { EXACT } else { INEXACT },
             remaining: None,
-            edge_energy: None,
+            smoothness: None,
         }
     }
 
@@ -222,8 +222,8 @@ pub(crate) fn anneal_on(
         let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
         residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
-        match landscape.edge_energy {
-            Some(energy) => gemm(pull as f32, x.view(), energy.view(), 1.0, dx.view_mut(), parallelism),
+        match landscape.smoothness {
+            Some(prior) => gemm(pull as f32, x.view(), prior.view(), 1.0, dx.view_mut(), parallelism),
             None => dx.scaled_add(pull as f32, x),
         }
         dlambda *= &lambda;

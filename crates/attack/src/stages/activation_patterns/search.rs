@@ -251,7 +251,7 @@ fn look_again(
         input_norm: problem.input_norm,
         expected_error: 0.0,
         remaining: Some(&left.equation),
-        edge_energy: None,
+        smoothness: None,
     };
     let runs: Vec<_> = (0..params.runs)
         .into_par_iter()

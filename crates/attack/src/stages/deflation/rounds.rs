@@ -7,7 +7,7 @@
 //! from random starts. A first-layer delta that is projected out need not be known with its multiplier or its input, and a false one
 //! costs one direction of many.
 //!
-//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and backpropagated signals that were the same for
+//! It takes a prior that makes images nearly exact, the smoothness prior in place of the norm, and backpropagated signals that were the same for
 //! long, as under weight decay. `docs/decisions/0023-deflation.md` has the measurement.
 //!
 //! # Source
@@ -27,7 +27,7 @@ use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::range::{not_negative, share, within};
 use palimpsest_numerics::reduce::unit_rows;
-use palimpsest_unmix::smoothness::EdgeEnergy;
+use palimpsest_unmix::smoothness::SmoothnessPrior;
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
@@ -49,7 +49,7 @@ pub struct DeflationParams {
     pub agreement: (f32, f32),
     /// Mean bias share (see [`crate::evidence::confidence::Evidence`]) below which it is not: its mirror image may be one.
     pub bias_share: f32,
-    /// Weight of the edge energies of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
+    /// Weight of the smoothness prior of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
     /// have elsewhere.
     pub edge_penalty: f64,
 }
@@ -96,7 +96,7 @@ const LEAST_RESTARTS: usize = 4;
 const SAME: f32 = 0.6;
 /// Directions for each neuron above which first-layer deltas fill too much of their space to be told apart.
 pub(crate) const MOST_DIRECTIONS: f64 = 0.5;
-/// Edge energy of the rows of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
+/// Energy of the rows under the smoothness prior of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
 /// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
 const MOST_ENERGY: f64 = 1.1;
 /// Share of the directions at which no more are taken out: what rounds still agree on is real less and less often.
@@ -112,7 +112,7 @@ pub(crate) struct Deflation<'a> {
     weight: Array2<f64>,
     /// Orthonormal basis of the column space of `weight`, (h, k).
     basis: Array2<f64>,
-    energy: EdgeEnergy,
+    prior: SmoothnessPrior,
     /// Weight of each neuron's equation, (h).
     neurons: Vec<f32>,
     images: Vec<AgreedImage>,
@@ -137,8 +137,8 @@ impl<'a> Deflation<'a> {
         parallelism: Parallelism,
     ) -> Result<Option<Self>, AttackError> {
         let weight = problem.first_layer_target().mapv(f64::from);
-        let energy = EdgeEnergy::of(problem.subspace.basis(), shape, parallelism)?;
-        if energy.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
+        let prior = SmoothnessPrior::of(problem.subspace.basis(), shape, parallelism)?;
+        if prior.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
             return Ok(None);
         }
         let basis = svd(weight.view(), parallelism)?.u;
@@ -152,7 +152,7 @@ impl<'a> Deflation<'a> {
             descent,
             weight,
             basis,
-            energy,
+            prior,
             neurons: weights.neurons,
             images: Vec::new(),
             deltas: Array2::zeros((0, problem.network.layers()[0].weight.nrows())),
@@ -197,7 +197,7 @@ impl<'a> Deflation<'a> {
         let landscape = Landscape {
             expected_error: self.params.edge_penalty * landscape.expected_error,
             remaining: self.remaining.as_ref(),
-            edge_energy: Some(&self.energy.matrix),
+            smoothness: Some(&self.prior.matrix),
             ..landscape
         };
         anneal_on(&landscape, weighting, &self.descent, start, parallelism, observe)
@@ -236,7 +236,7 @@ impl<'a> Deflation<'a> {
     fn add_new(&mut self, images: Vec<AgreedImage>, parallelism: Parallelism) {
         let edges = |images: &[AgreedImage]| {
             let coordinates = coordinates(images, self.problem.rank());
-            unit_rows(matmul(coordinates.view(), self.energy.root.view(), parallelism).view())
+            unit_rows(matmul(coordinates.view(), self.prior.root.view(), parallelism).view())
         };
         let cosines = matmul(edges(&images).view(), edges(&self.images).t(), parallelism);
         let is_new = cosines.rows().into_iter().map(|row| row.iter().all(|&cosine| cosine <= SAME));
@@ -250,7 +250,7 @@ impl<'a> Deflation<'a> {
         let m = self.labels.len();
         let compared: Vec<Array2<f32>> = runs
             .iter()
-            .map(|run| unit_rows(matmul(run.coordinates.view(), self.energy.root.view(), parallelism).view()))
+            .map(|run| unit_rows(matmul(run.coordinates.view(), self.prior.root.view(), parallelism).view()))
             .collect();
         let views: Vec<ArrayView2<'_, f32>> = compared.iter().map(|run| run.view()).collect();
         let consensus = consensus(&views, self.labels, &self.bias_shares(runs, parallelism));
