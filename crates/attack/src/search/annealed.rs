@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array, Array1, Array2, ArrayView2, Dimension, Zip};
 use palimpsest_kkt::bias_share::shares_at;
-use palimpsest_kkt::equation_weights::EquationWeights;
+use palimpsest_kkt::generalised_weights::GeneralisedWeights;
 use palimpsest_kkt::outputs::OutputPull;
 use palimpsest_kkt::remaining::RemainingEquation;
 use palimpsest_kkt::stationarity::{StationarityResidual, TermWeights, first_layer_norm};
@@ -190,7 +190,7 @@ pub(crate) fn anneal_on(
     let mut lambda = state.at.multipliers.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
     let powers = (params.coordinate_error_power, params.neuron_error_power);
-    let weights = EquationWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
+    let weights = GeneralisedWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
     // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
     let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
     let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);

@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use palimpsest_kkt::bias_share::shares_of_run;
-use palimpsest_kkt::equation_weights::EquationWeights;
+use palimpsest_kkt::generalised_weights::GeneralisedWeights;
 use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_kkt::remaining::RemainingEquation;
 use palimpsest_kkt::stationarity::StationarityResidual;
@@ -144,7 +144,7 @@ impl<'a> Deflation<'a> {
         let basis = svd(weight.view(), parallelism)?.u;
         let spectrum = &problem.spectrum[..problem.rank()];
         let powers = (descent.coordinate_error_power, descent.neuron_error_power);
-        let weights = EquationWeights::of(&problem.network, spectrum, problem.input_norm, powers);
+        let weights = GeneralisedWeights::of(&problem.network, spectrum, problem.input_norm, powers);
         Ok(Some(Self {
             problem,
             labels,
