@@ -56,9 +56,10 @@ pub struct DescentParams {
     /// of the prior norm, the right weight is the squared error, relative to the equation, that the true inputs leave. If not
     /// given, 0.05 where the equation looks exact (few directions for the neurons, the initialisation forgotten), else 0.15.
     pub norm_penalty: Option<f64>,
-    /// Share of the steps after which candidates that the biases say are mirror images are turned round, in [0, 1]; 1 for
+    /// Share of the steps after which candidates that the biases say are negatives of inputs are turned round, in [0, 1]; 1 for
     /// never. Needs biases in the first layer.
-    pub mirror_check: f64,
+    #[serde(rename = "mirror_check")]
+    pub sign_check: f64,
     /// Norm of a start, > 0, in units of the prior norm.
     pub initial_norm: f64,
     /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
@@ -76,7 +77,7 @@ impl Default for DescentParams {
             coordinate_error_power: 0.5,
             neuron_error_power: 0.5,
             norm_penalty: None,
-            mirror_check: 0.5,
+            sign_check: 0.5,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
         }
@@ -98,7 +99,7 @@ impl DescentParams {
         share("step power", self.step_power)?;
         share("error power of coordinates", self.coordinate_error_power)?;
         share("error power of neurons", self.neuron_error_power)?;
-        share("mirror check", self.mirror_check)?;
+        share("sign check", self.sign_check)?;
         not_negative("multiplier step size", self.multiplier_step_size)?;
         not_negative("norm penalty", self.norm_penalty.unwrap_or(0.0))?;
         Ok(())
@@ -195,7 +196,7 @@ pub(crate) fn anneal_on(
     let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
     let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
     let pull = 2.0 * penalty * equations / landscape.input_norm.powi(2);
-    let mirror_check = (params.mirror_check * params.steps as f64).ceil() as usize;
+    let sign_check = (params.sign_check * params.steps as f64).ceil() as usize;
     let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
     for index in state.index..params.steps {
@@ -236,7 +237,7 @@ pub(crate) fn anneal_on(
         let adam = Adam { first: slice(&mut first.multipliers), second: slice(&mut second.multipliers) };
         adam.step(index, slice(log_lambda), slice(&mut dlambda), step_size, &[1.0]);
         Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
-        if index + 1 == mirror_check && mirror_check < params.steps {
+        if index + 1 == sign_check && sign_check < params.steps {
             residual.evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism);
             let known = landscape.remaining.map(|equation| equation.known.view());
             let shares = shares_at(network, &residual, weighting, known, parallelism);
@@ -385,18 +386,18 @@ mod tests {
             seen
         };
         let plain =
-            DescentParams { steps: 101, norm_penalty: Some(0.0), mirror_check: 1.0, ..Default::default() };
+            DescentParams { steps: 101, norm_penalty: Some(0.0), sign_check: 1.0, ..Default::default() };
         let free = reduce::norm(at(plain, 100).view());
         let held = reduce::norm(at(DescentParams { norm_penalty: Some(1.0), ..plain }, 100).view());
         assert!(held < 0.8 * free, "{held} {free}");
 
-        let checked = DescentParams { mirror_check: 0.5, ..plain };
+        let checked = DescentParams { sign_check: 0.5, ..plain };
         assert_eq!(at(plain, 50), at(checked, 50));
         let (before, after) = (at(plain, 51), at(checked, 51));
-        let mirrored =
+        let turned =
             before.rows().into_iter().zip(after.rows()).filter(|(a, b)| *a == b.mapv(|v| -v)).count();
         let same = before.rows().into_iter().zip(after.rows()).filter(|(a, b)| a == b).count();
-        assert!(mirrored > 0 && mirrored + same == 24, "{mirrored} turned, {same} not");
+        assert!(turned > 0 && turned + same == 24, "{turned} turned, {same} not");
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn look_again(
         coordinate_error_power: 0.0,
         neuron_error_power: 0.0,
         norm_penalty: Some(0.0),
-        mirror_check: 1.0,
+        sign_check: 1.0,
         ..DescentParams::default()
     };
     let landscape = Landscape {

@@ -47,7 +47,7 @@ pub struct DeflationParams {
     /// Cosine of edges with the nearest candidate of the other restarts of a round, on average, in [0, 1], from which a candidate is taken
     /// for an image: as long as none is known, and afterwards.
     pub agreement: (f32, f32),
-    /// Mean bias share (see [`crate::evidence::confidence::Evidence`]) below which it is not: its mirror image may be one.
+    /// Mean bias share (see [`crate::evidence::confidence::Evidence`]) below which it is not: its negative may be one.
     pub bias_share: f32,
     /// Weight of the smoothness prior of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
     /// have elsewhere.
@@ -96,7 +96,7 @@ const LEAST_RESTARTS: usize = 4;
 const SAME: f32 = 0.6;
 /// Directions for each neuron above which first-layer deltas fill too much of their space to be told apart.
 pub(crate) const MOST_DIRECTIONS: f64 = 0.5;
-/// Energy of the rows under the smoothness prior of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
+/// Energy of the rows of the weights under the smoothness prior, relative to their squared norms, above which the inputs are not the smooth images that are
 /// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
 const MOST_ENERGY: f64 = 1.1;
 /// Share of the directions at which no more are taken out: what rounds still agree on is real less and less often.
