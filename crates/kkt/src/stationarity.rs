@@ -77,7 +77,7 @@ impl<T: Real> StationarityResidual<T> {
         &mut self,
         network: &Mlp<T>,
         activation: Activation,
-        weighting: &OutputPull,
+        pull: &OutputPull,
         x: ArrayView2<'_, T>,
         lambda: ArrayView1<'_, T>,
         parallelism: Parallelism,
@@ -90,7 +90,7 @@ impl<T: Real> StationarityResidual<T> {
             lambda.len()
         );
         passes::forward(network, x, activation, &mut self.passes, parallelism);
-        weighting.directions(self.passes.output(), &mut self.directions);
+        pull.directions(self.passes.output(), &mut self.directions);
         self.output_weights.assign(&self.directions);
         for (mut row, &lambda) in self.output_weights.rows_mut().into_iter().zip(lambda) {
             row.mapv_inplace(|d| d * lambda);

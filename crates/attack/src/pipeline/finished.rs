@@ -147,7 +147,7 @@ fn bias_shares(context: &AttackContext<'_>, runs: &[(u64, Run)]) -> Option<Vec<A
         let x = projected.as_ref().unwrap_or(&run.coordinates);
         let at = (x.view(), run.multipliers.view());
         // Candidates that give the biases nothing are not found in them.
-        shares_of_run(network, &mut residual, context.weighting, at, None, parallelism)
+        shares_of_run(network, &mut residual, context.pull, at, None, parallelism)
     };
     Some(runs.iter().map(|(_, run)| of_run(run)).collect())
 }

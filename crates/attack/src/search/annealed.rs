@@ -115,13 +115,13 @@ impl DescentParams {
 #[track_caller]
 pub fn anneal(
     problem: &AttackProblem,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     start: impl Into<Start>,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    anneal_on(&Landscape::of(problem), weighting, params, start.into(), parallelism, observe)
+    anneal_on(&Landscape::of(problem), pull, params, start.into(), parallelism, observe)
 }
 
 /// What [`anneal`] descends on.
@@ -171,14 +171,14 @@ impl<'a> Landscape<'a> {
 #[track_caller]
 pub(crate) fn anneal_on(
     landscape: &Landscape<'_>,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     start: Start,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    assert!(weighting.labels().is_some(), "anneal: multipliers must be >= 0");
-    let (m, r) = (weighting.len(), landscape.spectrum.len());
+    assert!(pull.labels().is_some(), "anneal: multipliers must be >= 0");
+    let (m, r) = (pull.len(), landscape.spectrum.len());
     let units = Units::of(landscape);
     let network = landscape.network;
     let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
@@ -186,7 +186,7 @@ pub(crate) fn anneal_on(
     let expected = RunShape { point: (m, r), moments: MOMENTS, steps: params.steps };
     let mut state = start.state(&expected, |seed| {
         let x = random_start(landscape.spectrum, m, params.initial_norm * landscape.input_norm, seed);
-        start_at(landscape, weighting, params, &mut residual, x, parallelism)
+        start_at(landscape, pull, params, &mut residual, x, parallelism)
     });
     let mut lambda = state.at.multipliers.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
@@ -195,7 +195,7 @@ pub(crate) fn anneal_on(
     // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
     let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
     let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
-    let pull = 2.0 * penalty * equations / landscape.input_norm.powi(2);
+    let prior_weight = 2.0 * penalty * equations / landscape.input_norm.powi(2);
     let sign_check = (params.sign_check * params.steps as f64).ceil() as usize;
     let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
@@ -205,7 +205,7 @@ pub(crate) fn anneal_on(
         let progress = index as f64 / params.steps as f64;
         let alpha = units.alpha * params.alpha.0 * (params.alpha.1 / params.alpha.0).powf(progress);
         let activation = Activation::SigmoidGate { alpha };
-        residual.evaluate(network, activation, weighting, x, lambda.view(), parallelism);
+        residual.evaluate(network, activation, pull, x, lambda.view(), parallelism);
         if let Some(equation) = landscape.remaining {
             residual.leave_out(network, equation, parallelism);
         }
@@ -224,8 +224,8 @@ pub(crate) fn anneal_on(
         residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
         match landscape.smoothness {
-            Some(prior) => gemm(pull as f32, x.view(), prior.view(), 1.0, dx.view_mut(), parallelism),
-            None => dx.scaled_add(pull as f32, x),
+            Some(prior) => gemm(prior_weight as f32, x.view(), prior.view(), 1.0, dx.view_mut(), parallelism),
+            None => dx.scaled_add(prior_weight as f32, x),
         }
         dlambda *= &lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
@@ -238,9 +238,9 @@ pub(crate) fn anneal_on(
         adam.step(index, slice(log_lambda), slice(&mut dlambda), step_size, &[1.0]);
         Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
         if index + 1 == sign_check && sign_check < params.steps {
-            residual.evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism);
+            residual.evaluate(network, activation, pull, x.view(), lambda.view(), parallelism);
             let known = landscape.remaining.map(|equation| equation.known.view());
-            let shares = shares_at(network, &residual, weighting, known, parallelism);
+            let shares = shares_at(network, &residual, pull, known, parallelism);
             for (i, _) in shares.iter().flatten().enumerate().filter(|(_, share)| **share < 0.0) {
                 x.row_mut(i).mapv_inplace(|v| -v);
                 first.coordinates.row_mut(i).mapv_inplace(|v| -v);
@@ -275,31 +275,31 @@ impl Units {
 /// Where [`anneal`] begins with the candidates `x` (m, r).
 pub(crate) fn start_with(
     problem: &AttackProblem,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     x: Array2<f32>,
     parallelism: Parallelism,
 ) -> RunState {
-    let mut residual = StationarityResidual::new(&problem.network, weighting.len(), Scope::FirstLayer);
-    start_at(&Landscape::of(problem), weighting, params, &mut residual, x, parallelism)
+    let mut residual = StationarityResidual::new(&problem.network, pull.len(), Scope::FirstLayer);
+    start_at(&Landscape::of(problem), pull, params, &mut residual, x, parallelism)
 }
 
 /// The state before the first step from `x` (m, r): all candidates have the same multiplier, a share of that at which their
 /// gradients, had they the prior norm and were they orthogonal to each other, would sum to the norm of the first layer.
 fn start_at(
     landscape: &Landscape<'_>,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     residual: &mut StationarityResidual<f32>,
     x: Array2<f32>,
     parallelism: Parallelism,
 ) -> RunState {
     let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * Units::of(landscape).alpha };
-    let ones = Array1::ones(weighting.len());
-    residual.evaluate(landscape.network, first_gates, weighting, x.view(), ones.view(), parallelism);
+    let ones = Array1::ones(pull.len());
+    residual.evaluate(landscape.network, first_gates, pull, x.view(), ones.view(), parallelism);
     let deltas = residual.squared_deltas().sqrt();
     let typical = landscape.equation_norm() / (landscape.input_norm * deltas).max(f64::MIN_POSITIVE);
-    let log_lambda = Array1::from_elem(weighting.len(), (params.initial_multiplier * typical).ln() as f32);
+    let log_lambda = Array1::from_elem(pull.len(), (params.initial_multiplier * typical).ln() as f32);
     RunState::start(x, log_lambda, MOMENTS)
 }
 
@@ -372,7 +372,7 @@ mod tests {
         let problem =
             AttackProblem::prepare(&network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
                 .unwrap();
-        let weighting = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
+        let pull = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
         // The coordinates of the candidates at one step.
         let at = |params: DescentParams, index: usize| {
             let mut seen = Array2::zeros((0, 0));
@@ -382,7 +382,7 @@ mod tests {
                 }
                 ControlFlow::Continue(())
             };
-            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe);
+            anneal(&problem, &pull, &params, Seed::new(2), Parallelism::Sequential, &mut observe);
             seen
         };
         let plain =
@@ -411,10 +411,10 @@ mod tests {
             let problem =
                 AttackProblem::prepare(network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
                     .unwrap();
-            let weighting = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
+            let pull = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
             let params = DescentParams { steps, ..DescentParams::default() };
             let mut observe = |_: &Step<'_>| ControlFlow::Continue(());
-            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
+            anneal(&problem, &pull, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
         };
         let long = run(&network, 400);
         let (first, last) = (long.curve[0].1, long.relative_residual);

@@ -61,7 +61,7 @@ pub struct AttackContext<'a> {
     /// Label of each candidate of a restart, (m).
     pub labels: &'a [Label],
     /// The same as what each candidate's multiplier pulls on.
-    pub weighting: &'a OutputPull,
+    pub pull: &'a OutputPull,
     /// The attack's seed.
     pub seed: Seed,
     /// Threads for work outside of restarts.

@@ -234,7 +234,7 @@ fn look_again(
 ) -> Option<(Array2<f64>, Vec<Label>)> {
     let half = left.rank() + 1;
     let labels: Vec<Label> = (0..2 * half).map(|i| Label(i / half)).collect();
-    let weighting = OutputPull::Binary(labels.clone());
+    let pull = OutputPull::Binary(labels.clone());
     // What is left of an exact equation is exact: its small equations are as right as its large ones, and weighing them by an
     // expected error found fewer patterns (decision 0011).
     let options = DescentParams {
@@ -259,7 +259,7 @@ fn look_again(
         .map(|run| {
             let start = Start::Random(seed.indexed(run as u64));
             let mut observe = |step: &Step<'_>| observe(step.relative_residual);
-            anneal_on(&landscape, &weighting, &options, start, Parallelism::Sequential, &mut observe)
+            anneal_on(&landscape, &pull, &options, start, Parallelism::Sequential, &mut observe)
         })
         .collect();
     if runs.iter().any(|run| run.termination == TerminationReason::TimeLimit) {

@@ -188,7 +188,7 @@ impl<'a> Deflation<'a> {
     /// A restart of the round that has begun.
     pub(crate) fn anneal(
         &self,
-        weighting: &OutputPull,
+        pull: &OutputPull,
         start: Start,
         parallelism: Parallelism,
         observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
@@ -200,7 +200,7 @@ impl<'a> Deflation<'a> {
             smoothness: Some(&self.prior.matrix),
             ..landscape
         };
-        anneal_on(&landscape, weighting, &self.descent, start, parallelism, observe)
+        anneal_on(&landscape, pull, &self.descent, start, parallelism, observe)
     }
 
     /// Ends a round: takes what its `runs` agree on out of the equation. What cannot be decomposed stays in.
@@ -308,12 +308,12 @@ impl<'a> Deflation<'a> {
     /// Bias shares of the candidates of each of `runs` in what is left of the biases.
     fn bias_shares(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<Array1<f32>> {
         let network = &self.problem.network;
-        let weighting = self.problem.head.pull(self.labels.to_vec());
+        let pull = self.problem.head.pull(self.labels.to_vec());
         let mut residual = StationarityResidual::new(network, self.labels.len(), Scope::FirstLayer);
         let known = self.remaining.as_ref().map(|equation| equation.known.view());
         let at = |run: &&Run| {
             let at = (run.coordinates.view(), run.multipliers.view());
-            shares_of_run(network, &mut residual, &weighting, at, known, parallelism)
+            shares_of_run(network, &mut residual, &pull, at, known, parallelism)
         };
         runs.iter().map(at).collect()
     }
@@ -323,17 +323,10 @@ impl<'a> Deflation<'a> {
         let network = &self.problem.network;
         let coordinates = coordinates(images, self.problem.rank());
         let inputs = concatenate![Axis(1), coordinates, Array2::ones((images.len(), 1))].mapv(f64::from);
-        let weighting = self.problem.head.pull(images.iter().map(|image| image.label).collect());
+        let pull = self.problem.head.pull(images.iter().map(|image| image.label).collect());
         let mut residual = StationarityResidual::new(network, images.len(), Scope::FirstLayer);
         let ones = Array1::ones(images.len());
-        residual.evaluate(
-            network,
-            Activation::Relu,
-            &weighting,
-            coordinates.view(),
-            ones.view(),
-            parallelism,
-        );
+        residual.evaluate(network, Activation::Relu, &pull, coordinates.view(), ones.view(), parallelism);
         let nothing = Array1::zeros(self.weight.nrows());
         let space = (self.weight.view(), self.basis.view());
         decode_deltas(space, inputs.view(), residual.backpropagated_signals(), &nothing, Pull::Saturated).0

@@ -77,7 +77,7 @@ impl<'a> Sources<'a> {
     /// negative, of the prior norm, or, where the mean image tells its sign and its length, just the source.
     pub(crate) fn start(
         &self,
-        weighting: &OutputPull,
+        pull: &OutputPull,
         params: &DescentParams,
         seed: Seed,
         parallelism: Parallelism,
@@ -90,7 +90,7 @@ impl<'a> Sources<'a> {
             Some(raw) => raw.centred_sources(sources.view()),
             None => of_both_signs(sources.view(), self.problem.input_norm),
         };
-        start_at_images(self.problem, images.view(), weighting, params, seed, parallelism)
+        start_at_images(self.problem, images.view(), pull, params, seed, parallelism)
     }
 }
 
