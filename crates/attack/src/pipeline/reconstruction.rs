@@ -5,7 +5,7 @@ use palimpsest_kkt::outputs::Label;
 use palimpsest_unmix::raw::Appearance;
 use serde::{Deserialize, Serialize};
 
-use crate::problem::exposure::Attackability;
+use crate::problem::exposure::Exposure;
 use crate::problem::head::Head;
 use crate::search::run::TerminationReason;
 use crate::stages::candidate::{Origin, OriginGroup};
@@ -95,7 +95,7 @@ pub struct Reconstruction {
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
     /// What the weights said beforehand.
-    pub attackability: Attackability,
+    pub exposure: Exposure,
     /// What the outputs pull on.
     pub head: Head,
     /// Coordinates the attack worked in.

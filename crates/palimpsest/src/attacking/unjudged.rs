@@ -62,7 +62,7 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
         &found.network,
         found.provenance.as_ref(),
     )?);
-    report.attackability = Some(exposure(&found.run.attackability, &found.run.spectrum));
+    report.exposure = Some(exposure(&found.run.exposure, &found.run.spectrum));
     for (rank, &candidate) in found.run.ranking.iter().take(SHOWN).enumerate() {
         let best = merged.map_or(found.candidates.row(candidate), |merged| merged.row(rank));
         let row = mean.restore(&best.insert_axis(Axis(0)).to_owned());
