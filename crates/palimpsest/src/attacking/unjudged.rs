@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis};
 use palimpsest_attack::Origin;
 use palimpsest_attack::evidence::confidence::{ConfidenceModel, Evidence};
 use palimpsest_numerics::display::min_max;
-use palimpsest_numerics::quantile::quantile;
+use palimpsest_numerics::quantile::{quantile, upper_median};
 use palimpsest_report::{
     Answer, CandidateView, ConfidenceKind, Count, GridCell, InputKind, Picture, PictureShape, ReportData,
 };
@@ -143,8 +143,7 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
 fn probability(found: &Found, agreement: f64) -> f64 {
     let run = &found.run;
     let mut residuals: Vec<f64> = run.runs.iter().map(|r| r.relative_residual).collect();
-    residuals.sort_by(f64::total_cmp);
-    let median = residuals.get(residuals.len() / 2).copied().unwrap_or(1.0);
+    let median = upper_median(&mut residuals).unwrap_or(1.0);
     f64::from(ConfidenceModel::default().probability(
         &Evidence {
             agreement: agreement as f32,

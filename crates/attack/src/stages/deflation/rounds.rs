@@ -25,6 +25,7 @@ use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::quantile::upper_median;
 use palimpsest_numerics::range::{not_negative, share, within};
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::smoothness::SmoothnessPrior;
@@ -213,8 +214,7 @@ impl<'a> Deflation<'a> {
         let Some(runs) = finished else { return };
         self.first_residual.get_or_insert_with(|| {
             let mut residuals: Vec<f64> = runs.iter().map(|run| run.relative_residual).collect();
-            residuals.sort_by(f64::total_cmp);
-            residuals[residuals.len() / 2]
+            upper_median(&mut residuals).expect("a round has restarts")
         });
         let mut images = self.agreed(&runs, parallelism);
         images.truncate(self.most_known().saturating_sub(self.deltas.nrows()));
