@@ -111,7 +111,7 @@ fn attacks(parallelism: Parallelism, threads: usize) {
     let network = network();
     let problem =
         AttackProblem::prepare(&network, PriorKnowledge::default(), Some(200), parallelism).unwrap();
-    let weighting = OutputPull::Binary((0..BATCH).map(|i| Label((i + 1) % 2)).collect());
+    let pull = OutputPull::Binary((0..BATCH).map(|i| Label((i + 1) % 2)).collect());
     let seed = Seed::new(3);
     let annealed = DescentParams { steps: STEPS, ..DescentParams::default() };
     let alternating = AlternatingParams { steps: STEPS, ..AlternatingParams::default() };
@@ -121,9 +121,9 @@ fn attacks(parallelism: Parallelism, threads: usize) {
         let mut observe = |step: &Step<'_>| watch.see(step.index);
         let observe = &mut observe;
         let run = match method {
-            "annealed" => anneal(&problem, &weighting, &annealed, seed, parallelism, observe),
-            "alternating" => alternate(&problem, &weighting, &alternating, seed, parallelism, observe),
-            _ => descend(&network, &weighting, &gradient, seed, parallelism, observe),
+            "annealed" => anneal(&problem, &pull, &annealed, seed, parallelism, observe),
+            "alternating" => alternate(&problem, &pull, &alternating, seed, parallelism, observe),
+            _ => descend(&network, &pull, &gradient, seed, parallelism, observe),
         };
         assert!(run.relative_residual.is_finite(), "{method} did not run: {:?}", run.termination);
         watch.assert_none(&format!("{method} on {threads} threads"));

@@ -79,7 +79,7 @@ fn stationarity_and_both_gradients() {
         let net = network(&case["weights"], &case["bias_first_layer"]);
         let activation = Activation::SigmoidGate { alpha: case["alpha"].as_f64().unwrap() };
         let (x, lambda) = (matrix(&case["x"]), vector(&case["lam"]));
-        let weighting = match kind {
+        let pull = match kind {
             "binary" => OutputPull::Binary(vector(&case["y"]).iter().map(|&y| Label::of_sign(y)).collect()),
             "regression" => OutputPull::Regression(lambda.len()),
             "multiclass" => {
@@ -88,8 +88,7 @@ fn stationarity_and_both_gradients() {
             other => panic!("unknown kind {other}"),
         };
         let mut residual = StationarityResidual::new(&net, lambda.len(), Scope::AllLayers);
-        let squared =
-            residual.evaluate(&net, activation, &weighting, x.view(), lambda.view(), SEQUENTIAL).clone();
+        let squared = residual.evaluate(&net, activation, &pull, x.view(), lambda.view(), SEQUENTIAL).clone();
 
         assert_close(&what("outputs"), residual.outputs(), &matrix(&case["outputs"]), 1e-10);
         let recorded = vector(&case["stationarity_terms"]);
@@ -107,7 +106,7 @@ fn stationarity_and_both_gradients() {
         let mut memory = Passes::new(&net, lambda.len());
         passes::forward(&net, x.view(), activation, &mut memory, SEQUENTIAL);
         let mut g = Array2::zeros((lambda.len(), net.outputs()));
-        weighting.directions(memory.output(), &mut g);
+        pull.directions(memory.output(), &mut g);
         g *= &lambda.view().insert_axis(Axis(1));
         passes::backward(&net, g.view(), &mut memory, SEQUENTIAL);
         let mut explained = net.zeros_like();

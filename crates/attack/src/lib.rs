@@ -40,7 +40,7 @@ pub use palimpsest_kkt::outputs::{Label, OutputPull};
 pub use pipeline::driver::{reconstruct, reconstruct_by, reconstruct_from};
 pub use pipeline::part::{Part, make_restarts};
 pub use pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
-pub use problem::exposure::{Attackability, Outlook};
+pub use problem::exposure::{Exposure, ExposureLevel};
 pub use problem::head::{Head, Task};
 pub use problem::later_layers::LaterLayer;
 pub use problem::prepared::AttackProblem;

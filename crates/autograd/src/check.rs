@@ -3,7 +3,7 @@
 //! Each check takes a function of several arrays, the point, and directions that the caller draws (a random
 //! direction sees every entry of the derivative at once), and returns a relative error to compare with a
 //! tolerance. In `f64` a step of 1e-5 leaves errors near 1e-9; in `f32` 1e-2 leaves about 1e-3. Functions with
-//! kinks are smooth only as long as no kink lies within the step.
+//! breakpoints are smooth only as long as no breakpoint lies within the step.
 //!
 //! A NaN anywhere comes out as NaN, which no `error < tolerance` accepts.
 //!

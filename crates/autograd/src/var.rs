@@ -147,7 +147,7 @@ impl<'t, T: Real> Var<'t, T> {
         self.unary(Unary::Step)
     }
 
-    /// `max(z, 0)`, whose derivative is [`step`](Self::step) (0 at the kink).
+    /// `max(z, 0)`, whose derivative is [`step`](Self::step) (0 at the breakpoint).
     pub fn relu(self) -> Self {
         self.unary(Unary::Relu)
     }

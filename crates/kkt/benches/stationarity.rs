@@ -19,7 +19,7 @@ fn steps(criterion: &mut Criterion) {
     let x =
         Array2::from_shape_fn((CANDIDATES, COORDINATES), |(i, j)| ((7 * i + 13 * j) % 17) as f32 * 0.1 - 0.8);
     let lambda = Array1::from_elem(CANDIDATES, 0.01);
-    let weighting = OutputPull::Binary((0..CANDIDATES).map(|i| Label((i + 1) % 2)).collect());
+    let pull = OutputPull::Binary((0..CANDIDATES).map(|i| Label((i + 1) % 2)).collect());
     let (activation, terms) =
         (Activation::SigmoidGate { alpha: 20.0 }, TermWeights::uniform(network.depth()));
     let (mut dx, mut dlambda) = (Array2::zeros(x.dim()), Array1::zeros(CANDIDATES));
@@ -30,7 +30,7 @@ fn steps(criterion: &mut Criterion) {
         let parallelism = Parallelism::Sequential;
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                residual.evaluate(&network, activation, &weighting, x.view(), lambda.view(), parallelism);
+                residual.evaluate(&network, activation, &pull, x.view(), lambda.view(), parallelism);
                 residual.gradient(&network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
             });
         });

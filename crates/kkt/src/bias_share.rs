@@ -7,7 +7,7 @@
 //! their negatives for them.
 //!
 //! Biases have no such ambiguity: x gives them `lambda d . g`, and its negative `lambda d . (1 - g)`. So where a candidate
-//! stands for -x, the biases are explained best by *minus* what it gives them, along all directions but the signals.
+//! stands for -x, the biases are explained best by *minus* what it gives them, along all directions but the backpropagated signals.
 //! `docs/decisions/0013-norms-and-mirrors.md` has the measurement.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
@@ -26,13 +26,13 @@ const RIDGE: f64 = 0.1;
 pub fn shares_at(
     network: &Mlp<f32>,
     residual: &StationarityResidual<f32>,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     known: Option<ArrayView2<'_, f32>>,
     parallelism: Parallelism,
 ) -> Option<Array1<f64>> {
-    let (bias, labels) = network.layers()[0].bias.as_ref().zip(weighting.labels())?;
+    let (bias, labels) = network.layers()[0].bias.as_ref().zip(pull.labels())?;
     // An input and its negative differ by what its label asks of the neurons.
-    let all = residual.drives();
+    let all = residual.backpropagated_signals();
     let mut signals = Array2::<f64>::zeros((network.outputs().max(2), all.ncols()));
     for (row, &Label(label)) in all.rows().into_iter().zip(labels) {
         let mut sum = signals.row_mut(label);
@@ -49,13 +49,13 @@ pub fn shares_at(
 pub fn shares_of_run(
     network: &Mlp<f32>,
     residual: &mut StationarityResidual<f32>,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     (x, lambda): (ArrayView2<'_, f32>, ArrayView1<'_, f32>),
     known: Option<ArrayView2<'_, f32>>,
     parallelism: Parallelism,
 ) -> Array1<f32> {
-    residual.evaluate(network, Activation::Relu, weighting, x, lambda, parallelism);
-    let shares = shares_at(network, residual, weighting, known, parallelism);
+    residual.evaluate(network, Activation::Relu, pull, x, lambda, parallelism);
+    let shares = shares_at(network, residual, pull, known, parallelism);
     shares.map_or_else(|| Array1::zeros(lambda.len()), |shares| shares.mapv(|share| share as f32))
 }
 

@@ -164,16 +164,10 @@ mod tests {
             let certificate =
                 certify(&net, activation, x.view(), &labels, scope, Parallelism::Sequential).unwrap();
             let mut residual = StationarityResidual::new(&net, 9, Scope::AllLayers);
-            let weighting = OutputPull::Binary(labels.iter().map(|&y| Label::of_sign(y)).collect());
+            let pull = OutputPull::Binary(labels.iter().map(|&y| Label::of_sign(y)).collect());
             let lambda = Array1::from(certificate.multipliers.clone());
-            let squared = residual.evaluate(
-                &net,
-                activation,
-                &weighting,
-                x.view(),
-                lambda.view(),
-                Parallelism::Sequential,
-            );
+            let squared =
+                residual.evaluate(&net, activation, &pull, x.view(), lambda.view(), Parallelism::Sequential);
             let mut terms = TermWeights::uniform(3);
             if scope == Scope::FirstLayer {
                 terms.weights[1..].fill(0.0);

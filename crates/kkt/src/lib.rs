@@ -2,7 +2,7 @@
 
 pub mod bias_share;
 pub mod certificate;
-pub mod equation_weights;
+pub mod generalised_weights;
 pub mod outputs;
 pub mod remaining;
 pub mod stationarity;

@@ -5,25 +5,25 @@ use palimpsest_numerics::factor::{FactorError, orthonormal_rows};
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
 use palimpsest_numerics::{Real, reduce};
 
-/// The first layer's equation when some of its signals are known: both sides without what these explain best.
+/// The first layer's equation when some of its first-layer deltas are known: both sides without what these explain best.
 #[derive(Clone, Debug)]
 pub struct RemainingEquation<T = f32> {
-    /// Left-hand side for the weights (h, q) and the bias (h), free of the known signals.
+    /// Left-hand side for the weights (h, q) and the bias (h), free of the known first-layer deltas.
     pub weight: Array2<T>,
     /// See `weight`.
     pub bias: Array1<T>,
-    /// Basis of the known signals, (h, K).
+    /// Basis of the known first-layer deltas, (h, K).
     pub known: Array2<T>,
     /// What gives the coefficients of a side along that basis, (K, h).
     coefficients: Array2<T>,
 }
 
 impl<T: Real> RemainingEquation<T> {
-    /// The equation with the left-hand side `weight` (h, q) and `bias` (h) without the signals (K, h); their coefficients are those of
+    /// The equation with the left-hand side `weight` (h, q) and `bias` (h) without the first-layer deltas (K, h); their coefficients are those of
     /// least squares, in which the equation of a neuron has the weight `neurons` (h), all > 0 (all the same if not given).
     ///
     /// # Errors
-    /// [`FactorError`] when the signals cannot be decomposed.
+    /// [`FactorError`] when the first-layer deltas cannot be decomposed.
     ///
     /// # Panics
     /// When the shapes do not fit.
@@ -31,18 +31,18 @@ impl<T: Real> RemainingEquation<T> {
     pub fn without(
         mut weight: Array2<f64>,
         mut bias: Array1<f64>,
-        mut signals: Array2<f64>,
+        mut deltas: Array2<f64>,
         neurons: Option<&[f32]>,
         parallelism: Parallelism,
     ) -> Result<Self, FactorError> {
-        assert_eq!((signals.ncols(), bias.len()), (weight.nrows(), weight.nrows()), "without: neurons");
+        assert_eq!((deltas.ncols(), bias.len()), (weight.nrows(), weight.nrows()), "without: neurons");
         let scale = |rows: &mut Array2<f64>, power: f64| {
             for (mut column, &neuron) in rows.columns_mut().into_iter().zip(neurons.into_iter().flatten()) {
                 column *= f64::from(neuron).powf(power);
             }
         };
-        scale(&mut signals, 0.5);
-        let mut coefficients = orthonormal_rows(signals.view(), parallelism)?;
+        scale(&mut deltas, 0.5);
+        let mut coefficients = orthonormal_rows(deltas.view(), parallelism)?;
         let mut known = coefficients.clone();
         scale(&mut coefficients, 0.5);
         scale(&mut known, -0.5);

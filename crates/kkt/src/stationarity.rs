@@ -46,7 +46,7 @@ pub struct StationarityResidual<T> {
     /// `theta - sum_i grad_theta <g_i, Phi(x_i)>`, later scaled by the term weights.
     residual: Mlp<T>,
     squared: SquaredResidual,
-    /// Components along known signals, for [`Self::leave_out`]; empty until it is first called.
+    /// Components along known first-layer deltas, for [`Self::leave_out`]; empty until it is first called.
     along: Array2<T>,
 }
 
@@ -77,7 +77,7 @@ impl<T: Real> StationarityResidual<T> {
         &mut self,
         network: &Mlp<T>,
         activation: Activation,
-        weighting: &OutputPull,
+        pull: &OutputPull,
         x: ArrayView2<'_, T>,
         lambda: ArrayView1<'_, T>,
         parallelism: Parallelism,
@@ -90,7 +90,7 @@ impl<T: Real> StationarityResidual<T> {
             lambda.len()
         );
         passes::forward(network, x, activation, &mut self.passes, parallelism);
-        weighting.directions(self.passes.output(), &mut self.directions);
+        pull.directions(self.passes.output(), &mut self.directions);
         self.output_weights.assign(&self.directions);
         for (mut row, &lambda) in self.output_weights.rows_mut().into_iter().zip(lambda) {
             row.mapv_inplace(|d| d * lambda);
@@ -148,7 +148,7 @@ impl<T: Real> StationarityResidual<T> {
     }
 
     /// The same without the gates of the first layer itself, (m, h): what the layers above ask of its neurons.
-    pub fn drives(&self) -> ArrayView2<'_, T> {
+    pub fn backpropagated_signals(&self) -> ArrayView2<'_, T> {
         self.passes.upstream()[0].view()
     }
 

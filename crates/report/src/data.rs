@@ -31,8 +31,8 @@ pub struct ReportData {
     #[serde(default)]
     pub file: Option<ModelFile>,
     /// Whether the weights look as if they could be attacked at all.
-    #[serde(default)]
-    pub attackability: Option<ExposureView>,
+    #[serde(default, rename = "attackability")]
+    pub exposure: Option<ExposureView>,
     /// What the attack's confidence means and how it was calibrated, as sentences.
     #[serde(default)]
     pub confidence_means: Vec<String>,
@@ -75,7 +75,7 @@ impl ReportData {
             answer,
             judge_page: None,
             file: None,
-            attackability: None,
+            exposure: None,
             confidence_means: Vec::new(),
             columns: Vec::new(),
             watched_with_truth: false,

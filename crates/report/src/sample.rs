@@ -108,7 +108,7 @@ pub(crate) fn audit() -> ReportData {
             found: vec![Setting::new("file", "net.safetensors")],
             assumed: vec!["ReLU between layers".into()],
         }),
-        attackability: Some(ExposureView {
+        exposure: Some(ExposureView {
             verdict: Exposure::Exposed,
             sentence: "The first layer carries the marks of about 99 examples.".into(),
             signs: vec![Sign {

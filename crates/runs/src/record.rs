@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use palimpsest_attack::pipeline::reconstruction;
-use palimpsest_attack::{AttackParams, Attackability, Origin, OriginGroup, RunRecord, StageRecord};
+use palimpsest_attack::{AttackParams, Exposure, Origin, OriginGroup, RunRecord, StageRecord};
 use serde::{Deserialize, Serialize};
 
 /// The record of an attack, [`RUN_FILE`].
@@ -32,7 +32,8 @@ pub struct RunFile {
     /// Seconds after which it was to end.
     pub time_limit_s: Option<f64>,
     /// What the weights said beforehand.
-    pub attackability: Attackability,
+    #[serde(rename = "attackability")]
+    pub exposure: Exposure,
     /// Directions that training has written into the first layer.
     pub rank: usize,
     /// Candidates of each restart.

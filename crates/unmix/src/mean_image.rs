@@ -2,11 +2,11 @@
 //!
 //! Inputs are commonly centred: the mean image, or a constant, is taken from each. Of pictures on a black background every centred
 //! input then has the same negative picture as its background, with edges of its own, and what was few and strong is so no more.
-//! With the offset as one more direction of the span the raw pictures are back in it, and [`crate::separation`] finds them. That
+//! With the mean image as one more direction of the span the raw pictures are back in it, and [`crate::separation`] finds them. That
 //! direction is not known, but what is found with a poor one tells a better: along it the edges of all sources together are
 //! fewest, a robust fit with one unknown a pixel. The fit is repeated until it stays as it is.
 //!
-//! Sources then know more: how much of the offset is in each gives its sign and its length, since raw pictures have it once.
+//! Sources then know more: how much of the mean image is in each gives its sign and its length, since raw pictures have it once.
 //! `docs/decisions/0015-offset.md` has the measurement.
 
 use std::ops::ControlFlow;
@@ -21,13 +21,13 @@ use palimpsest_numerics::seed::Seed;
 
 use crate::separation::{Separation, SeparationParams, WhitenedEdges, separate};
 
-/// Most fits of the offset.
+/// Most fits of the mean image.
 const ROUNDS: usize = 6;
 /// Cosine with the former direction from which on it stays as it is.
 const SETTLED: f64 = 0.99;
-/// Separations after which the offset must have made edges fewer.
+/// Separations after which the mean image must have made edges fewer.
 const TRIAL_ROUNDS: usize = 2;
-/// Contrast with the offset, as a share of that without, above which there is none.
+/// Contrast with the mean image, as a share of that without, above which there is none.
 const WORTHWHILE: f64 = 0.97;
 /// Sources whose contrast counts, as a share of the directions.
 pub(crate) const COUNTED: f64 = 0.25;
@@ -39,21 +39,21 @@ const STEPS: usize = 200;
 const TOLERANCE: f64 = 1e-4;
 /// Pull of each pixel towards zero, relative to the mean weight of an edge.
 const RIDGE: f64 = 1e-6;
-/// Share of the offset in a source, relative to the median, outside of which the source says nothing of it.
+/// Share of the mean image in a source, relative to the median, outside of which the source says nothing of it.
 const CONSISTENT: (f64, f64) = (0.5, 2.0);
 
 /// What the span of centred images lacks of the raw ones.
 #[derive(Clone, Debug)]
-pub struct Offset {
-    /// The part of the offset outside of the span, (d) of length one; raw images have a positive share of it.
+pub struct MeanImage {
+    /// The part of the mean image outside of the span, (d) of length one; raw images have a positive share of it.
     pub direction: Array1<f32>,
-    /// Where the offset is a constant, its value in an image with one unit of `direction`.
+    /// Where the mean image is a constant, its value in an image with one unit of `direction`.
     pub constant: Option<f32>,
 }
 
-impl Offset {
-    /// Looks for the offset of the images in the span of `basis` (r, d), orthonormal rows that are images of the channels, height and
-    /// width `shape`; `plain` is what [`separate`] finds in that span. None where sources with an offset have no fewer edges.
+impl MeanImage {
+    /// Looks for the mean image of the images in the span of `basis` (r, d), orthonormal rows that are images of the channels, height and
+    /// width `shape`; `plain` is what [`separate`] finds in that span. None where sources with a mean image have no fewer edges.
     ///
     /// # Errors
     /// [`FactorError`] when a factorisation fails.
@@ -72,9 +72,9 @@ impl Offset {
     ) -> Result<Option<Self>, FactorError> {
         // Where inputs vary a lot there is something to take from them.
         let spread = basis.map_axis(Axis(0), |pixel| reduce::norm(pixel) as f32);
-        let Some(mut offset) = Self::outside(basis, spread, parallelism) else { return Ok(None) };
+        let Some(mut mean_image) = Self::outside(basis, spread, parallelism) else { return Ok(None) };
         for round in 0..ROUNDS {
-            let edges = WhitenedEdges::of(offset.widen(basis).view(), shape, parallelism)?;
+            let edges = WhitenedEdges::of(mean_image.widen(basis).view(), shape, parallelism)?;
             let found = separate(&edges, params, seed.indexed(round as u64), parallelism, observe)?;
             let counted = (COUNTED * basis.nrows() as f64).ceil() as usize;
             let counted = counted.min(plain.contrasts.len()).min(found.contrasts.len());
@@ -83,31 +83,31 @@ impl Offset {
                 return Ok(None);
             }
             let fitted =
-                offset.fit(basis, shape, found.coordinates.view(), params.edge_scales.1, parallelism);
+                mean_image.fit(basis, shape, found.coordinates.view(), params.edge_scales.1, parallelism);
             let Some(next) = Self::outside(basis, fitted, parallelism) else { return Ok(None) };
             let cosine = reduce::inner(
-                offset.direction.as_slice().expect("vectors are contiguous"),
+                mean_image.direction.as_slice().expect("vectors are contiguous"),
                 next.direction.as_slice().expect("vectors are contiguous"),
             );
-            offset = next.towards_light(basis, found.coordinates.view(), parallelism);
+            mean_image = next.towards_light(basis, found.coordinates.view(), parallelism);
             if cosine.abs() > SETTLED {
-                return Ok(Some(offset));
+                return Ok(Some(mean_image));
             }
         }
         Ok(None)
     }
 
-    /// The span's rows and the offset's direction, (r + 1, d).
+    /// The span's rows and the mean image's direction, (r + 1, d).
     pub fn widen(&self, basis: ArrayView2<'_, f32>) -> Array2<f32> {
         concatenate![Axis(0), basis, self.direction.view().insert_axis(Axis(0))]
     }
 
     /// A constant in all pixels of images in the span of `basis` (r, d), orthonormal rows; none where it is in the span.
     pub fn uniform(basis: ArrayView2<'_, f32>, parallelism: Parallelism) -> Option<Self> {
-        let offset = Self::outside(basis, Array1::ones(basis.ncols()), parallelism)?;
+        let mean_image = Self::outside(basis, Array1::ones(basis.ncols()), parallelism)?;
         // A vector of ones has this much of its part outside.
-        let share = reduce::sum(offset.direction.as_slice().expect("vectors are contiguous"));
-        Some(Self { constant: Some(share.recip() as f32), ..offset })
+        let share = reduce::sum(mean_image.direction.as_slice().expect("vectors are contiguous"));
+        Some(Self { constant: Some(share.recip() as f32), ..mean_image })
     }
 
     /// The part of an image outside of the span, if there is one.
@@ -157,12 +157,12 @@ impl Offset {
                 edges
             })
             .collect();
-        let mut offset = self.direction.mapv(f64::from).to_vec();
+        let mut mean_image = self.direction.mapv(f64::from).to_vec();
         let mut along = vec![0.0; grid.edges()];
         let (mut weight, mut pull) = (along.clone(), along.clone());
-        let mut target = vec![0.0; offset.len()];
+        let mut target = vec![0.0; mean_image.len()];
         for _ in 0..FITS {
-            grid.edges_of(&offset, &mut along);
+            grid.edges_of(&mean_image, &mut along);
             weight.fill(0.0);
             pull.fill(0.0);
             for edges in &edges {
@@ -175,20 +175,20 @@ impl Offset {
                 }
             }
             grid.images_of(&pull, &mut target);
-            grid.solve(&weight, &target, &mut offset);
+            grid.solve(&weight, &target, &mut mean_image);
         }
-        offset.into_iter().map(|v| v as f32).collect()
+        mean_image.into_iter().map(|v| v as f32).collect()
     }
 }
 
-/// Sources as raw images: those with much or little of the offset left out.
+/// Sources as raw images: those with much or little of the mean image left out.
 pub(crate) struct RawSources {
-    /// Coordinates in the span of sources with one unit of the offset, (k, r).
+    /// Coordinates in the span of sources with one unit of the mean image, (k, r).
     pub(crate) coordinates: Array2<f32>,
 }
 
 impl RawSources {
-    /// Of sources (k, r + 1), the offset's share last.
+    /// Of sources (k, r + 1), the mean image's share last.
     pub(crate) fn of(sources: ArrayView2<'_, f32>) -> Self {
         let rank = sources.ncols() - 1;
         let shares: Vec<f64> = sources
@@ -342,28 +342,28 @@ pub(crate) mod tests {
         reduce::inner(a.to_slice().unwrap(), b.to_slice().unwrap())
     }
 
-    fn found(basis: &Array2<f32>) -> Option<Offset> {
+    fn found(basis: &Array2<f32>) -> Option<MeanImage> {
         let (params, seed) = (SeparationParams::default(), Seed::new(5));
         let go_on = &mut |_| ControlFlow::Continue(());
         let edges = WhitenedEdges::of(basis.view(), SHAPE, ALONE).unwrap();
         let plain = separate(&edges, &params, seed, ALONE, go_on).unwrap();
-        Offset::find(basis.view(), SHAPE, &plain, &params, seed, ALONE, go_on).unwrap()
+        MeanImage::find(basis.view(), SHAPE, &plain, &params, seed, ALONE, go_on).unwrap()
     }
 
     #[test]
     fn the_mean_of_pictures_on_black_is_found_and_tells_their_signs() {
         let (centred, mean) = centred();
         let basis = basis(&centred);
-        let offset = found(&basis).expect("there is one");
-        let truth = Offset::outside(basis.view(), mean, ALONE).unwrap();
-        let cosine = along(offset.direction.view(), truth.direction.view());
+        let mean_image = found(&basis).expect("there is one");
+        let truth = MeanImage::outside(basis.view(), mean, ALONE).unwrap();
+        let cosine = along(mean_image.direction.view(), truth.direction.view());
         assert!(cosine > 0.95, "{cosine}");
-        let edges = WhitenedEdges::of(offset.widen(basis.view()).view(), SHAPE, ALONE).unwrap();
+        let edges = WhitenedEdges::of(mean_image.widen(basis.view()).view(), SHAPE, ALONE).unwrap();
         let go_on = &mut |_| ControlFlow::Continue(());
         let sources = separate(&edges, &SeparationParams::default(), Seed::new(6), ALONE, go_on).unwrap();
         let raw = RawSources::of(sources.coordinates.view());
         let mut rows = matmul(raw.coordinates.view(), basis.view(), ALONE);
-        rows += &offset.direction;
+        rows += &mean_image.direction;
         let mut right = 0;
         for image in images().rows() {
             let length = reduce::norm(image);
@@ -374,7 +374,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn raw_pictures_have_no_offset() {
+    fn raw_pictures_have_no_mean_image() {
         assert!(found(&orthonormal_rows(images().view(), ALONE).unwrap()).is_none());
     }
 

@@ -1,4 +1,4 @@
-//! Edge energy of images: a prior under which photographs are likely and what an equation alone allows is not.
+//! Smoothness prior of images: one under which photographs are likely and what an equation alone allows is not.
 //!
 //! Natural images have a power spectrum that falls as the square of the frequency. With `x P x` the sum of the squared
 //! differences of neighbouring pixels, and a little of the squared mean of each channel, exp(-x P x) is the Gaussian prior
@@ -17,17 +17,17 @@ use crate::edges::edges;
 /// Weight of the squared mean of a channel, as a share of that of the lowest frequency that is none.
 const OF_MEAN: f64 = 0.5;
 
-/// The edge energy in the coordinates of a span of images, scaled so that images whose power along each frequency is the
+/// The smoothness prior in the coordinates of a span of images, scaled so that images whose power along each frequency is the
 /// inverse of its weight have, on average, the energy `x x`.
 #[derive(Clone, Debug)]
-pub struct EdgeEnergy {
+pub struct SmoothnessPrior {
     /// P, (r, r), symmetric.
     pub matrix: Array2<f32>,
     /// A matrix L with P = L L^T, (r, r): images compare as `x L`.
     pub root: Array2<f32>,
 }
 
-impl EdgeEnergy {
+impl SmoothnessPrior {
     /// Of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl EdgeEnergy {
         let basis = basis.mapv(f64::from);
         let differences = edges(basis.view(), shape);
         let planes = (basis.nrows(), channels, height * width);
-        let planes = basis.to_shape(planes).expect("edge energy: the shape is not that of the rows");
+        let planes = basis.to_shape(planes).expect("smoothness prior: the shape is not that of the rows");
         let means = planes.sum_axis(Axis(2)) / ((height * width) as f64).sqrt();
         let of_mean = OF_MEAN * weight(1, height.max(width));
         // Mean weight of a frequency in images whose power is the inverse of it.
@@ -84,12 +84,12 @@ mod tests {
     fn it_is_that_of_differences_and_means_and_scaled_to_its_own_images() {
         let shape = [2, 3, 4];
         let alone = Parallelism::Sequential;
-        let energy = EdgeEnergy::of(Array2::eye(24).view(), shape, alone).unwrap();
+        let prior = SmoothnessPrior::of(Array2::eye(24).view(), shape, alone).unwrap();
         // The squared length of an image of its spectrum is the trace of the inverse, and the energy the number of values.
-        let spectrum = svd(energy.matrix.view(), alone).unwrap().singular_values;
+        let spectrum = svd(prior.matrix.view(), alone).unwrap().singular_values;
         let length: f64 = spectrum.iter().map(|&s| 1.0 / f64::from(s)).sum();
         assert!((length - 24.0).abs() < 1e-3, "{length}");
-        let of = |image: &Array1<f32>| matmul(image.view().insert_axis(Axis(0)), energy.root.view(), alone);
+        let of = |image: &Array1<f32>| matmul(image.view().insert_axis(Axis(0)), prior.root.view(), alone);
         let squared = |image: &Array1<f32>| of(image).iter().map(|v| f64::from(v * v)).sum::<f64>();
         let ratio = |a: &Array1<f32>, b: &Array1<f32>| squared(a) / squared(b);
         let constant = Array1::ones(24);

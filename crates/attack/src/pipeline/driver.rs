@@ -110,7 +110,7 @@ pub(crate) fn prepared<T>(
     let problem = AttackProblem::enter(&entry, Some(rank), threads)?;
     let m = params.candidates.unwrap_or(2 * problem.rank());
     let labels = problem.head.label_evenly(m);
-    let weighting = problem.head.pull(labels.clone());
+    let pull = problem.head.pull(labels.clone());
     let columns = if params.method.is_in_subspace() { problem.rank() } else { network.inputs() };
     let (steps, moments) = (params.method.steps(), params.method.moments());
     from.check_fits(&RunShape { point: (m, columns), moments, steps })?;
@@ -119,7 +119,7 @@ pub(crate) fn prepared<T>(
         problem: &problem,
         params,
         labels: &labels,
-        weighting: &weighting,
+        pull: &pull,
         seed,
         threads,
         from,

@@ -26,7 +26,7 @@ pub(super) fn estimates(
     let agreed: Vec<usize> = ranked.iter().copied().filter(|&i| i < count).collect();
     let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared, labels, &agreed);
     let agreed = match raw {
-        Some(raw) => raw.without_offset(merged(raw.with_offset(rows).view()).view()),
+        Some(raw) => raw.without_mean_image(merged(raw.with_mean_image(rows).view()).view()),
         None => merged(rows) * context.problem.input_norm as f32,
     };
     let mut agreed = agreed.rows().into_iter();

@@ -6,6 +6,7 @@ use palimpsest_kkt::outputs::Label;
 use palimpsest_kkt::stationarity::StationarityResidual;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::quantile::upper_median;
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::raw::RawImages;
 
@@ -62,8 +63,7 @@ impl<'a> Finished<'a> {
             ranking(compared.slice(s![..first, ..]), &of_first[..first], scores.slice(s![..first]));
         let distinct_share = among_first.len() as f64 / first as f64;
         let mut residuals: Vec<f64> = runs.iter().map(|(_, run)| run.relative_residual).collect();
-        residuals.sort_by(f64::total_cmp);
-        let residual = residuals[residuals.len() / 2];
+        let residual = upper_median(&mut residuals).expect("a run has finished");
         Ok(Self {
             runs,
             rows,
@@ -147,7 +147,7 @@ fn bias_shares(context: &AttackContext<'_>, runs: &[(u64, Run)]) -> Option<Vec<A
         let x = projected.as_ref().unwrap_or(&run.coordinates);
         let at = (x.view(), run.multipliers.view());
         // Candidates that give the biases nothing are not found in them.
-        shares_of_run(network, &mut residual, context.weighting, at, None, parallelism)
+        shares_of_run(network, &mut residual, context.pull, at, None, parallelism)
     };
     Some(runs.iter().map(|(_, run)| of_run(run)).collect())
 }

@@ -7,7 +7,7 @@ use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
 use crate::pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
-use crate::problem::exposure::Attackability;
+use crate::problem::exposure::Exposure;
 use crate::stages::candidate::{Candidate, Origin, OriginGroup};
 use crate::stages::context::AttackContext;
 use crate::stages::separated_starts::sources::Sources;
@@ -69,7 +69,7 @@ pub(crate) fn pool(
         confidence: entries.confidence,
         ranking,
         runs: records(&context, &finished),
-        attackability: Attackability::of(context.network, problem),
+        exposure: Exposure::of(context.network, problem),
         head: problem.head,
         rank: problem.rank(),
         candidates_per_run: context.labels.len(),

@@ -5,7 +5,7 @@ use palimpsest_kkt::outputs::Label;
 use palimpsest_unmix::raw::Appearance;
 use serde::{Deserialize, Serialize};
 
-use crate::problem::exposure::Attackability;
+use crate::problem::exposure::Exposure;
 use crate::problem::head::Head;
 use crate::search::run::TerminationReason;
 use crate::stages::candidate::{Origin, OriginGroup};
@@ -77,7 +77,7 @@ pub struct Reconstruction {
     pub bias_share: Option<Array1<f32>>,
     /// How each candidate looks as a raw image (M), where it is known what was taken from all inputs.
     pub appearance: Option<Vec<Appearance>>,
-    /// What was taken from all inputs, as told from the weights, (d), where it could be: their mean.
+    /// What was taken from all inputs, as estimated from the weights, (d), where it could be: their mean.
     pub mean_image: Option<Array1<f32>>,
     /// Share of distinct candidates among those of the first six runs, in (0, 1]: low where inputs are much alike.
     pub distinct_share: f64,
@@ -95,7 +95,7 @@ pub struct Reconstruction {
     /// One record per finished run.
     pub runs: Vec<RunRecord>,
     /// What the weights said beforehand.
-    pub attackability: Attackability,
+    pub exposure: Exposure,
     /// What the outputs pull on.
     pub head: Head,
     /// Coordinates the attack worked in.

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::problem::later_layers::LaterLayer;
 use crate::problem::prepared::AttackProblem;
 
-/// How promising an attack is, told from the weights alone.
+/// How promising an attack is, estimated from the weights alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outlook {
+pub enum ExposureLevel {
     /// The first layer holds far fewer directions than it has neurons: inputs can be told apart.
     Promising,
     /// So many directions that a layer of this width separates them badly: some inputs at best.
@@ -20,9 +20,10 @@ pub enum Outlook {
 
 /// What the weights of a network say about an attack on them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attackability {
+pub struct Exposure {
     /// The short answer.
-    pub outlook: Outlook,
+    #[serde(rename = "outlook")]
+    pub level: ExposureLevel,
     /// Directions of the first layer that stand out of the floor of its initialisation.
     pub rank: usize,
     /// Training examples that the rank suggests: centred inputs span one direction less than they are; a lower bound
@@ -43,19 +44,19 @@ const LEAST_RANK: usize = 3;
 /// Share of the width above which directions crowd: twice as many candidates then have more unknowns than equations.
 const CROWDED_SHARE: f64 = 0.5;
 
-impl Attackability {
+impl Exposure {
     /// Reads `network` and the problem that was prepared from it.
     pub fn of(network: &Mlp<f32>, problem: &AttackProblem) -> Self {
         let (rank, width) = (problem.rank(), network.layers()[0].weight.nrows());
-        let outlook = if rank < LEAST_RANK {
-            Outlook::NothingLearned
+        let level = if rank < LEAST_RANK {
+            ExposureLevel::NothingLearned
         } else if rank as f64 > CROWDED_SHARE * width as f64 {
-            Outlook::Crowded
+            ExposureLevel::Crowded
         } else {
-            Outlook::Promising
+            ExposureLevel::Promising
         };
         Self {
-            outlook,
+            level,
             rank,
             examples_suggested: rank + 1,
             width,
@@ -71,18 +72,18 @@ impl Attackability {
 
     /// The findings in a few sentences.
     pub fn sentences(&self) -> String {
-        let first = match self.outlook {
-            Outlook::Promising => format!(
+        let first = match self.level {
+            ExposureLevel::Promising => format!(
                 "{} directions of the first layer stand out, few against its {} neurons: an attack has good prospects, on \
                  about {} training examples or more.",
                 self.rank, self.width, self.examples_suggested
             ),
-            Outlook::Crowded => format!(
+            ExposureLevel::Crowded => format!(
                 "{} directions of the first layer stand out, many against its {} neurons: the examples crowd, and only \
                  some can be told apart.",
                 self.rank, self.width
             ),
-            Outlook::NothingLearned => {
+            ExposureLevel::NothingLearned => {
                 "Hardly a direction of the first layer stands out: it looks untrained, and there is nothing to find."
                     .to_owned()
             }
@@ -110,11 +111,11 @@ mod tests {
     use super::*;
     use crate::problem::prior::PriorKnowledge;
 
-    fn told(network: &Mlp<f32>, rank: Option<usize>) -> Attackability {
+    fn told(network: &Mlp<f32>, rank: Option<usize>) -> Exposure {
         let problem =
             AttackProblem::prepare(network, PriorKnowledge::default(), rank, Parallelism::Sequential)
                 .unwrap();
-        Attackability::of(network, &problem)
+        Exposure::of(network, &problem)
     }
 
     #[test]
@@ -122,12 +123,12 @@ mod tests {
         let random = Mlp::initialise(&[60, 80, 40, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
         let nothing = told(&random, None);
         assert_eq!(
-            (nothing.outlook, nothing.later_layers[0].merged, nothing.later_layers[0].directions),
-            (Outlook::NothingLearned, 40, 0)
+            (nothing.level, nothing.later_layers[0].merged, nothing.later_layers[0].directions),
+            (ExposureLevel::NothingLearned, 40, 0)
         );
         assert!(nothing.homogeneous && !nothing.decayed());
-        assert_eq!(told(&random, Some(10)).outlook, Outlook::Promising);
-        assert_eq!(told(&random, Some(50)).outlook, Outlook::Crowded);
+        assert_eq!(told(&random, Some(10)).level, ExposureLevel::Promising);
+        assert_eq!(told(&random, Some(50)).level, ExposureLevel::Crowded);
         let biased = Mlp::initialise(&[60, 80, 40, 1], BiasPlacement::Everywhere, 0.1, Seed::new(1));
         assert!(!told(&biased, None).homogeneous);
         assert!(told(&biased, None).sentences().contains("does not cover"));

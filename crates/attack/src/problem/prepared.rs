@@ -18,7 +18,7 @@ use crate::problem::spectrum::signal_rank;
 /// (`docs/decisions/0021-norms-of-rows.md`).
 const LENGTHENING: f64 = 2.0;
 
-/// Norm of an input told from the `spectrum` that stands out of the first layer's weights and from its `bias`; nothing where
+/// Norm of an input estimated from the `spectrum` that stands out of the first layer's weights and from its `bias`; nothing where
 /// that is missing or zero.
 fn norm_told(spectrum: &[f32], bias: Option<&Array1<f32>>) -> Option<f64> {
     let bias = reduce::norm(bias?.view());
@@ -27,10 +27,10 @@ fn norm_told(spectrum: &[f32], bias: Option<&Array1<f32>>) -> Option<f64> {
     (norm.is_finite() && norm > 0.0).then_some(norm)
 }
 
-/// Neurons for each coordinate below which a signal is not told from chance, or only after a very long search.
+/// Neurons for each coordinate below which a first-layer delta is not told from chance, or only after a very long search.
 const LEAST_NEURONS: usize = 4;
 /// How far the last direction of the weights must stand above the first of the floor of their initialisation: below it there
-/// would be more directions of inputs, and signals are made of all of them.
+/// would be more directions of inputs, and first-layer deltas are made of all of them.
 const LEAST_CLEARANCE: f32 = 2.0;
 
 /// A network prepared for attack: its first layer in its own leading singular subspace.

@@ -43,7 +43,7 @@ pub struct AlternatingParams {
     pub scale: ScaleRule,
 }
 
-/// How the scale of a candidate is told from its multiplier.
+/// How the scale of a candidate is estimated from its multiplier.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ScaleRule {
     /// From the bias equation: c is the last entry of P, x the rest divided by it; norms are cut at twice the prior
@@ -81,14 +81,14 @@ impl AlternatingParams {
 /// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
 pub fn alternate(
     problem: &AttackProblem,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &AlternatingParams,
     start: impl Into<Start>,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    let m = weighting.len();
-    let mut equation = Equation::new(problem, weighting, parallelism);
+    let m = pull.len();
+    let mut equation = Equation::new(problem, pull, parallelism);
     let expected = RunShape { point: (m, problem.rank()), moments: MOMENTS, steps: params.steps };
     let mut state = start.into().state(&expected, |seed| {
         let x =
@@ -100,7 +100,7 @@ pub fn alternate(
         state.index = index;
         let progress = index as f64 / params.steps as f64;
         let geometric = |(first, last): (f64, f64)| first * (last / first).powf(progress);
-        equation.gates(problem, weighting, &state.at, geometric(params.alpha));
+        equation.gates(problem, pull, &state.at, geometric(params.alpha));
         state.record(params.steps, || equation.relative_residual());
         let relative_residual = state.relative_residual();
         if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
@@ -138,8 +138,8 @@ struct Equation {
 }
 
 impl Equation {
-    fn new(problem: &AttackProblem, weighting: &OutputPull, parallelism: Parallelism) -> Self {
-        let m = weighting.len();
+    fn new(problem: &AttackProblem, pull: &OutputPull, parallelism: Parallelism) -> Self {
+        let m = pull.len();
         let target = problem.first_layer_target();
         let norm = problem.input_norm as f32;
         let columns = target.ncols();
@@ -158,12 +158,12 @@ impl Equation {
     }
 
     /// The equation at the present candidates: U U^T, P before the step, and U T.
-    fn gates(&mut self, problem: &AttackProblem, weighting: &OutputPull, at: &Point, alpha: f64) {
+    fn gates(&mut self, problem: &AttackProblem, pull: &OutputPull, at: &Point, alpha: f64) {
         let Point { coordinates: x, multipliers: c } = at;
         let (r, parallelism) = (x.ncols(), self.parallelism);
         let activation = Activation::SigmoidGate { alpha };
         passes::forward(&problem.network, x.view(), activation, &mut self.passes, parallelism);
-        weighting.directions(self.passes.output(), &mut self.directions);
+        pull.directions(self.passes.output(), &mut self.directions);
         passes::backward(&problem.network, self.directions.view(), &mut self.passes, parallelism);
         let u = self.passes.delta()[0].view();
         symmetric(u, self.gram.view_mut(), parallelism);

@@ -2,7 +2,7 @@
 //!
 //! Adam moves the coordinates of all candidates and the logarithms of their multipliers at once; the gate slope alpha
 //! rises geometrically, so that early steps see which side of a neuron an input is on only softly and late steps see
-//! the kink nearly as it is. All lengths are measured in units told from the weights, so one setting serves networks of
+//! the ReLU breakpoint nearly as it is. All lengths are measured in units estimated from the weights, so one setting serves networks of
 //! any scale: steps in the typical coordinate of an input, alpha in the typical pre-activation, multipliers by the norm
 //! of the first layer.
 //!
@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 
 use ndarray::{Array, Array1, Array2, ArrayView2, Dimension, Zip};
 use palimpsest_kkt::bias_share::shares_at;
-use palimpsest_kkt::equation_weights::EquationWeights;
+use palimpsest_kkt::generalised_weights::GeneralisedWeights;
 use palimpsest_kkt::outputs::OutputPull;
 use palimpsest_kkt::remaining::RemainingEquation;
 use palimpsest_kkt::stationarity::{StationarityResidual, TermWeights, first_layer_norm};
@@ -56,9 +56,10 @@ pub struct DescentParams {
     /// of the prior norm, the right weight is the squared error, relative to the equation, that the true inputs leave. If not
     /// given, 0.05 where the equation looks exact (few directions for the neurons, the initialisation forgotten), else 0.15.
     pub norm_penalty: Option<f64>,
-    /// Share of the steps after which candidates that the biases say are mirror images are turned round, in [0, 1]; 1 for
+    /// Share of the steps after which candidates that the biases say are negatives of inputs are turned round, in [0, 1]; 1 for
     /// never. Needs biases in the first layer.
-    pub mirror_check: f64,
+    #[serde(rename = "mirror_check")]
+    pub sign_check: f64,
     /// Norm of a start, > 0, in units of the prior norm.
     pub initial_norm: f64,
     /// First multiplier, > 0, in units of the one at which orthogonal gradients would explain the first layer.
@@ -76,7 +77,7 @@ impl Default for DescentParams {
             coordinate_error_power: 0.5,
             neuron_error_power: 0.5,
             norm_penalty: None,
-            mirror_check: 0.5,
+            sign_check: 0.5,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
         }
@@ -98,7 +99,7 @@ impl DescentParams {
         share("step power", self.step_power)?;
         share("error power of coordinates", self.coordinate_error_power)?;
         share("error power of neurons", self.neuron_error_power)?;
-        share("mirror check", self.mirror_check)?;
+        share("sign check", self.sign_check)?;
         not_negative("multiplier step size", self.multiplier_step_size)?;
         not_negative("norm penalty", self.norm_penalty.unwrap_or(0.0))?;
         Ok(())
@@ -114,13 +115,13 @@ impl DescentParams {
 #[track_caller]
 pub fn anneal(
     problem: &AttackProblem,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     start: impl Into<Start>,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    anneal_on(&Landscape::of(problem), weighting, params, start.into(), parallelism, observe)
+    anneal_on(&Landscape::of(problem), pull, params, start.into(), parallelism, observe)
 }
 
 /// What [`anneal`] descends on.
@@ -136,7 +137,7 @@ pub(crate) struct Landscape<'a> {
     /// The equation without what is known already, if something is.
     pub(crate) remaining: Option<&'a RemainingEquation>,
     /// What takes the place of the squared norm in the penalty, if inputs are images of which more is known, (r, r).
-    pub(crate) edge_energy: Option<&'a Array2<f32>>,
+    pub(crate) smoothness: Option<&'a Array2<f32>>,
 }
 
 /// Expected squared errors of an equation that looks exact, and of others (`docs/decisions/0013-norms-and-mirrors.md`).
@@ -151,7 +152,7 @@ impl<'a> Landscape<'a> {
             input_norm: problem.input_norm,
             expected_error: if problem.is_exact() { EXACT } else { INEXACT },
             remaining: None,
-            edge_energy: None,
+            smoothness: None,
         }
     }
 
@@ -170,14 +171,14 @@ impl<'a> Landscape<'a> {
 #[track_caller]
 pub(crate) fn anneal_on(
     landscape: &Landscape<'_>,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     start: Start,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    assert!(weighting.labels().is_some(), "anneal: multipliers must be >= 0");
-    let (m, r) = (weighting.len(), landscape.spectrum.len());
+    assert!(pull.labels().is_some(), "anneal: multipliers must be >= 0");
+    let (m, r) = (pull.len(), landscape.spectrum.len());
     let units = Units::of(landscape);
     let network = landscape.network;
     let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
@@ -185,17 +186,17 @@ pub(crate) fn anneal_on(
     let expected = RunShape { point: (m, r), moments: MOMENTS, steps: params.steps };
     let mut state = start.state(&expected, |seed| {
         let x = random_start(landscape.spectrum, m, params.initial_norm * landscape.input_norm, seed);
-        start_at(landscape, weighting, params, &mut residual, x, parallelism)
+        start_at(landscape, pull, params, &mut residual, x, parallelism)
     });
     let mut lambda = state.at.multipliers.mapv(f32::exp);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
     let powers = (params.coordinate_error_power, params.neuron_error_power);
-    let weights = EquationWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
+    let weights = GeneralisedWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
     // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
     let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
     let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
-    let pull = 2.0 * penalty * equations / landscape.input_norm.powi(2);
-    let mirror_check = (params.mirror_check * params.steps as f64).ceil() as usize;
+    let prior_weight = 2.0 * penalty * equations / landscape.input_norm.powi(2);
+    let sign_check = (params.sign_check * params.steps as f64).ceil() as usize;
     let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
     for index in state.index..params.steps {
@@ -204,7 +205,7 @@ pub(crate) fn anneal_on(
         let progress = index as f64 / params.steps as f64;
         let alpha = units.alpha * params.alpha.0 * (params.alpha.1 / params.alpha.0).powf(progress);
         let activation = Activation::SigmoidGate { alpha };
-        residual.evaluate(network, activation, weighting, x, lambda.view(), parallelism);
+        residual.evaluate(network, activation, pull, x, lambda.view(), parallelism);
         if let Some(equation) = landscape.remaining {
             residual.leave_out(network, equation, parallelism);
         }
@@ -222,9 +223,9 @@ pub(crate) fn anneal_on(
         let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
         residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
         residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
-        match landscape.edge_energy {
-            Some(energy) => gemm(pull as f32, x.view(), energy.view(), 1.0, dx.view_mut(), parallelism),
-            None => dx.scaled_add(pull as f32, x),
+        match landscape.smoothness {
+            Some(prior) => gemm(prior_weight as f32, x.view(), prior.view(), 1.0, dx.view_mut(), parallelism),
+            None => dx.scaled_add(prior_weight as f32, x),
         }
         dlambda *= &lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
@@ -236,10 +237,10 @@ pub(crate) fn anneal_on(
         let adam = Adam { first: slice(&mut first.multipliers), second: slice(&mut second.multipliers) };
         adam.step(index, slice(log_lambda), slice(&mut dlambda), step_size, &[1.0]);
         Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
-        if index + 1 == mirror_check && mirror_check < params.steps {
-            residual.evaluate(network, activation, weighting, x.view(), lambda.view(), parallelism);
+        if index + 1 == sign_check && sign_check < params.steps {
+            residual.evaluate(network, activation, pull, x.view(), lambda.view(), parallelism);
             let known = landscape.remaining.map(|equation| equation.known.view());
-            let shares = shares_at(network, &residual, weighting, known, parallelism);
+            let shares = shares_at(network, &residual, pull, known, parallelism);
             for (i, _) in shares.iter().flatten().enumerate().filter(|(_, share)| **share < 0.0) {
                 x.row_mut(i).mapv_inplace(|v| -v);
                 first.coordinates.row_mut(i).mapv_inplace(|v| -v);
@@ -249,7 +250,7 @@ pub(crate) fn anneal_on(
     state.end(lambda, termination)
 }
 
-/// Lengths told from the weights and the prior.
+/// Lengths estimated from the weights and the prior.
 struct Units {
     /// Typical coordinate of an input of the prior norm.
     coordinate: f64,
@@ -274,31 +275,31 @@ impl Units {
 /// Where [`anneal`] begins with the candidates `x` (m, r).
 pub(crate) fn start_with(
     problem: &AttackProblem,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     x: Array2<f32>,
     parallelism: Parallelism,
 ) -> RunState {
-    let mut residual = StationarityResidual::new(&problem.network, weighting.len(), Scope::FirstLayer);
-    start_at(&Landscape::of(problem), weighting, params, &mut residual, x, parallelism)
+    let mut residual = StationarityResidual::new(&problem.network, pull.len(), Scope::FirstLayer);
+    start_at(&Landscape::of(problem), pull, params, &mut residual, x, parallelism)
 }
 
 /// The state before the first step from `x` (m, r): all candidates have the same multiplier, a share of that at which their
 /// gradients, had they the prior norm and were they orthogonal to each other, would sum to the norm of the first layer.
 fn start_at(
     landscape: &Landscape<'_>,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &DescentParams,
     residual: &mut StationarityResidual<f32>,
     x: Array2<f32>,
     parallelism: Parallelism,
 ) -> RunState {
     let first_gates = Activation::SigmoidGate { alpha: params.alpha.0 * Units::of(landscape).alpha };
-    let ones = Array1::ones(weighting.len());
-    residual.evaluate(landscape.network, first_gates, weighting, x.view(), ones.view(), parallelism);
+    let ones = Array1::ones(pull.len());
+    residual.evaluate(landscape.network, first_gates, pull, x.view(), ones.view(), parallelism);
     let deltas = residual.squared_deltas().sqrt();
     let typical = landscape.equation_norm() / (landscape.input_norm * deltas).max(f64::MIN_POSITIVE);
-    let log_lambda = Array1::from_elem(weighting.len(), (params.initial_multiplier * typical).ln() as f32);
+    let log_lambda = Array1::from_elem(pull.len(), (params.initial_multiplier * typical).ln() as f32);
     RunState::start(x, log_lambda, MOMENTS)
 }
 
@@ -371,7 +372,7 @@ mod tests {
         let problem =
             AttackProblem::prepare(&network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
                 .unwrap();
-        let weighting = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
+        let pull = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
         // The coordinates of the candidates at one step.
         let at = |params: DescentParams, index: usize| {
             let mut seen = Array2::zeros((0, 0));
@@ -381,22 +382,22 @@ mod tests {
                 }
                 ControlFlow::Continue(())
             };
-            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe);
+            anneal(&problem, &pull, &params, Seed::new(2), Parallelism::Sequential, &mut observe);
             seen
         };
         let plain =
-            DescentParams { steps: 101, norm_penalty: Some(0.0), mirror_check: 1.0, ..Default::default() };
+            DescentParams { steps: 101, norm_penalty: Some(0.0), sign_check: 1.0, ..Default::default() };
         let free = reduce::norm(at(plain, 100).view());
         let held = reduce::norm(at(DescentParams { norm_penalty: Some(1.0), ..plain }, 100).view());
         assert!(held < 0.8 * free, "{held} {free}");
 
-        let checked = DescentParams { mirror_check: 0.5, ..plain };
+        let checked = DescentParams { sign_check: 0.5, ..plain };
         assert_eq!(at(plain, 50), at(checked, 50));
         let (before, after) = (at(plain, 51), at(checked, 51));
-        let mirrored =
+        let turned =
             before.rows().into_iter().zip(after.rows()).filter(|(a, b)| *a == b.mapv(|v| -v)).count();
         let same = before.rows().into_iter().zip(after.rows()).filter(|(a, b)| a == b).count();
-        assert!(mirrored > 0 && mirrored + same == 24, "{mirrored} turned, {same} not");
+        assert!(turned > 0 && turned + same == 24, "{turned} turned, {same} not");
     }
 
     #[test]
@@ -410,10 +411,10 @@ mod tests {
             let problem =
                 AttackProblem::prepare(network, PriorKnowledge::default(), Some(20), Parallelism::Sequential)
                     .unwrap();
-            let weighting = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
+            let pull = OutputPull::Binary((0..24).map(|i| Label(i / 12)).collect());
             let params = DescentParams { steps, ..DescentParams::default() };
             let mut observe = |_: &Step<'_>| ControlFlow::Continue(());
-            anneal(&problem, &weighting, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
+            anneal(&problem, &pull, &params, Seed::new(2), Parallelism::Sequential, &mut observe)
         };
         let long = run(&network, 400);
         let (first, last) = (long.curve[0].1, long.relative_residual);

@@ -82,13 +82,13 @@ impl GradientParams {
 /// `observe` sees every step and may end the run.
 pub fn descend(
     network: &Mlp<f32>,
-    weighting: &OutputPull,
+    pull: &OutputPull,
     params: &GradientParams,
     start: impl Into<Start>,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    let (m, d) = (weighting.len(), network.inputs());
+    let (m, d) = (pull.len(), network.inputs());
     let per_m = 1.0 / m as f32;
     let activation = Activation::SigmoidGate { alpha: params.alpha };
     let terms = TermWeights::uniform(network.depth());
@@ -116,8 +116,7 @@ pub fn descend(
     for index in state.index..params.steps {
         state.index = index;
         let x = state.at.coordinates.view();
-        let squared =
-            residual.evaluate(network, activation, weighting, x, ours.view(), parallelism).total(&terms);
+        let squared = residual.evaluate(network, activation, pull, x, ours.view(), parallelism).total(&terms);
         if !squared.is_finite() {
             termination = TerminationReason::NonFinite { step: index };
             break;
@@ -136,7 +135,7 @@ pub fn descend(
             *v = momentum * *v + dx + penalty;
             *x -= step_x * *v;
         });
-        let signed = weighting.labels().is_some();
+        let signed = pull.labels().is_some();
         Zip::from(lambda).and(&mut velocity.multipliers).and(&dlambda).and(&mut ours).for_each(
             |lambda, v, &dl, ours| {
                 let penalty = if signed { -10.0 * (least - *lambda).max(0.0) } else { 0.0 };

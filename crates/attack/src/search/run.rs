@@ -1,17 +1,13 @@
-//! One run of an attack from one start, and what it gives.
+//! One search from one start, a restart, and what it gives.
 
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
-/// Why a run ended.
+/// Why a restart ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TerminationReason {
     /// All steps were taken.
     MaxSteps,
-    /// The residual fell below its tolerance.
-    Converged,
-    /// The residual stopped falling.
-    Stalled,
     /// A NaN or infinity appeared.
     NonFinite {
         /// The step at which it was seen.
@@ -21,7 +17,7 @@ pub enum TerminationReason {
     TimeLimit,
 }
 
-/// One run from one random start, in coordinates of the attack's subspace.
+/// One restart: what a search from one start gives, in coordinates of the attack's subspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// Candidates, (m, r).

@@ -30,7 +30,7 @@ pub enum AttackStep<'a> {
     Separation(usize),
     /// A round of restarts has ended; on so many images rounds have agreed so far.
     Agreed(usize),
-    /// The search for gate patterns begins a round, or a run in it is about to take a step.
+    /// The search for activation patterns begins a round, or a run in it is about to take a step.
     Patterns(PatternStep),
 }
 
@@ -61,7 +61,7 @@ pub struct AttackContext<'a> {
     /// Label of each candidate of a restart, (m).
     pub labels: &'a [Label],
     /// The same as what each candidate's multiplier pulls on.
-    pub weighting: &'a OutputPull,
+    pub pull: &'a OutputPull,
     /// The attack's seed.
     pub seed: Seed,
     /// Threads for work outside of restarts.

@@ -22,11 +22,11 @@ pub struct AttackParams {
     pub candidates: Option<usize>,
     /// Independent starts, >= 1.
     pub restarts: usize,
-    /// Coordinates to work in, told from the spectrum if not given.
+    /// Coordinates to work in, estimated from the spectrum if not given.
     pub rank: Option<usize>,
     /// Prior knowledge, declared.
     pub prior: PriorKnowledge,
-    /// The search for gate patterns near the candidates of the restarts, where the weights allow one (see
+    /// The search for activation patterns near the candidates of the restarts, where the weights allow one (see
     /// [`crate::stages::activation_patterns`]); none if not given.
     pub patterns: Option<PatternParams>,
     /// The separation of the weights' row space, whose sources every other restart of [`Method::Annealed`] begins with where inputs

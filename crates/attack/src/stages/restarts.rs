@@ -84,27 +84,27 @@ fn search(
     inside: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Run {
-    let (problem, weighting) = (context.problem, context.weighting);
+    let (problem, pull) = (context.problem, context.pull);
     match &context.params.method {
         Method::Annealed(options) => {
             if !context.begins_with_images(restart) {
-                return anneal(problem, weighting, options, start, inside, observe);
+                return anneal(problem, pull, options, start, inside, observe);
             }
             let options = refinement(options);
             let start = match (start, &context.sources) {
                 (Start::Random(seed), Some(sources)) => {
                     let tell = &mut |found: usize| (context.observe)(&AttackStep::Separation(found));
-                    sources.start(weighting, &options, seed, inside, tell)
+                    sources.start(pull, &options, seed, inside, tell)
                 }
                 (Start::Random(seed), None) => {
                     let images = context.supported_images();
-                    start_at_images(problem, images.view(), weighting, &options, seed, inside)
+                    start_at_images(problem, images.view(), pull, &options, seed, inside)
                 }
                 (state, _) => state,
             };
-            anneal(problem, weighting, &options, start, inside, observe)
+            anneal(problem, pull, &options, start, inside, observe)
         }
-        Method::Alternating(options) => alternate(problem, weighting, options, start, inside, observe),
-        Method::Gradient(options) => descend(context.network, weighting, options, start, inside, observe),
+        Method::Alternating(options) => alternate(problem, pull, options, start, inside, observe),
+        Method::Gradient(options) => descend(context.network, pull, options, start, inside, observe),
     }
 }

@@ -16,7 +16,7 @@ const SEQUENTIAL: Parallelism = Parallelism::Sequential;
 struct Problem {
     net: Mlp<f64>,
     scope: Scope,
-    weighting: OutputPull,
+    pull: OutputPull,
     terms: TermWeights,
     x: Array2<f64>,
     lambda: Array1<f64>,
@@ -36,7 +36,7 @@ fn problems() -> impl Strategy<Value = Problem> {
             let seed = Seed::new(seed);
             widths.push(if kind >= 2 { classes } else { 1 });
             let net = Mlp::initialise(&widths, placement, 0.7, seed.named("network"));
-            let weighting = match kind {
+            let pull = match kind {
                 0 => OutputPull::Binary((0..m).map(|i| Label((i + 1) % 2)).collect()),
                 1 => OutputPull::Regression(m),
                 2 => OutputPull::Margin((0..m).map(|i| Label((i + 1) % classes)).collect()),
@@ -50,7 +50,7 @@ fn problems() -> impl Strategy<Value = Problem> {
                 biases: positive(depth, "bias terms").to_vec(),
             };
             let lambda = if kind == 1 { column(m, "multipliers") } else { positive(m, "multipliers") };
-            Problem { x: draw(m, widths[0], seed.named("x")), net, scope, weighting, terms, lambda, seed }
+            Problem { x: draw(m, widths[0], seed.named("x")), net, scope, pull, terms, lambda, seed }
         },
     )
 }
@@ -63,14 +63,14 @@ impl Problem {
         lambda: &Array1<f64>,
     ) -> StationarityResidual<f64> {
         let mut residual = StationarityResidual::new(&self.net, lambda.len(), self.scope);
-        residual.evaluate(&self.net, activation, &self.weighting, x.view(), lambda.view(), SEQUENTIAL);
+        residual.evaluate(&self.net, activation, &self.pull, x.view(), lambda.view(), SEQUENTIAL);
         residual
     }
 
     fn objective(&self, activation: Activation, x: &Array2<f64>, lambda: &Array1<f64>) -> f64 {
         let mut residual = StationarityResidual::new(&self.net, lambda.len(), self.scope);
         residual
-            .evaluate(&self.net, activation, &self.weighting, x.view(), lambda.view(), SEQUENTIAL)
+            .evaluate(&self.net, activation, &self.pull, x.view(), lambda.view(), SEQUENTIAL)
             .total(&self.terms)
     }
 
@@ -112,8 +112,8 @@ fn parts(net: &Mlp<f64>) -> Vec<(bool, usize, Array2<f64>)> {
 }
 
 /// What the sign of a task pulls on, from its definition.
-fn direction(weighting: &OutputPull, output: &[f64], i: usize) -> Vec<f64> {
-    match weighting {
+fn direction(pull: &OutputPull, output: &[f64], i: usize) -> Vec<f64> {
+    match pull {
         OutputPull::Binary(labels) => vec![labels[i].sign()],
         OutputPull::Regression(_) => vec![1.0],
         OutputPull::Softmax(labels) => {
@@ -142,13 +142,13 @@ fn close(found: &Array2<f64>, expected: &Array2<f64>) -> bool {
 fn weighed_equations_have_the_gradient_of_their_weighed_squares() {
     // One hidden layer: its equation holds slopes only, so differences agree with their curvature.
     let net = Mlp::<f64>::initialise(&[3, 6, 1], BiasPlacement::FirstLayer, 0.7, Seed::new(1));
-    let weighting = OutputPull::Binary([1, 0, 1, 0].map(Label).to_vec());
+    let pull = OutputPull::Binary([1, 0, 1, 0].map(Label).to_vec());
     let (x, lambda) = (draw(4, 3, Seed::new(2)), Array1::from(vec![0.5, 1.0, 0.2, 0.7]));
     let (neurons, inputs) = ([3.0, 0.5, 1.0, 2.0, 0.1, 1.5], [0.2, 1.0, 4.0]);
     let activation = Activation::SigmoidGate { alpha: 2.0 };
     let at = |x: &Array2<f64>, lambda: &Array1<f64>| {
         let mut residual = StationarityResidual::new(&net, 4, Scope::FirstLayer);
-        residual.evaluate(&net, activation, &weighting, x.view(), lambda.view(), SEQUENTIAL);
+        residual.evaluate(&net, activation, &pull, x.view(), lambda.view(), SEQUENTIAL);
         residual
     };
     let squares = |x: &Array2<f64>, lambda: &Array1<f64>| {
@@ -180,7 +180,7 @@ fn weighed_equations_have_the_gradient_of_their_weighed_squares() {
 proptest! {
     #[test]
     fn closed_form_agrees_with_the_tape(problem in problems(), alpha in 0.5..30.0_f64) {
-        let Problem { net, scope, weighting, terms, x, lambda, .. } = &problem;
+        let Problem { net, scope, pull, terms, x, lambda, .. } = &problem;
         let activation = Activation::SigmoidGate { alpha };
         let tape = Tape::new();
         let theta: Vec<Var<'_, f64>> = parts(net).into_iter().map(|(.., p)| tape.var(p)).collect();
@@ -195,7 +195,7 @@ proptest! {
         }
         let outputs = h.value();
         let rows: Vec<f64> =
-            (0..x.nrows()).flat_map(|i| direction(weighting, &outputs.row(i).to_vec(), i)).collect();
+            (0..x.nrows()).flat_map(|i| direction(pull, &outputs.row(i).to_vec(), i)).collect();
         let directions = tape.var(Array2::from_shape_vec(outputs.dim(), rows).unwrap());
         let pulled = (h * directions).sum_rows().inner(c);
         let residuals: Vec<Var<'_, f64>> =
@@ -203,7 +203,7 @@ proptest! {
 
         let mut found = StationarityResidual::new(net, x.nrows(), *scope);
         let squared =
-            found.evaluate(net, activation, weighting, x.view(), lambda.view(), SEQUENTIAL).clone();
+            found.evaluate(net, activation, pull, x.view(), lambda.view(), SEQUENTIAL).clone();
         prop_assert!(close(&found.outputs().to_owned(), &outputs));
         let mut total = tape.scalar(0.0);
         for ((is_bias, l, found), residual) in parts(found.residual()).into_iter().zip(&residuals) {
@@ -239,7 +239,7 @@ proptest! {
         };
         prop_assume!(outputs.rows().into_iter().all(apart));
         // The shares of the softmax are held in a step, as gates are: their slope is declared to be none.
-        if !matches!(problem.weighting, OutputPull::Softmax(_)) {
+        if !matches!(problem.pull, OutputPull::Softmax(_)) {
             let (slope, difference, size) = problem.differences(smooth, 1.0, 1e-5);
             prop_assert!((slope - difference).abs() <= 1e-6 * size, "{slope}, by differences {difference}");
         }
@@ -264,10 +264,10 @@ fn what_is_left_out_of_an_equation_does_not_count_and_its_gradient_agrees_with_d
     let alike = [1.0_f32; 9];
     let unlike = [0.5, 2.0, 1.0, 0.1, 3.0, 1.5, 0.7, 1.0, 4.0];
     for (given, neurons) in [(None, alike), (Some(unlike.as_slice()), unlike)] {
-        let signals = draw(2, 9, seed.named("known"));
+        let deltas = draw(2, 9, seed.named("known"));
         let left = draw(9, 5, seed.named("left"));
         let (weight, bias) = (left.slice(s![.., ..4]).to_owned(), left.column(4).to_owned());
-        let equation = RemainingEquation::without(weight, bias, signals.clone(), given, SEQUENTIAL).unwrap();
+        let equation = RemainingEquation::without(weight, bias, deltas.clone(), given, SEQUENTIAL).unwrap();
         let (labels, activation) =
             (OutputPull::Binary([1, 0, 1].map(Label).to_vec()), Activation::Softplus { beta: 2.0 });
         let lambda = Array1::from(vec![0.3, 0.5, 0.2]);
@@ -279,11 +279,11 @@ fn what_is_left_out_of_an_equation_does_not_count_and_its_gradient_agrees_with_d
             let sum = &first.weight - &residual.residual().layers()[0].weight;
             residual.leave_out(&net, &equation, SEQUENTIAL);
             let is_left = residual.residual().layers()[0].weight.clone();
-            // Least squares: what is left is orthogonal to the signals, and what was taken is made of them.
+            // Least squares: what is left is orthogonal to the known deltas, and what was taken is made of them.
             let weighted = &is_left * &Array1::from(neurons.map(f64::from).to_vec()).insert_axis(Axis(1));
-            assert!(matmul(signals.view(), weighted.view(), SEQUENTIAL).iter().all(|e| e.abs() < 1e-6));
+            assert!(matmul(deltas.view(), weighted.view(), SEQUENTIAL).iter().all(|e| e.abs() < 1e-6));
             let taken = &left.slice(s![.., ..4]) - &sum - &is_left;
-            let basis = orthonormal_rows(signals.view(), SEQUENTIAL).unwrap();
+            let basis = orthonormal_rows(deltas.view(), SEQUENTIAL).unwrap();
             let outside = &taken
                 - &matmul(basis.t(), matmul(basis.view(), taken.view(), SEQUENTIAL).view(), SEQUENTIAL);
             assert!(outside.iter().all(|e| e.abs() < 1e-6));

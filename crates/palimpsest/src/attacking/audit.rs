@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ndarray::{Array1, Array2, Axis};
-use palimpsest_attack::{AttackProblem, Attackability, PriorKnowledge, Task};
+use palimpsest_attack::{AttackProblem, Exposure, PriorKnowledge, Task};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
 use palimpsest_runs::record::{ChannelOrder, MEAN_FILE};
@@ -123,7 +123,7 @@ fn inspect(args: &AuditArgs) -> Result<usize> {
     let task = if args.regression { Task::Regression } else { Task::Classification };
     let prior = PriorKnowledge { task, ..PriorKnowledge::default() };
     let problem = AttackProblem::prepare(&model.network, prior, None, parallelism)?;
-    let exposed = exposure(&Attackability::of(&model.network, &problem), &problem.spectrum);
+    let exposed = exposure(&Exposure::of(&model.network, &problem), &problem.spectrum);
     output::note(&exposed.sentence);
     output::event("exposure", &exposed);
     Ok(model.network.inputs())

@@ -1,15 +1,15 @@
 //! What the weights say before an attack, as the report words it.
 
 use palimpsest_attack::problem::later_layers::LOOKED_AT;
-use palimpsest_attack::{Attackability, Outlook};
-use palimpsest_report::{Exposure, ExposureView, Sign};
+use palimpsest_attack::{Exposure, ExposureLevel};
+use palimpsest_report::{Exposure as Verdict, ExposureView, Sign};
 
 /// The verdict of `found` with its signs; `spectrum` are the singular values of the first layer, descending.
-pub fn exposure(found: &Attackability, spectrum: &[f32]) -> ExposureView {
-    let verdict = match found.outlook {
-        Outlook::Promising => Exposure::Exposed,
-        Outlook::Crowded => Exposure::Unclear,
-        Outlook::NothingLearned => Exposure::Unlikely,
+pub fn exposure(found: &Exposure, spectrum: &[f32]) -> ExposureView {
+    let verdict = match found.level {
+        ExposureLevel::Promising => Verdict::Exposed,
+        ExposureLevel::Crowded => Verdict::Unclear,
+        ExposureLevel::NothingLearned => Verdict::Unlikely,
     };
     let sign =
         |name: &str, value: String, reading: &str| Sign { name: name.into(), value, reading: reading.into() };
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outlook_has_a_verdict_and_its_signs() {
-        let found = |outlook, rank| Attackability {
-            outlook,
+    fn every_level_has_a_verdict_and_its_signs() {
+        let found = |level, rank| Exposure {
+            level,
             rank,
             examples_suggested: rank + 1,
             width: 1000,
@@ -87,10 +87,10 @@ mod tests {
         };
         let mut spectrum = vec![1.0_f32; 1000];
         spectrum[..99].fill(4.0);
-        let view = exposure(&found(Outlook::Promising, 99), &spectrum);
-        assert_eq!((view.verdict, view.signs.len()), (Exposure::Exposed, 5));
+        let view = exposure(&found(ExposureLevel::Promising, 99), &spectrum);
+        assert_eq!((view.verdict, view.signs.len()), (Verdict::Exposed, 5));
         assert!(view.signs.iter().any(|sign| sign.value == "4.0 times"), "{view:?}");
-        assert_eq!(exposure(&found(Outlook::Crowded, 1000), &spectrum).verdict, Exposure::Unclear);
-        assert_eq!(exposure(&found(Outlook::NothingLearned, 0), &spectrum).verdict, Exposure::Unlikely);
+        assert_eq!(exposure(&found(ExposureLevel::Crowded, 1000), &spectrum).verdict, Verdict::Unclear);
+        assert_eq!(exposure(&found(ExposureLevel::NothingLearned, 0), &spectrum).verdict, Verdict::Unlikely);
     }
 }

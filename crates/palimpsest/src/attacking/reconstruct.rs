@@ -56,7 +56,7 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
 
 /// Says what an attack has found, by its `record` in the folder `out`.
 pub(super) fn tell(command: &str, out: &Path, record: &RunFile) {
-    output::line(&record.attackability.sentences());
+    output::line(&record.exposure.sentences());
     let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
     output::line(&format!(
         "{} candidates from {} of {} restarts in {:.1} s (rank {}, {} a restart{})",
@@ -215,7 +215,7 @@ impl Asked {
             seed,
             threads,
             time_limit_s,
-            attackability: found.attackability.clone(),
+            exposure: found.exposure.clone(),
             rank: found.rank,
             candidates_per_run: found.candidates_per_run,
             candidates: found.candidates.len(),

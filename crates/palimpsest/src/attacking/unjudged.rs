@@ -7,7 +7,7 @@ use ndarray::{Array2, Axis};
 use palimpsest_attack::Origin;
 use palimpsest_attack::evidence::confidence::{ConfidenceModel, Evidence};
 use palimpsest_numerics::display::min_max;
-use palimpsest_numerics::quantile::quantile;
+use palimpsest_numerics::quantile::{quantile, upper_median};
 use palimpsest_report::{
     Answer, CandidateView, ConfidenceKind, Count, GridCell, InputKind, Picture, PictureShape, ReportData,
 };
@@ -64,7 +64,7 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
         &found.network,
         found.provenance.as_ref(),
     )?);
-    report.attackability = Some(exposure(&found.run.attackability, &found.run.spectrum));
+    report.exposure = Some(exposure(&found.run.exposure, &found.run.spectrum));
     report.warnings.extend(too_short(&found.run));
     let ranked = merged.map_or_else(|| found.candidates.select(Axis(0), &found.run.ranking), Clone::clone);
     let answers = Answers::of(found, ranked.view());
@@ -142,8 +142,7 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
 fn probability(found: &Found, agreement: f64) -> f64 {
     let run = &found.run;
     let mut residuals: Vec<f64> = run.runs.iter().map(|r| r.relative_residual).collect();
-    residuals.sort_by(f64::total_cmp);
-    let median = residuals.get(residuals.len() / 2).copied().unwrap_or(1.0);
+    let median = upper_median(&mut residuals).unwrap_or(1.0);
     f64::from(ConfidenceModel::default().probability(
         &Evidence {
             agreement: agreement as f32,

@@ -1,7 +1,7 @@
 //! Raw images, where what was taken from all inputs is known, or nothing was.
 //!
-//! A candidate with the offset added back ([`crate::mean_image`]) is a raw image, and so is one of a network that was trained on raw images.
-//! Much is known of raw images that is not of centred ones: no pixel is below black, edges are few and strong, and where the offset
+//! A candidate with the mean image added back ([`crate::mean_image`]) is a raw image, and so is one of a network that was trained on raw images.
+//! Much is known of raw images that is not of centred ones: no pixel is below black, edges are few and strong, and where the mean image
 //! was worth looking for, many pixels are black.
 //! Together these are far more equations than there are directions, so a candidate that is nearly an input can be moved until it is
 //! one: reweighted least squares of its edges and its dark pixels, relative to its own contrast, pixels below black counting in full.
@@ -16,7 +16,7 @@ use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
 use crate::edges::edges;
-use crate::mean_image::{Offset, RawSources};
+use crate::mean_image::{MeanImage, RawSources};
 
 mod appearance;
 mod background;
@@ -26,7 +26,7 @@ pub use appearance::Appearance;
 pub use background::Background;
 use refinement::{ALONE, EDGE_SCALES, Fit};
 
-/// Share of the offset in an image outside of which it says nothing of the image's length.
+/// Share of the mean image in an image outside of which it says nothing of the image's length.
 const SHARES: (f32, f32) = (0.5, 2.0);
 /// Brightest pixel but one, in units of white, that is taken for white.
 const NEARLY_WHITE: (f32, f32) = (0.6, 1.6);
@@ -44,12 +44,12 @@ const BLOCK: usize = 16;
 /// The raw images of a problem.
 #[derive(Clone, Debug)]
 pub struct RawImages {
-    /// Edges, then pixels, along each direction of the span and along the offset, if there is one, (r or r + 1, edges + d).
+    /// Edges, then pixels, along each direction of the span and along the mean image, if there is one, (r or r + 1, edges + d).
     along: Array2<f32>,
     edges: usize,
-    /// Mean raw image, in coordinates of the span (r), in units of the offset; zero where nothing was taken from the inputs.
+    /// Mean raw image, in coordinates of the span (r), in units of the mean image; zero where nothing was taken from the inputs.
     mean: Array1<f32>,
-    /// What was taken from all pixels, in units of the offset, where that was a constant.
+    /// What was taken from all pixels, in units of the mean image, where that was a constant.
     constant: Option<f32>,
     /// One unit, in input values.
     unit: f32,
@@ -59,18 +59,18 @@ pub struct RawImages {
 
 impl RawImages {
     /// Those in the span of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`, with an
-    /// `offset` if there is one. `sources` (k, r + 1), as they are found in the span with the offset, tell the mean image and the unit;
-    /// none if they tell nothing of them. Without an offset the unit is white.
+    /// `mean_image` if there is one. `sources` (k, r + 1), as they are found in the span with the mean image, tell its part in the span and the unit;
+    /// none if they tell nothing of them. Without a mean image the unit is white.
     pub fn of(
         basis: ArrayView2<'_, f32>,
         shape: [usize; 3],
         (low, high): (f64, f64),
-        offset: Option<&Offset>,
+        mean_image: Option<&MeanImage>,
         sources: ArrayView2<'_, f32>,
         likely: &dyn Fn(&Appearance) -> f32,
         parallelism: Parallelism,
     ) -> Option<Self> {
-        let widened = offset.map_or(basis.to_owned(), |offset| offset.widen(basis));
+        let widened = mean_image.map_or(basis.to_owned(), |mean_image| mean_image.widen(basis));
         let edges = edges(widened.view(), shape);
         let count = edges.ncols();
         let mut raw = Self {
@@ -78,11 +78,11 @@ impl RawImages {
             along: concatenate![Axis(1), edges, widened].as_standard_layout().into_owned(),
             edges: count,
             mean: Array1::zeros(basis.nrows()),
-            constant: offset.and_then(|offset| offset.constant),
+            constant: mean_image.and_then(|mean_image| mean_image.constant),
             unit: (high - low) as f32,
             white: (high - low) as f32,
         };
-        if offset.is_none() {
+        if mean_image.is_none() {
             return Some(raw);
         }
         let images = raw.of_sources(sources);
@@ -100,14 +100,14 @@ impl RawImages {
         (raw.unit.is_finite() && raw.mean.iter().all(|v| v.is_finite())).then_some(raw)
     }
 
-    fn has_offset(&self) -> bool {
+    fn has_mean_image(&self) -> bool {
         self.along.nrows() > self.mean.len()
     }
 
-    /// Sources (k, r or r + 1) as refined raw images (k, r), in units of the offset.
+    /// Sources (k, r or r + 1) as refined raw images (k, r), in units of the mean image.
     fn of_sources(&self, sources: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut rows = sources.to_owned();
-        if !self.has_offset() {
+        if !self.has_mean_image() {
             return self.refine_rows(rows);
         }
         let rank = self.mean.len();
@@ -128,7 +128,7 @@ impl RawImages {
 
     /// Candidates (m, r), coordinates of centred images, refined.
     pub fn refine(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
-        self.centred(self.refine_rows(self.with_offset(candidates)))
+        self.centred(self.refine_rows(self.with_mean_image(candidates)))
     }
 
     /// The same with a better mean image, which `runs` tell whose candidates were refined; their coordinates then are of images without
@@ -140,7 +140,7 @@ impl RawImages {
         &self,
         runs: impl Iterator<Item = (&'a mut Array2<f32>, Option<&'a Array2<f32>>)>,
     ) -> Self {
-        if !self.has_offset() {
+        if !self.has_mean_image() {
             return self.clone();
         }
         let mut runs: Vec<_> =
@@ -171,13 +171,13 @@ impl RawImages {
         better
     }
 
-    /// Images with some of the offset, if there is one, (m, r or r + 1), refined and of the length that they have, (m, r).
+    /// Images with some of the mean image, if there is one, (m, r or r + 1), refined and of the length that they have, (m, r).
     fn refine_rows(&self, mut rows: Array2<f32>) -> Array2<f32> {
         let refine = |rows: &mut Array2<f32>| {
             let blocks = rows.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter();
             blocks.for_each(|block| Fit::of(self.along.view(), self.edges).refine(block));
         };
-        if !self.has_offset() {
+        if !self.has_mean_image() {
             // Upside down there is no light.
             let pixels = self.pixels(rows.view(), ALONE);
             for (mut row, image) in rows.rows_mut().into_iter().zip(pixels.rows()) {
@@ -207,7 +207,7 @@ impl RawImages {
         images
     }
 
-    /// Raw images (m, r), in units of the offset, of candidates (m, r), coordinates of centred images.
+    /// Raw images (m, r), in units of the mean image, of candidates (m, r), coordinates of centred images.
     fn raw(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
         &candidates / self.unit + &self.mean
     }
@@ -217,12 +217,12 @@ impl RawImages {
         (raw - &self.mean) * self.unit
     }
 
-    /// The pixels of raw images (m, r), in units of the offset, (m, d).
+    /// The pixels of raw images (m, r), in units of the mean image, (m, d).
     fn pixels(&self, images: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
         self.along_of(images, self.edges..self.along.ncols(), parallelism)
     }
 
-    /// The edges or the pixels of raw images (m, r), in units of the offset.
+    /// The edges or the pixels of raw images (m, r), in units of the mean image.
     fn along_of(
         &self,
         images: ArrayView2<'_, f32>,
@@ -230,15 +230,15 @@ impl RawImages {
         parallelism: Parallelism,
     ) -> Array2<f32> {
         let along = self.along.slice(s![.., columns]);
-        let (basis, offset) = along.split_at(Axis(0), self.mean.len());
+        let (basis, mean_image) = along.split_at(Axis(0), self.mean.len());
         let mut values = matmul(images, basis, parallelism);
-        if self.has_offset() {
-            values += &offset;
+        if self.has_mean_image() {
+            values += &mean_image;
         }
         values
     }
 
-    /// Pixels (m, d) in units of the offset as raw input values: the brightest pixel is white if it is nearly that, and what is outside
+    /// Pixels (m, d) in units of the mean image as raw input values: the brightest pixel is white if it is nearly that, and what is outside
     /// of the range is brought to its ends.
     fn in_range(&self, mut pixels: Array2<f32>) -> Array2<f32> {
         for mut image in pixels.rows_mut() {
@@ -283,7 +283,7 @@ impl RawImages {
         looks
     }
 
-    /// The same of raw images (m, r), in units of the offset, which were not refined.
+    /// The same of raw images (m, r), in units of the mean image, which were not refined.
     fn appearances_of(&self, raw: ArrayView2<'_, f32>, parallelism: Parallelism) -> Vec<Appearance> {
         let edges = self.along_of(raw, 0..self.edges, parallelism);
         let pixels = self.pixels(raw, parallelism);
@@ -302,19 +302,19 @@ impl RawImages {
         edges.rows().into_iter().zip(pixels.rows()).map(of).collect()
     }
 
-    /// Candidates (m, r), coordinates of centred images, with the offset that they lack, if there is one, (m, r or r + 1).
-    pub fn with_offset(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
-        let shares = Array2::ones((candidates.nrows(), usize::from(self.has_offset())));
+    /// Candidates (m, r), coordinates of centred images, with the mean image that they lack, if there is one, (m, r or r + 1).
+    pub fn with_mean_image(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
+        let shares = Array2::ones((candidates.nrows(), usize::from(self.has_mean_image())));
         concatenate![Axis(1), self.raw(candidates), shares]
     }
 
     /// Candidates of images (m, r or r + 1) with any length.
-    pub fn without_offset(&self, images: ArrayView2<'_, f32>) -> Array2<f32> {
-        if !self.has_offset() {
+    pub fn without_mean_image(&self, images: ArrayView2<'_, f32>) -> Array2<f32> {
+        if !self.has_mean_image() {
             return self.centred(self.with_white(images.to_owned()));
         }
-        let (raw, offset) = images.split_at(Axis(1), self.mean.len());
-        self.centred(&raw / &offset)
+        let (raw, mean_image) = images.split_at(Axis(1), self.mean.len());
+        self.centred(&raw / &mean_image)
     }
 }
 

@@ -6,13 +6,14 @@ use palimpsest_numerics::seed::Seed;
 use super::*;
 use crate::mean_image::tests::{SHAPE, basis, centred, images};
 
-/// Raw images of a span, estimated from its true images and the true offset; the centred images, and the basis.
+/// Raw images of a span, estimated from its true images and the true mean image; the centred images, and the basis.
 fn known() -> (RawImages, Array2<f32>, Array2<f32>) {
     let (centred, mean) = centred();
     let basis = basis(&centred);
-    let offset = Offset::outside(basis.view(), mean, ALONE).unwrap();
-    let sources = matmul(images().view(), offset.widen(basis.view()).t(), ALONE);
-    let raw = RawImages::of(basis.view(), SHAPE, (0.0, 1.0), Some(&offset), sources.view(), &likely, ALONE);
+    let mean_image = MeanImage::outside(basis.view(), mean, ALONE).unwrap();
+    let sources = matmul(images().view(), mean_image.widen(basis.view()).t(), ALONE);
+    let raw =
+        RawImages::of(basis.view(), SHAPE, (0.0, 1.0), Some(&mean_image), sources.view(), &likely, ALONE);
     (raw.expect("sources tell it"), centred, basis)
 }
 
@@ -56,7 +57,7 @@ fn rough_images_become_exact_ones() {
 }
 
 #[test]
-fn raw_inputs_need_no_offset() {
+fn raw_inputs_need_no_mean_image() {
     let images = images();
     let basis = orthonormal_rows(images.view(), ALONE).unwrap();
     let sources = matmul(images.view(), basis.t(), ALONE);
@@ -76,7 +77,7 @@ fn raw_inputs_need_no_offset() {
     }
     // Of any length, as merged ones are, and there and back.
     let refined = raw.refine(rough.view());
-    let back = raw.without_offset((raw.with_offset(refined.view()) * 0.2).view());
+    let back = raw.without_mean_image((raw.with_mean_image(refined.view()) * 0.2).view());
     assert!((&back - &refined).iter().all(|v| v.abs() < 1e-3));
     let looks = raw.appearances(refined.view(), rough.view(), ALONE);
     assert!(looks.iter().skip(10).all(|look| look.unchanged > 0.5), "{looks:?}");
@@ -87,10 +88,11 @@ fn raw_inputs_need_no_offset() {
 fn a_constant_that_was_taken_is_told_as_one() {
     let shifted = images() - 0.3;
     let basis = orthonormal_rows(shifted.view(), ALONE).unwrap();
-    let offset = Offset::uniform(basis.view(), ALONE).unwrap();
-    let sources = matmul(images().view(), offset.widen(basis.view()).t(), ALONE);
-    let raw = RawImages::of(basis.view(), SHAPE, (0.0, 1.0), Some(&offset), sources.view(), &likely, ALONE)
-        .unwrap();
+    let mean_image = MeanImage::uniform(basis.view(), ALONE).unwrap();
+    let sources = matmul(images().view(), mean_image.widen(basis.view()).t(), ALONE);
+    let raw =
+        RawImages::of(basis.view(), SHAPE, (0.0, 1.0), Some(&mean_image), sources.view(), &likely, ALONE)
+            .unwrap();
     // Whatever all images share: descent leaves it out.
     let mean = images().mean_axis(Axis(0)).unwrap();
     let rows = matmul((images() - mean).view(), basis.t(), ALONE);
@@ -103,8 +105,8 @@ fn a_constant_that_was_taken_is_told_as_one() {
 fn sources_tell_sign_and_length() {
     let (raw, centred, basis) = known();
     let (_, mean) = crate::mean_image::tests::centred();
-    let offset = Offset::outside(basis.view(), mean, ALONE).unwrap();
-    let mut sources = matmul(images().view(), offset.widen(basis.view()).t(), ALONE);
+    let mean_image = MeanImage::outside(basis.view(), mean, ALONE).unwrap();
+    let mut sources = matmul(images().view(), mean_image.widen(basis.view()).t(), ALONE);
     for (i, mut source) in sources.rows_mut().into_iter().enumerate() {
         let length = reduce::norm(source.view()) as f32;
         source *= if i % 2 == 0 { 1.0 } else { -1.0 } / length;
@@ -147,7 +149,7 @@ fn images_are_in_range_and_the_mean_is_what_was_taken() {
     let (_, truth) = crate::mean_image::tests::centred();
     assert!(cosine(mean.view(), truth.view()) > 0.98, "{}", cosine(mean.view(), truth.view()));
     // There and back.
-    let back = raw.without_offset((raw.with_offset(rows.view()) * 3.0).view());
+    let back = raw.without_mean_image((raw.with_mean_image(rows.view()) * 3.0).view());
     assert!((&back - &rows).iter().all(|v| v.abs() < 1e-3));
 }
 

@@ -98,7 +98,7 @@ pub(super) fn closed_form(
     let hidden_products = if scope == Scope::AllLayers { 7.0 } else { 4.0 };
     let activation = Activation::SigmoidGate { alpha: 20.0 };
     let parallelism = Parallelism::of_threads(threads);
-    let (weighting, lambda) = (binary(m), Array1::from_elem(m, 0.01));
+    let (pull, lambda) = (binary(m), Array1::from_elem(m, 0.01));
     let terms = TermWeights::uniform(net.depth);
     Work {
         group,
@@ -112,7 +112,7 @@ pub(super) fn closed_form(
             let (mut dx, mut dlambda) = (Array2::zeros((m, net.d)), Array1::zeros(m));
             Ok(repeated(1, || {
                 let (x, lambda) = (x.view(), lambda.view());
-                residual.evaluate(&network, activation, &weighting, x, lambda, parallelism);
+                residual.evaluate(&network, activation, &pull, x, lambda, parallelism);
                 residual.gradient(&network, activation, &terms, x, &mut dx, &mut dlambda, parallelism);
             }))
         }),
@@ -130,7 +130,7 @@ pub(super) fn alternating(group: &'static str, name: &str, m: usize, net: Net, t
         + rows * rows * rows / 6.0
         + rows * rows * columns;
     let parallelism = Parallelism::of_threads(threads);
-    let weighting = binary(m);
+    let pull = binary(m);
     let mut problem: Option<AttackProblem> = None;
     Work {
         group,
@@ -150,7 +150,7 @@ pub(super) fn alternating(group: &'static str, name: &str, m: usize, net: Net, t
                 laps.see(step.index);
                 if step.index == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            alternate(problem, &weighting, &params, Seed::new(1), parallelism, &mut observe);
+            alternate(problem, &pull, &params, Seed::new(1), parallelism, &mut observe);
             Ok(laps.sample())
         }),
     }

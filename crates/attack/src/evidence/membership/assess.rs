@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 
-use super::gradient::signals;
+use super::gradient::first_layer_deltas;
 use super::multipliers::{MOST_RECORDS, multipliers};
 use super::null::{Null, Weights};
 use super::span::{RowSpace, squares};
@@ -38,7 +38,7 @@ pub enum MembershipError {
     None(&'static str),
     /// Too few references for p-values.
     #[error(
-        "{got} references are too few, at least {LEAST_REFERENCES} are needed: a p-value is told from how the largest tenth of \
+        "{got} references are too few, at least {LEAST_REFERENCES} are needed: a p-value is estimated from how the largest tenth of \
          them falls off"
     )]
     FewReferences {
@@ -168,7 +168,7 @@ pub fn assess(
     let measured = if kept.is_some() { null.measure(records) } else { own };
     let explained = match weights {
         Weights::Network(network, outputs) if records.nrows() <= MOST_RECORDS => {
-            let left = signals(network, outputs, records, parallelism).left;
+            let left = first_layer_deltas(network, outputs, records, parallelism).left;
             multipliers(weight.view(), left.view(), records.mapv(f64::from).view(), parallelism)
         }
         _ => None,

@@ -1,7 +1,7 @@
 //! Whether the weights hold a record's gradient: its left factor and the record itself, paired through the weights' inverse.
 //!
 //! Training adds left factors times inputs, `W = sum_i a_i x_i^T`. With as many directions as inputs, `x_i^T W^+ a_j` is 1 for
-//! i = j and 0 else: a member's own backpropagated signal is found where the weights expect it. What another record's signal
+//! i = j and 0 else: a member's own first-layer delta is found where the weights expect it. What another record's delta
 //! gives there is of either sign.
 
 use ndarray::{Array1, Array2, ArrayView2, s};
@@ -23,9 +23,9 @@ pub enum Outputs {
 /// Floor of the start, as a multiple, below which a direction counts less and less.
 const FLOOR: f64 = 0.5;
 
-/// What a network says of records.
-pub struct Signals {
-    /// Backpropagated to the first layer, (m, h).
+/// What a network says of records, their first-layer deltas with it.
+pub struct FirstLayerDeltas {
+    /// The left factors: what the outputs pull, backpropagated to the first layer, (m, h).
     pub left: Array2<f64>,
     /// Loss of each by the class that the network gives it, (m); 0 for numbers.
     pub own_loss: Array1<f64>,
@@ -37,12 +37,12 @@ pub struct Signals {
 ///
 /// # Panics
 /// When they do not fit.
-pub fn signals(
+pub fn first_layer_deltas(
     network: &Mlp<f32>,
     outputs: Outputs,
     records: ArrayView2<'_, f32>,
     parallelism: Parallelism,
-) -> Signals {
+) -> FirstLayerDeltas {
     let mut passes = Passes::new(network, records.nrows());
     forward(network, records, Activation::Relu, &mut passes, parallelism);
     let output = passes.output().mapv(f64::from);
@@ -81,7 +81,7 @@ pub fn signals(
         backward(network, pulls.mapv(|v| v as f32).view(), &mut passes, parallelism);
         passes.delta()[0].mapv(f64::from)
     };
-    Signals { left, own_loss, margin }
+    FirstLayerDeltas { left, own_loss, margin }
 }
 
 /// Number and value of the largest entry, but for one.

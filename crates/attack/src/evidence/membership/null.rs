@@ -5,7 +5,7 @@ use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::Parallelism;
 
-use super::gradient::{Outputs, pairing, signals};
+use super::gradient::{Outputs, first_layer_deltas, pairing};
 use super::population::{Population, left_out, row_products};
 use super::span::{Part, RowSpace, SpanTest, squares};
 use super::standard::Standard;
@@ -192,7 +192,7 @@ impl Instruments<'_, '_> {
         let covariates = concatenate(Axis(1), &columns).expect("each has an entry a record");
         let said = match self.weights {
             Weights::Network(network, outputs) => {
-                Some((outputs, signals(network, outputs, records, self.parallelism)))
+                Some((outputs, first_layer_deltas(network, outputs, records, self.parallelism)))
             }
             Weights::Layer(_) => None,
         };
@@ -236,7 +236,7 @@ fn largest(scores: Vec<Array1<f64>>) -> Array1<f64> {
 /// Minus the logarithm of the product of the p-values.
 ///
 /// # Source
-/// Fisher (1932); its law is told from the references, so the tests need not be independent.
+/// Fisher (1932); its law is estimated from the references, so the tests need not be independent.
 fn evidence(tail: &Tail, span: &Array1<f64>, gradient: Option<(&Tail, &Array1<f64>)>) -> Array1<f64> {
     let mut evidence = -tail.log_ps(span);
     if let Some((tail, scores)) = gradient {

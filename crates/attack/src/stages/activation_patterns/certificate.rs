@@ -1,14 +1,14 @@
 //! Which patterns are those of real inputs, told without the truth.
 //!
-//! A true signal stays between 0 and the drives on *every* neuron, most of its gates are 0 or 1, and a hyperplane through
-//! the inputs' space separates the neurons that are on from those that are off. A sum or difference of signals can have
+//! A true first-layer delta stays between 0 and the backpropagated signals on *every* neuron, most of its gates are 0 or 1, and a hyperplane through
+//! the inputs' space separates the neurons that are on from those that are off. A sum or difference of first-layer deltas can have
 //! many gates at 0 and 1 too, but some fall outside.
 
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_numerics::gemm::matvec;
 
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::{GatePattern, Likeness};
+use crate::stages::activation_patterns::pattern::{ActivationPattern, Likeness};
 use crate::stages::activation_patterns::weighted::WeightedEquations;
 
 /// Set by hand on CIFAR-10 n = 100, seed 0, where no false pattern kept these bounds. On Fashion-MNIST false ones do, which is
@@ -20,7 +20,7 @@ const MOST_ABOVE: f64 = 0.1;
 const LEAST_SEPARABLE: f64 = 0.99;
 
 /// Whether `pattern` looks like that of a real input.
-pub fn is_certified(layer: &GatedLayer, pattern: &GatePattern) -> bool {
+pub fn is_certified(layer: &GatedLayer, pattern: &ActivationPattern) -> bool {
     let Likeness { binary, on, below, above } = pattern.likeness;
     binary > LEAST_BINARY
         && on > LEAST_ON
@@ -40,9 +40,9 @@ const DECIDED: f64 = 0.1;
 /// Share of the neurons with a decided gate that one direction puts on their side, in [0, 1].
 ///
 /// The direction is found by damped least squares on the neurons that lack margin.
-fn separable_share(layer: &GatedLayer, pattern: &GatePattern) -> f64 {
+fn separable_share(layer: &GatedLayer, pattern: &ActivationPattern) -> f64 {
     let decided: Vec<(usize, f64)> = (0..layer.neurons())
-        .filter(|&j| pattern.driven[j])
+        .filter(|&j| pattern.telling[j])
         .filter_map(|j| match pattern.gates[j] {
             g if g.abs() < DECIDED => Some((j, -1.0)),
             g if (g - 1.0).abs() < DECIDED => Some((j, 1.0)),
@@ -52,7 +52,7 @@ fn separable_share(layer: &GatedLayer, pattern: &GatePattern) -> f64 {
     let k = layer.coordinates();
     let mut sided = Array2::zeros((k, decided.len()));
     for (mut column, &(j, side)) in sided.columns_mut().into_iter().zip(&decided) {
-        column.assign(&layer.signals.row(j));
+        column.assign(&layer.deltas.row(j));
         column *= side;
     }
     let count = decided.len().max(1) as f64;

@@ -1,8 +1,8 @@
-//! From approximate inputs to signals: a linear program for each, solved by Douglas-Rachford splitting.
+//! From approximate inputs to first-layer deltas: a linear program for each, solved by Douglas-Rachford splitting.
 //!
-//! A true input x has pre-activations z whose signs are its gates. So among all vectors between 0 and the drives its signal
-//! is the one with the largest `sum_j z_j b_j / t_j`; neurons on a kink, where z is 0, are free. From an approximate input
-//! the same maximum, over the vectors of the column space of `[W b]` only, is often exactly the true signal: gates that are
+//! A true input x has pre-activations z whose signs are its gates. So among all vectors between 0 and the backpropagated signals its first-layer delta
+//! is the one with the largest `sum_j z_j b_j / t_j`; neurons on a ReLU breakpoint, where z is 0, are free. From an approximate input
+//! the same maximum, over the vectors of the column space of `[W b]` only, is often exactly the true first-layer delta: gates that are
 //! wrong in z are overruled by those that are right.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
@@ -25,7 +25,7 @@ pub enum Pull {
 }
 
 impl Pull {
-    /// Of a pre-activation in units of the root mean square, in units of the typical drive.
+    /// Of a pre-activation in units of the root mean square, in units of the typical backpropagated signal.
     fn of(self, z: f32) -> f32 {
         match self {
             Self::Proportional => 0.05 * z,
@@ -50,20 +50,20 @@ const BATCH: usize = 32;
 #[track_caller]
 pub fn decode(layer: &GatedLayer, inputs: ArrayView2<'_, f64>, label: Label, pull: Pull) -> Vec<Draft> {
     assert_eq!(inputs.ncols(), layer.coordinates(), "decode: coordinates of inputs and layer");
-    let (own, other) = layer.drives(label);
+    let (own, other) = layer.backpropagated_signals(label);
     let (own, other) = (own.mapv(|v| v as f32), other.mapv(|v| v as f32));
     let own = own.broadcast((inputs.nrows(), own.len())).expect("a row repeats");
-    let (signals, shares) =
-        decode_driven((layer.weight.view(), layer.signals.view()), inputs, own, &other, pull);
-    let rows = signals.rows().into_iter().zip(shares);
-    rows.map(|(row, share)| Draft { label, signal: row.mapv(f64::from), share: f64::from(share) }).collect()
+    let (deltas, shares) =
+        decode_deltas((layer.weight.view(), layer.deltas.view()), inputs, own, &other, pull);
+    let rows = deltas.rows().into_iter().zip(shares);
+    rows.map(|(row, share)| Draft { label, delta: row.mapv(f64::from), share: f64::from(share) }).collect()
 }
 
-/// Signals (m, h) of `inputs` (m, k), coordinates with a 1 appended, and the shares (m) of `other` (h) in what drives their neurons
-/// besides the rows of `own` (m, h). The layer is `weight` (h, k), and `basis` (h, k) an orthonormal one of all signals.
+/// First-layer deltas (m, h) of `inputs` (m, k), coordinates with a 1 appended, and the shares (m) of `other` (h) in what reaches their neurons from the output
+/// besides the rows of `own` (m, h). The layer is `weight` (h, k), and `basis` (h, k) an orthonormal one of all first-layer deltas.
 ///
 /// Batches run on the current rayon pool; the result is the same bits for any number of threads.
-pub(crate) fn decode_driven(
+pub(crate) fn decode_deltas(
     (weight, basis): (ArrayView2<'_, f64>, ArrayView2<'_, f64>),
     inputs: ArrayView2<'_, f64>,
     own: ArrayView2<'_, f32>,
@@ -78,8 +78,8 @@ pub(crate) fn decode_driven(
         .zip(found.axis_chunks_iter_mut(Axis(0), BATCH))
         .map(|((inputs, own), mut found)| {
             let z = matmul(inputs, weight.t(), Parallelism::Sequential).mapv(|v| v as f32);
-            let (signals, shares) = Program { own, other, basis: basis.view() }.solve(z, pull);
-            found.assign(&signals);
+            let (deltas, shares) = Program { own, other, basis: basis.view() }.solve(z, pull);
+            found.assign(&deltas);
             shares
         })
         .collect();
@@ -96,30 +96,30 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Signals (m, h) and shares (m) from pre-activations `z` (m, h).
+    /// First-layer deltas (m, h) and shares (m) from pre-activations `z` (m, h).
     fn solve(&self, mut z: Array2<f32>, pull: Pull) -> (Array2<f32>, Vec<f32>) {
         let (m, h) = z.dim();
         let mut point = Array2::<f32>::zeros((m, h));
-        let drives: Vec<Drives<'_>> =
-            self.own.rows().into_iter().map(|own| Drives::of(own, self.other)).collect();
+        let signals: Vec<BackpropagatedSignals<'_>> =
+            self.own.rows().into_iter().map(|own| BackpropagatedSignals::of(own, self.other)).collect();
         let mut shares = Vec::with_capacity(m);
-        for ((mut z, mut point), drives) in z.rows_mut().into_iter().zip(point.rows_mut()).zip(&drives) {
-            let share = drives.share_at(z.as_slice().expect("rows are contiguous"));
+        for ((mut z, mut point), signals) in z.rows_mut().into_iter().zip(point.rows_mut()).zip(&signals) {
+            let share = signals.share_at(z.as_slice().expect("rows are contiguous"));
             for (j, p) in point.iter_mut().enumerate() {
-                *p = if z[j] > 0.0 { drives.own[j] - share * drives.other[j] } else { 0.0 };
+                *p = if z[j] > 0.0 { signals.own[j] - share * signals.other[j] } else { 0.0 };
             }
             shares.push(share);
             let mean_square = z.iter().map(|v| v * v).sum::<f32>() / h as f32;
             let unit = 1.0 / mean_square.sqrt().max(f32::MIN_POSITIVE);
-            z.mapv_inplace(|v| drives.typical * pull.of(unit * v));
+            z.mapv_inplace(|v| signals.typical * pull.of(unit * v));
         }
         let mut boxed = Array2::<f32>::zeros((m, h));
         let mut reflected = Array2::<f32>::zeros((m, h));
         let mut inside = Array2::<f32>::zeros((m, self.basis.ncols()));
         let sequential = Parallelism::Sequential;
         for iteration in 1..=ITERATIONS {
-            for (i, drives) in drives.iter().enumerate() {
-                drives.pull_into_box(
+            for (i, signals) in signals.iter().enumerate() {
+                signals.pull_into_box(
                     shares[i],
                     z.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
                     point.slice(s![i, ..]).to_slice().expect("rows are contiguous"),
@@ -132,8 +132,8 @@ impl Program<'_> {
             point -= &boxed;
             gemm(1.0, inside.view(), self.basis.t(), 1.0, point.view_mut(), sequential);
             if iteration % SHARE_EVERY == 0 {
-                for ((share, drives), boxed) in shares.iter_mut().zip(&drives).zip(boxed.rows()) {
-                    *share = drives.fit_share(*share, boxed.to_slice().expect("rows are contiguous"));
+                for ((share, signals), boxed) in shares.iter_mut().zip(&signals).zip(boxed.rows()) {
+                    *share = signals.fit_share(*share, boxed.to_slice().expect("rows are contiguous"));
                 }
             }
         }
@@ -142,22 +142,22 @@ impl Program<'_> {
     }
 }
 
-/// What drives the neurons of one input, each (h).
-struct Drives<'a> {
+/// What reaches the neurons of one input, each (h).
+struct BackpropagatedSignals<'a> {
     own: &'a [f32],
     other: &'a [f32],
-    /// Root mean square of the own drives.
+    /// Root mean square of the own backpropagated signals.
     typical: f32,
 }
 
-impl<'a> Drives<'a> {
+impl<'a> BackpropagatedSignals<'a> {
     fn of(own: ArrayView1<'a, f32>, other: &'a Array1<f32>) -> Self {
         let own = own.to_slice().expect("rows are contiguous");
         let typical = (reduce::sum_squares(own) / own.len() as f64).sqrt() as f32;
         Self { own, other: other.as_slice().expect("owned arrays are contiguous"), typical }
     }
 
-    /// `boxed`, the nearest vector between 0 and the drives to `point` pulled along, and `reflected = 2 boxed - point`.
+    /// `boxed`, the nearest vector between 0 and the backpropagated signals to `point` pulled along, and `reflected = 2 boxed - point`.
     fn pull_into_box(
         &self,
         share: f32,
@@ -167,32 +167,32 @@ impl<'a> Drives<'a> {
         reflected: &mut [f32],
     ) {
         vectorised(|| {
-            let drives = self.own.iter().zip(self.other);
+            let signals = self.own.iter().zip(self.other);
             let to = boxed.iter_mut().zip(reflected);
             for (((&own, &other), (boxed, reflected)), (&pull, &point)) in
-                drives.zip(to).zip(pull.iter().zip(point))
+                signals.zip(to).zip(pull.iter().zip(point))
             {
-                let drive = own - share * other;
-                let pulled = point + if drive < 0.0 { -pull } else { pull };
-                *boxed = pulled.max(drive.min(0.0)).min(drive.max(0.0));
+                let signal = own - share * other;
+                let pulled = point + if signal < 0.0 { -pull } else { pull };
+                *boxed = pulled.max(signal.min(0.0)).min(signal.max(0.0));
                 *reflected = 2.0 * *boxed - point;
             }
         });
     }
 
-    /// How active the other label's neuron looks at pre-activations `z` (h): sure one way only when far from its kink.
+    /// How active the other label's neuron looks at pre-activations `z` (h): sure one way only when far from its ReLU breakpoint.
     fn share_at(&self, z: &[f32]) -> f32 {
-        let drive = |t: &[f32]| z.iter().zip(t).map(|(&z, &t)| z.max(0.0) * t).sum::<f32>();
-        let own = drive(self.own).abs().max(f32::MIN_POSITIVE);
-        (0.5 + 3.0 * drive(self.other) / own).clamp(0.0, 1.0)
+        let signal = |t: &[f32]| z.iter().zip(t).map(|(&z, &t)| z.max(0.0) * t).sum::<f32>();
+        let own = signal(self.own).abs().max(f32::MIN_POSITIVE);
+        (0.5 + 3.0 * signal(self.other) / own).clamp(0.0, 1.0)
     }
 
-    /// The share moved towards the one that explains the neurons nearer to their drive than to 0.
-    fn fit_share(&self, share: f32, signal: &[f32]) -> f32 {
+    /// The share moved towards the one that explains the neurons nearer to their backpropagated signal than to 0.
+    fn fit_share(&self, share: f32, delta: &[f32]) -> f32 {
         let (mut product, mut square) = (0.0_f32, 1e-12 * self.typical * self.typical);
-        for ((&own, &other), &b) in self.own.iter().zip(self.other).zip(signal) {
-            let drive = own - share * other;
-            if b * drive > 0.5 * drive * drive {
+        for ((&own, &other), &b) in self.own.iter().zip(self.other).zip(delta) {
+            let signal = own - share * other;
+            if b * signal > 0.5 * signal * signal {
                 product += (own - b) * other;
                 square += other * other;
             }

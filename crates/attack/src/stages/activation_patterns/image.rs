@@ -1,7 +1,7 @@
 //! From patterns to inputs: linear equations, most of them exact.
 //!
-//! An input is orthogonal to the duals of all others, has pre-activation 0 where its pattern has a kink, and the sign of its
-//! gate elsewhere. Each equation may be wrong (a false pattern, a kink that is none), so absolute deviations are minimised.
+//! An input is orthogonal to the duals of all others, has pre-activation 0 where its pattern has a ReLU breakpoint, and the sign of its
+//! gate elsewhere. Each equation may be wrong (a false pattern, a ReLU breakpoint that is none), so absolute deviations are minimised.
 //! Where few duals are known the rest is filled in by what inputs usually look like: how much of them the candidates of
 //! another attack have along each direction.
 
@@ -12,7 +12,7 @@ use palimpsest_numerics::reduce;
 use rayon::prelude::*;
 
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::GatePattern;
+use crate::stages::activation_patterns::pattern::ActivationPattern;
 use crate::stages::activation_patterns::weighted::WeightedEquations;
 
 /// An input found from its pattern.
@@ -32,7 +32,7 @@ pub struct PatternInput {
     pub held_out_agreement: f64,
     /// Smallest cosine between the input and those solved for without a part of the neurons, in [-1, 1].
     pub stability: f64,
-    /// Equations for each unknown, >= 0: known duals and kinks that the input lies on. Above 1 the input is determined, below it
+    /// Equations for each unknown, >= 0: known duals and ReLU breakpoints that the input lies on. Above 1 the input is determined, below it
     /// is partly what inputs usually look like.
     pub determination: f64,
 }
@@ -44,8 +44,8 @@ const DUAL_TOLERANCE: f64 = 3e-5;
 /// Of a pre-activation, in units of the root mean square where the gate is on; the first and the last.
 const KINK_TOLERANCE: (f64, f64) = (0.3, 5e-3);
 const SHRINK: f64 = 0.7;
-/// Distance of a gate from 0 and 1 at which it is a kink's.
-const KINK: f64 = 0.03;
+/// Distance of a gate from 0 and 1 at which it is a ReLU breakpoint's.
+const BREAKPOINT: f64 = 0.03;
 /// Gates this far outside of 0 or 1 say nothing.
 const OUTSIDE: (f64, f64) = (-0.1, 1.2);
 /// Parts of the neurons of which each is left out once.
@@ -76,7 +76,7 @@ pub fn usual_shares(layer: &GatedLayer, candidates: ArrayView2<'_, f64>) -> Arra
 /// `shares` (k) are the [`usual_shares`].
 pub fn inputs(
     layer: &GatedLayer,
-    patterns: &[GatePattern],
+    patterns: &[ActivationPattern],
     shares: &Array1<f64>,
 ) -> Vec<Option<PatternInput>> {
     let k = layer.coordinates();
@@ -84,7 +84,7 @@ pub fn inputs(
     for (mut row, pattern) in duals.rows_mut().into_iter().zip(patterns) {
         row.assign(&matvec(layer.vt.view(), pattern.dual.view()));
     }
-    let principal = &layer.signals * &layer.singular_values;
+    let principal = &layer.deltas * &layer.singular_values;
     (0..patterns.len())
         .into_par_iter()
         .with_max_len(1)
@@ -97,7 +97,7 @@ pub fn inputs(
 enum Side {
     On,
     Off,
-    Kink,
+    Breakpoint,
     Unknown,
 }
 
@@ -117,7 +117,7 @@ struct Equations<'a> {
 
 impl<'a> Equations<'a> {
     fn new(
-        pattern: &GatePattern,
+        pattern: &ActivationPattern,
         index: usize,
         duals: &'a Array2<f64>,
         principal: &'a Array2<f64>,
@@ -131,7 +131,12 @@ impl<'a> Equations<'a> {
             label: pattern.label,
             index,
             own: duals.row(index).to_owned(),
-            sides: pattern.gates.iter().zip(&pattern.driven).map(|(&g, &driven)| side(g, driven)).collect(),
+            sides: pattern
+                .gates
+                .iter()
+                .zip(&pattern.telling)
+                .map(|(&g, &telling)| side(g, telling))
+                .collect(),
             duals,
             principal,
             shares,
@@ -146,7 +151,7 @@ impl<'a> Equations<'a> {
         let z = self.pre_activations(&input)?;
         let (decided, agreeing) = self.decided(&z, |_| true);
         let kinks_met =
-            z.iter().zip(&sides).filter(|(z, side)| **side == Side::Kink && side.holds(**z)).count();
+            z.iter().zip(&sides).filter(|(z, side)| **side == Side::Breakpoint && side.holds(**z)).count();
         let sign_agreement = agreeing as f64 / decided.max(1) as f64;
         let determination = (self.duals.nrows() + kinks_met) as f64 / self.principal.ncols() as f64;
         if sign_agreement < LEAST_AGREEMENT || determination < LEAST_DETERMINATION {
@@ -221,7 +226,7 @@ impl<'a> Equations<'a> {
             }
             for (weight, (&z, &side)) in of_neurons.iter_mut().zip(z.iter().zip(sides)) {
                 let counts = match side {
-                    Side::Kink => true,
+                    Side::Breakpoint => true,
                     Side::On => z < 0.0,
                     Side::Off => z > 0.0,
                     Side::Unknown => false,
@@ -244,22 +249,22 @@ impl Side {
         match self {
             Self::On => z > -FORGIVEN,
             Self::Off => z < FORGIVEN,
-            Self::Kink => z.abs() < FORGIVEN,
+            Self::Breakpoint => z.abs() < FORGIVEN,
             Self::Unknown => false,
         }
     }
 }
 
-fn side(gate: f64, driven: bool) -> Side {
+fn side(gate: f64, telling: bool) -> Side {
     let (lowest, highest) = OUTSIDE;
-    if !driven || !(lowest..highest).contains(&gate) {
+    if !telling || !(lowest..highest).contains(&gate) {
         Side::Unknown
-    } else if gate >= 1.0 - KINK {
+    } else if gate >= 1.0 - BREAKPOINT {
         Side::On
-    } else if gate <= KINK {
+    } else if gate <= BREAKPOINT {
         Side::Off
     } else {
-        Side::Kink
+        Side::Breakpoint
     }
 }
 

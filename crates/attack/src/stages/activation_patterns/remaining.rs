@@ -1,7 +1,7 @@
-//! What is left to find once some signals are known: a smaller problem of the same kind.
+//! What is left to find once some first-layer deltas are known: a smaller problem of the same kind.
 //!
-//! Inputs whose signal is unknown are orthogonal to every known dual, so they lie in a space of fewer dimensions, which is
-//! known; and the layer, freed of its component along the known signals, is a sum over these inputs alone. The known inputs
+//! Inputs whose first-layer delta is unknown are orthogonal to every known dual, so they lie in a space of fewer dimensions, which is
+//! known; and the layer, freed of its component along the known first-layer deltas, is a sum over these inputs alone. The known inputs
 //! themselves need not be known for that.
 
 use ndarray::{Array1, Array2, ArrayView2, s};
@@ -12,7 +12,7 @@ use palimpsest_numerics::gemm::{Parallelism, gemm, matmul, matvec};
 use palimpsest_numerics::reduce;
 
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::GatePattern;
+use crate::stages::activation_patterns::pattern::ActivationPattern;
 
 const SEQUENTIAL: Parallelism = Parallelism::Sequential;
 
@@ -34,17 +34,17 @@ impl RemainingProblem {
     /// are.
     ///
     /// # Errors
-    /// [`FactorError`] when the known duals or signals cannot be decomposed.
+    /// [`FactorError`] when the known duals or first-layer deltas cannot be decomposed.
     pub fn after(
         network: &Mlp<f32>,
         layer: &GatedLayer,
-        known: &[GatePattern],
+        known: &[ActivationPattern],
     ) -> Result<Option<Self>, FactorError> {
         let k = layer.coordinates();
         if known.is_empty() || known.len() + 3 > k {
             return Ok(None);
         }
-        let rows = |of: &dyn Fn(&GatePattern) -> Array1<f64>, columns: usize| {
+        let rows = |of: &dyn Fn(&ActivationPattern) -> Array1<f64>, columns: usize| {
             let mut rows = Array2::zeros((known.len(), columns));
             for (mut row, pattern) in rows.rows_mut().into_iter().zip(known) {
                 let values = of(pattern);
@@ -69,14 +69,14 @@ impl RemainingProblem {
         basis.column_mut(q).assign(&point);
 
         // On the left-hand side, neurons not yet at their stationary point hold their gain times the sum.
-        let signals = rows(&|pattern| &pattern.signal / &layer.gains(), layer.neurons());
+        let deltas = rows(&|pattern| &pattern.delta / &layer.gains(), layer.neurons());
         let mut left = layer.weight.clone();
         for (mut row, &gain) in left.rows_mut().into_iter().zip(layer.gains()) {
             row /= gain;
         }
         let weight = matmul(left.view(), flat.view(), SEQUENTIAL);
         let bias = matvec(left.view(), point.view()) / reduce::squared_norm(point.view());
-        let equation = RemainingEquation::without(weight, bias, signals, None, SEQUENTIAL)?;
+        let equation = RemainingEquation::without(weight, bias, deltas, None, SEQUENTIAL)?;
         let narrow = |values: &Array2<f64>| values.mapv(|v| v as f32);
         let narrow1 = |values: Array1<f64>| values.mapv(|v| v as f32);
         let mut layers = network.layers().to_vec();

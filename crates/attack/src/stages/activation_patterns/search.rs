@@ -21,7 +21,7 @@ use crate::stages::activation_patterns::certificate::is_certified;
 use crate::stages::activation_patterns::decode::{Pull, decode};
 use crate::stages::activation_patterns::image::{PatternInput, inputs, usual_shares};
 use crate::stages::activation_patterns::layer::GatedLayer;
-use crate::stages::activation_patterns::pattern::{Draft, GatePattern};
+use crate::stages::activation_patterns::pattern::{ActivationPattern, Draft};
 use crate::stages::activation_patterns::polish::{polish, settle};
 use crate::stages::activation_patterns::remaining::RemainingProblem;
 
@@ -76,7 +76,7 @@ pub struct PatternStep {
 
 /// Drafts that are polished in one round, at most.
 const MOST_DRAFTS: usize = 400;
-/// Cosine of signals above which two patterns are the same.
+/// Cosine of first-layer deltas above which two patterns are the same.
 const SAME: f64 = 0.95;
 /// Cosine above which a draft need not be polished because one like it was.
 const NEARLY_SAME: f64 = 0.97;
@@ -91,7 +91,7 @@ const LEAST_COVERAGE: f64 = 0.5;
 const FRUITLESS: usize = 3;
 
 /// Inputs found exactly, from `candidates` (m, r) of another attack with these `labels` (m); empty when the layer's equation
-/// is not exact or its drives are not known.
+/// is not exact or its backpropagated signals are not known.
 ///
 /// Works on the current rayon pool; the result is the same bits for any number of threads. `observe` may end the search,
 /// which keeps what was found; so does a decomposition that fails its check.
@@ -154,8 +154,8 @@ fn patterns_near(
     layer: &GatedLayer,
     inputs: ArrayView2<'_, f64>,
     labels: &[Label],
-    known: &[GatePattern],
-) -> Vec<GatePattern> {
+    known: &[ActivationPattern],
+) -> Vec<ActivationPattern> {
     let mut drafts: Vec<Draft> = Vec::new();
     for label in [Label::NEGATIVE, Label::POSITIVE] {
         let rows: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == label).collect();
@@ -169,17 +169,16 @@ fn patterns_near(
 }
 
 /// Drafts that are neither nothing nor like a known pattern or an earlier draft.
-fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[GatePattern]) -> Vec<Draft> {
+fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[ActivationPattern]) -> Vec<Draft> {
     let mut kept: Vec<Draft> = Vec::new();
     for draft in drafts {
-        let least = 0.05 * layer.typical_drive(draft.label) * (layer.neurons() as f64).sqrt();
+        let least = 0.05 * layer.typical_signal(draft.label) * (layer.neurons() as f64).sqrt();
         if kept.len() == MOST_DRAFTS {
             break;
         }
-        let mut seen =
-            known.iter().map(|pattern| &pattern.signal).chain(kept.iter().map(|kept| &kept.signal));
-        if reduce::norm(draft.signal.view()) > least
-            && seen.all(|other| resemblance(other, &draft.signal) < NEARLY_SAME)
+        let mut seen = known.iter().map(|pattern| &pattern.delta).chain(kept.iter().map(|kept| &kept.delta));
+        if reduce::norm(draft.delta.view()) > least
+            && seen.all(|other| resemblance(other, &draft.delta) < NEARLY_SAME)
         {
             kept.push(draft);
         }
@@ -187,7 +186,7 @@ fn distinct(layer: &GatedLayer, drafts: Vec<Draft>, known: &[GatePattern]) -> Ve
     kept
 }
 
-/// Cosine of two signals, without sign: an input whose two neurons are both active is found with either label.
+/// Cosine of two first-layer deltas, without sign: an input whose two neurons are both active is found with either label.
 fn resemblance(a: &Array1<f64>, b: &Array1<f64>) -> f64 {
     let norms = reduce::norm(a.view()) * reduce::norm(b.view());
     let (a, b) = (a.as_slice(), b.as_slice());
@@ -197,31 +196,31 @@ fn resemblance(a: &Array1<f64>, b: &Array1<f64>) -> f64 {
 }
 
 /// `patterns` without repetitions, the best of each kept.
-fn merged(mut patterns: Vec<GatePattern>) -> Vec<GatePattern> {
+fn merged(mut patterns: Vec<ActivationPattern>) -> Vec<ActivationPattern> {
     patterns.retain(|pattern| pattern.likeness.on > 0.08);
-    let rank = |pattern: &GatePattern| pattern.likeness.binary - 10.0 * pattern.likeness.below;
+    let rank = |pattern: &ActivationPattern| pattern.likeness.binary - 10.0 * pattern.likeness.below;
     patterns.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let mut kept: Vec<GatePattern> = Vec::new();
+    let mut kept: Vec<ActivationPattern> = Vec::new();
     for pattern in patterns {
-        if kept.iter().all(|other| resemblance(&other.signal, &pattern.signal) < SAME) {
+        if kept.iter().all(|other| resemblance(&other.delta, &pattern.delta) < SAME) {
             kept.push(pattern);
         }
     }
     kept
 }
 
-fn certified(layer: &GatedLayer, patterns: &[GatePattern]) -> Vec<GatePattern> {
+fn certified(layer: &GatedLayer, patterns: &[ActivationPattern]) -> Vec<ActivationPattern> {
     let hold: Vec<bool> =
         patterns.par_iter().with_max_len(1).map(|pattern| is_certified(layer, pattern)).collect();
     patterns.iter().zip(hold).filter(|(_, hold)| *hold).map(|(pattern, _)| pattern.clone()).collect()
 }
 
-fn polished_again(layer: &GatedLayer, patterns: &[GatePattern]) -> Vec<GatePattern> {
-    let again = |pattern: &GatePattern| polish(layer, &pattern.draft(), AGAIN_TOLERANCE);
+fn polished_again(layer: &GatedLayer, patterns: &[ActivationPattern]) -> Vec<ActivationPattern> {
+    let again = |pattern: &ActivationPattern| polish(layer, &pattern.draft(), AGAIN_TOLERANCE);
     patterns.par_iter().with_max_len(1).filter_map(again).collect()
 }
 
-fn settled(layer: &GatedLayer, patterns: &[GatePattern]) -> Vec<GatePattern> {
+fn settled(layer: &GatedLayer, patterns: &[ActivationPattern]) -> Vec<ActivationPattern> {
     patterns.par_iter().with_max_len(1).filter_map(|pattern| settle(layer, pattern)).collect()
 }
 
@@ -235,7 +234,7 @@ fn look_again(
 ) -> Option<(Array2<f64>, Vec<Label>)> {
     let half = left.rank() + 1;
     let labels: Vec<Label> = (0..2 * half).map(|i| Label(i / half)).collect();
-    let weighting = OutputPull::Binary(labels.clone());
+    let pull = OutputPull::Binary(labels.clone());
     // What is left of an exact equation is exact: its small equations are as right as its large ones, and weighing them by an
     // expected error found fewer patterns (decision 0011).
     let options = DescentParams {
@@ -243,7 +242,7 @@ fn look_again(
         coordinate_error_power: 0.0,
         neuron_error_power: 0.0,
         norm_penalty: Some(0.0),
-        mirror_check: 1.0,
+        sign_check: 1.0,
         ..DescentParams::default()
     };
     let landscape = Landscape {
@@ -252,7 +251,7 @@ fn look_again(
         input_norm: problem.input_norm,
         expected_error: 0.0,
         remaining: Some(&left.equation),
-        edge_energy: None,
+        smoothness: None,
     };
     let runs: Vec<_> = (0..params.runs)
         .into_par_iter()
@@ -260,7 +259,7 @@ fn look_again(
         .map(|run| {
             let start = Start::Random(seed.indexed(run as u64));
             let mut observe = |step: &Step<'_>| observe(step.relative_residual);
-            anneal_on(&landscape, &weighting, &options, start, Parallelism::Sequential, &mut observe)
+            anneal_on(&landscape, &pull, &options, start, Parallelism::Sequential, &mut observe)
         })
         .collect();
     if runs.iter().any(|run| run.termination == TerminationReason::TimeLimit) {

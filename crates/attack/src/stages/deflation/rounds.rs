@@ -2,22 +2,22 @@
 //!
 //! Where there are many more inputs than descent can tell apart, the few that count most drown the others: whatever is wrong
 //! with them is more than all that the others give. So restarts come in rounds. Images on which the restarts of a round
-//! agree are taken for known; what each gives the first layer's neurons, its signal, is decoded from the weights
+//! agree are taken for known; what each gives the first layer's neurons, its delta, is decoded from the weights
 //! ([`crate::stages::activation_patterns::decode`]) and projected out of both sides of the equation; the next round descends on what is left,
-//! from random starts. A signal that is projected out need not be known with its multiplier or its input, and a false one
+//! from random starts. A first-layer delta that is projected out need not be known with its multiplier or its input, and a false one
 //! costs one direction of many.
 //!
-//! It takes a prior that makes images nearly exact, the edge energy in place of the norm, and drives that were the same for
+//! It takes a prior that makes images nearly exact, the smoothness prior in place of the norm, and backpropagated signals that were the same for
 //! long, as under weight decay. `docs/decisions/0023-deflation.md` has the measurement.
 //!
 //! # Source
-//! Deflation, as of sources in blind separation and of eigenvectors, with gate patterns for what is taken out.
+//! Deflation, as of sources in blind separation and of eigenvectors, with activation patterns for what is taken out.
 
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use palimpsest_kkt::bias_share::shares_of_run;
-use palimpsest_kkt::equation_weights::EquationWeights;
+use palimpsest_kkt::generalised_weights::GeneralisedWeights;
 use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_kkt::remaining::RemainingEquation;
 use palimpsest_kkt::stationarity::StationarityResidual;
@@ -25,9 +25,10 @@ use palimpsest_mlp::Activation;
 use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::quantile::upper_median;
 use palimpsest_numerics::range::{not_negative, share, within};
 use palimpsest_numerics::reduce::unit_rows;
-use palimpsest_unmix::smoothness::EdgeEnergy;
+use palimpsest_unmix::smoothness::SmoothnessPrior;
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
@@ -37,7 +38,7 @@ use crate::search::annealed::{DescentParams, Landscape, anneal_on};
 use crate::search::run::{Run, TerminationReason};
 use crate::search::state::Start;
 use crate::search::step::Step;
-use crate::stages::activation_patterns::decode::{Pull, decode_driven};
+use crate::stages::activation_patterns::decode::{Pull, decode_deltas};
 
 /// Options of a deflation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,9 +48,9 @@ pub struct DeflationParams {
     /// Cosine of edges with the nearest candidate of the other restarts of a round, on average, in [0, 1], from which a candidate is taken
     /// for an image: as long as none is known, and afterwards.
     pub agreement: (f32, f32),
-    /// Mean bias share (see [`crate::evidence::confidence::Evidence`]) below which it is not: its mirror image may be one.
+    /// Mean bias share (see [`crate::evidence::confidence::Evidence`]) below which it is not: its negative may be one.
     pub bias_share: f32,
-    /// Weight of the edge energies of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
+    /// Weight of the smoothness prior of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
     /// have elsewhere.
     pub edge_penalty: f64,
 }
@@ -94,9 +95,9 @@ pub(crate) struct AgreedImage {
 const LEAST_RESTARTS: usize = 4;
 /// Cosine of edges above which candidates stand for the same image.
 const SAME: f32 = 0.6;
-/// Directions for each neuron above which signals fill too much of their space to be told apart.
+/// Directions for each neuron above which first-layer deltas fill too much of their space to be told apart.
 pub(crate) const MOST_DIRECTIONS: f64 = 0.5;
-/// Edge energy of the rows of the weights, relative to their squared norms, above which the inputs are not the smooth images that are
+/// Energy of the rows of the weights under the smoothness prior, relative to their squared norms, above which the inputs are not the smooth images that are
 /// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
 const MOST_ENERGY: f64 = 1.1;
 /// Share of the directions at which no more are taken out: what rounds still agree on is real less and less often.
@@ -112,12 +113,12 @@ pub(crate) struct Deflation<'a> {
     weight: Array2<f64>,
     /// Orthonormal basis of the column space of `weight`, (h, k).
     basis: Array2<f64>,
-    energy: EdgeEnergy,
+    prior: SmoothnessPrior,
     /// Weight of each neuron's equation, (h).
     neurons: Vec<f32>,
     images: Vec<AgreedImage>,
-    /// What is taken out, the signals of these and of what came back, rows of length one, (signals, h).
-    signals: Array2<f32>,
+    /// What is taken out, the first-layer deltas of these and of what came back, rows of length one, (deltas, h).
+    deltas: Array2<f32>,
     /// The equation without them, once there are some.
     remaining: Option<RemainingEquation>,
     first_residual: Option<f64>,
@@ -137,14 +138,14 @@ impl<'a> Deflation<'a> {
         parallelism: Parallelism,
     ) -> Result<Option<Self>, AttackError> {
         let weight = problem.first_layer_target().mapv(f64::from);
-        let energy = EdgeEnergy::of(problem.subspace.basis(), shape, parallelism)?;
-        if energy.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
+        let prior = SmoothnessPrior::of(problem.subspace.basis(), shape, parallelism)?;
+        if prior.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
             return Ok(None);
         }
         let basis = svd(weight.view(), parallelism)?.u;
         let spectrum = &problem.spectrum[..problem.rank()];
         let powers = (descent.coordinate_error_power, descent.neuron_error_power);
-        let weights = EquationWeights::of(&problem.network, spectrum, problem.input_norm, powers);
+        let weights = GeneralisedWeights::of(&problem.network, spectrum, problem.input_norm, powers);
         Ok(Some(Self {
             problem,
             labels,
@@ -152,10 +153,10 @@ impl<'a> Deflation<'a> {
             descent,
             weight,
             basis,
-            energy,
+            prior,
             neurons: weights.neurons,
             images: Vec::new(),
-            signals: Array2::zeros((0, problem.network.layers()[0].weight.nrows())),
+            deltas: Array2::zeros((0, problem.network.layers()[0].weight.nrows())),
             remaining: None,
             first_residual: None,
         }))
@@ -168,7 +169,7 @@ impl<'a> Deflation<'a> {
 
     /// Whether another round would take nothing out.
     pub(crate) fn is_complete(&self) -> bool {
-        self.signals.nrows() >= self.most_known()
+        self.deltas.nrows() >= self.most_known()
     }
 
     fn most_known(&self) -> usize {
@@ -188,7 +189,7 @@ impl<'a> Deflation<'a> {
     /// A restart of the round that has begun.
     pub(crate) fn anneal(
         &self,
-        weighting: &OutputPull,
+        pull: &OutputPull,
         start: Start,
         parallelism: Parallelism,
         observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
@@ -197,10 +198,10 @@ impl<'a> Deflation<'a> {
         let landscape = Landscape {
             expected_error: self.params.edge_penalty * landscape.expected_error,
             remaining: self.remaining.as_ref(),
-            edge_energy: Some(&self.energy.matrix),
+            smoothness: Some(&self.prior.matrix),
             ..landscape
         };
-        anneal_on(&landscape, weighting, &self.descent, start, parallelism, observe)
+        anneal_on(&landscape, pull, &self.descent, start, parallelism, observe)
     }
 
     /// Ends a round: takes what its `runs` agree on out of the equation. What cannot be decomposed stays in.
@@ -213,30 +214,29 @@ impl<'a> Deflation<'a> {
         let Some(runs) = finished else { return };
         self.first_residual.get_or_insert_with(|| {
             let mut residuals: Vec<f64> = runs.iter().map(|run| run.relative_residual).collect();
-            residuals.sort_by(f64::total_cmp);
-            residuals[residuals.len() / 2]
+            upper_median(&mut residuals).expect("a round has restarts")
         });
         let mut images = self.agreed(&runs, parallelism);
-        images.truncate(self.most_known().saturating_sub(self.signals.nrows()));
+        images.truncate(self.most_known().saturating_sub(self.deltas.nrows()));
         if images.is_empty() {
             return;
         }
-        let signals = unit_rows(self.signals_of(&images, parallelism).view());
-        self.signals.append(Axis(0), signals.view()).expect("signals have an entry for each neuron");
+        let deltas = unit_rows(self.deltas_of(&images, parallelism).view());
+        self.deltas.append(Axis(0), deltas.view()).expect("deltas have an entry for each neuron");
         self.add_new(images, parallelism);
         let (weight, bias) = self.weight.view().split_at(Axis(1), self.problem.rank());
         let (weight, bias) = (weight.to_owned(), bias.column(0).to_owned());
-        let (signals, neurons) = (self.signals.mapv(f64::from), Some(self.neurons.as_slice()));
-        if let Ok(left) = RemainingEquation::without(weight, bias, signals, neurons, parallelism) {
+        let (deltas, neurons) = (self.deltas.mapv(f64::from), Some(self.neurons.as_slice()));
+        if let Ok(left) = RemainingEquation::without(weight, bias, deltas, neurons, parallelism) {
             self.remaining = Some(left);
         }
     }
 
-    /// Adds those of `images` that are not known: what was wrong with the signal of an image can bring it back.
+    /// Adds those of `images` that are not known: what was wrong with the first-layer delta of an image can bring it back.
     fn add_new(&mut self, images: Vec<AgreedImage>, parallelism: Parallelism) {
         let edges = |images: &[AgreedImage]| {
             let coordinates = coordinates(images, self.problem.rank());
-            unit_rows(matmul(coordinates.view(), self.energy.root.view(), parallelism).view())
+            unit_rows(matmul(coordinates.view(), self.prior.root.view(), parallelism).view())
         };
         let cosines = matmul(edges(&images).view(), edges(&self.images).t(), parallelism);
         let is_new = cosines.rows().into_iter().map(|row| row.iter().all(|&cosine| cosine <= SAME));
@@ -250,7 +250,7 @@ impl<'a> Deflation<'a> {
         let m = self.labels.len();
         let compared: Vec<Array2<f32>> = runs
             .iter()
-            .map(|run| unit_rows(matmul(run.coordinates.view(), self.energy.root.view(), parallelism).view()))
+            .map(|run| unit_rows(matmul(run.coordinates.view(), self.prior.root.view(), parallelism).view()))
             .collect();
         let views: Vec<ArrayView2<'_, f32>> = compared.iter().map(|run| run.view()).collect();
         let consensus = consensus(&views, self.labels, &self.bias_shares(runs, parallelism));
@@ -308,35 +308,28 @@ impl<'a> Deflation<'a> {
     /// Bias shares of the candidates of each of `runs` in what is left of the biases.
     fn bias_shares(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<Array1<f32>> {
         let network = &self.problem.network;
-        let weighting = self.problem.head.pull(self.labels.to_vec());
+        let pull = self.problem.head.pull(self.labels.to_vec());
         let mut residual = StationarityResidual::new(network, self.labels.len(), Scope::FirstLayer);
         let known = self.remaining.as_ref().map(|equation| equation.known.view());
         let at = |run: &&Run| {
             let at = (run.coordinates.view(), run.multipliers.view());
-            shares_of_run(network, &mut residual, &weighting, at, known, parallelism)
+            shares_of_run(network, &mut residual, &pull, at, known, parallelism)
         };
         runs.iter().map(at).collect()
     }
 
     /// What each of `images` gives the neurons, (images, h), up to its multiplier.
-    fn signals_of(&self, images: &[AgreedImage], parallelism: Parallelism) -> Array2<f32> {
+    fn deltas_of(&self, images: &[AgreedImage], parallelism: Parallelism) -> Array2<f32> {
         let network = &self.problem.network;
         let coordinates = coordinates(images, self.problem.rank());
         let inputs = concatenate![Axis(1), coordinates, Array2::ones((images.len(), 1))].mapv(f64::from);
-        let weighting = self.problem.head.pull(images.iter().map(|image| image.label).collect());
+        let pull = self.problem.head.pull(images.iter().map(|image| image.label).collect());
         let mut residual = StationarityResidual::new(network, images.len(), Scope::FirstLayer);
         let ones = Array1::ones(images.len());
-        residual.evaluate(
-            network,
-            Activation::Relu,
-            &weighting,
-            coordinates.view(),
-            ones.view(),
-            parallelism,
-        );
+        residual.evaluate(network, Activation::Relu, &pull, coordinates.view(), ones.view(), parallelism);
         let nothing = Array1::zeros(self.weight.nrows());
         let space = (self.weight.view(), self.basis.view());
-        decode_driven(space, inputs.view(), residual.drives(), &nothing, Pull::Saturated).0
+        decode_deltas(space, inputs.view(), residual.backpropagated_signals(), &nothing, Pull::Saturated).0
     }
 }
 

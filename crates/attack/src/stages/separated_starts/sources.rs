@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use palimpsest_kkt::outputs::OutputPull;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
-use palimpsest_unmix::mean_image::Offset;
+use palimpsest_unmix::mean_image::MeanImage;
 use palimpsest_unmix::raw::{Appearance, Background, RawImages};
 use palimpsest_unmix::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
 
@@ -46,24 +46,34 @@ impl<'a> Sources<'a> {
         if (plain.contrasts.len() as f64) < SEPARATED * problem.rank() as f64 {
             return Ok(None);
         }
-        let offset = Offset::find(basis, shape, &plain, &params, seed.named("offset"), parallelism, observe)?;
+        let mean_image =
+            MeanImage::find(basis, shape, &plain, &params, seed.named("offset"), parallelism, observe)?;
         // Where edges are as few without one.
         let background = || Background::of(basis, &plain, parallelism);
         let range = problem.prior.input_range;
-        let offset = match offset.as_ref().map_or_else(background, |_| Background::Other) {
+        let mean_image = match mean_image.as_ref().map_or_else(background, |_| Background::Other) {
             Background::Black => {
                 let raw =
                     RawImages::of(basis, shape, range, None, plain.coordinates.view(), &likely, parallelism);
                 return Ok(Some(Self { problem, edges, raw, params }));
             }
-            Background::Constant => Offset::uniform(basis, parallelism),
-            Background::Other => offset,
+            Background::Constant => MeanImage::uniform(basis, parallelism),
+            Background::Other => mean_image,
         };
-        let Some(offset) = offset else { return Ok(Some(Self { problem, edges, raw: None, params })) };
-        let wider = WhitenedEdges::of(offset.widen(basis).view(), shape, parallelism)?;
+        let Some(mean_image) = mean_image else {
+            return Ok(Some(Self { problem, edges, raw: None, params }));
+        };
+        let wider = WhitenedEdges::of(mean_image.widen(basis).view(), shape, parallelism)?;
         let found = separate(&wider, &params, seed.named("raw"), parallelism, observe)?;
-        let raw =
-            RawImages::of(basis, shape, range, Some(&offset), found.coordinates.view(), &likely, parallelism);
+        let raw = RawImages::of(
+            basis,
+            shape,
+            range,
+            Some(&mean_image),
+            found.coordinates.view(),
+            &likely,
+            parallelism,
+        );
         let edges = if raw.is_some() { wider } else { edges };
         Ok(Some(Self { problem, edges, raw, params }))
     }
@@ -77,7 +87,7 @@ impl<'a> Sources<'a> {
     /// negative, of the prior norm, or, where the mean image tells its sign and its length, just the source.
     pub(crate) fn start(
         &self,
-        weighting: &OutputPull,
+        pull: &OutputPull,
         params: &DescentParams,
         seed: Seed,
         parallelism: Parallelism,
@@ -90,7 +100,7 @@ impl<'a> Sources<'a> {
             Some(raw) => raw.centred_sources(sources.view()),
             None => of_both_signs(sources.view(), self.problem.input_norm),
         };
-        start_at_images(self.problem, images.view(), weighting, params, seed, parallelism)
+        start_at_images(self.problem, images.view(), pull, params, seed, parallelism)
     }
 }
 

@@ -106,8 +106,8 @@ pub struct ReconstructArgs {
     #[arg(long, value_name = "WEIGHT", help_heading = "Research options")]
     pub norm_penalty: Option<f64>,
     /// Annealed: share of the steps after which candidates that the biases say are negatives are turned round; 1 for never.
-    #[arg(long, value_name = "SHARE", help_heading = "Research options")]
-    pub mirror_check: Option<f64>,
+    #[arg(long, alias = "mirror-check", value_name = "SHARE", help_heading = "Research options")]
+    pub sign_check: Option<f64>,
     /// Annealed: first multiplier, in units of the one at which orthogonal gradients would explain the first layer.
     #[arg(long, value_name = "LAMBDA", help_heading = "Research options")]
     pub initial_multiplier: Option<f64>,
@@ -158,7 +158,7 @@ impl ReconstructArgs {
             coordinate_error_power: None,
             neuron_error_power: None,
             norm_penalty: None,
-            mirror_check: None,
+            sign_check: None,
             initial_multiplier: None,
             pattern_rounds: None,
             no_separation: false,
@@ -244,7 +244,7 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         ("--coordinate-error-power", args.coordinate_error_power.is_some()),
         ("--neuron-error-power", args.neuron_error_power.is_some()),
         ("--norm-penalty", args.norm_penalty.is_some()),
-        ("--mirror-check", args.mirror_check.is_some()),
+        ("--sign-check", args.sign_check.is_some()),
         ("--initial-multiplier", args.initial_multiplier.is_some()),
         ("--pattern-rounds", args.pattern_rounds.is_some()),
     ];
@@ -267,7 +267,7 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                     .unwrap_or(defaults.coordinate_error_power),
                 neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
                 norm_penalty: args.norm_penalty.or(defaults.norm_penalty),
-                mirror_check: args.mirror_check.unwrap_or(defaults.mirror_check),
+                sign_check: args.sign_check.unwrap_or(defaults.sign_check),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
                 initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
             })

@@ -30,7 +30,7 @@ pub(crate) fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize
         Method::Annealed(_) => {
             let given = width.checked_mul(2)?.checked_add(m.min(width))?;
             let check = memory::numbers(at_once, &[m, given], size_of::<f64>());
-            // Two edges a pixel, in double precision and whitened, without and with an offset, and those of the starts that are
+            // Two edges a pixel, in double precision and whitened, without and with a mean image, and those of the starts that are
             // iterated together.
             let edges = params.separation.is_some() || params.deflation.is_some();
             let images = params.prior.image_shape.filter(|_| edges);

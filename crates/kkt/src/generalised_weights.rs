@@ -1,9 +1,9 @@
-//! How much each equation of the first layer counts: generalised least squares.
+//! Generalised least-squares weights: how much each equation of the first layer counts.
 //!
 //! The stationarity equation of neuron j along coordinate k is off by `sum_i e_ij x_ik`, where e_ij is what is wrong with the
-//! activation and the backpropagated signal of neuron j at input i: a ReLU breakpoint, a signal that changed while the network was trained. Errors of different
+//! activation and the backpropagated signal of neuron j at input i: a ReLU breakpoint, a backpropagated signal that changed while the network was trained. Errors of different
 //! inputs are much like independent ones. So the equation of a coordinate is off in proportion to what inputs hold along it,
-//! which falls along the spectrum by a factor of a hundred, and that of a neuron in proportion to its signal; counted alike,
+//! which falls along the spectrum by a factor of a hundred, and that of a neuron in proportion to that signal; counted alike,
 //! the few largest equations, which are the most wrong, decide everything. Dividing by a power of the expected error mends
 //! that (`docs/decisions/0011-equation-weights.md`).
 
@@ -13,7 +13,7 @@ use palimpsest_numerics::reduce;
 
 /// Factors of the squared residual of the first layer.
 #[derive(Clone, Debug)]
-pub struct EquationWeights {
+pub struct GeneralisedWeights {
     /// One for each neuron, (h).
     pub neurons: Vec<f32>,
     /// One for each coordinate, (r); that of the bias, in which every input holds a 1, is 1.
@@ -27,7 +27,7 @@ const EXTENT_POWER: f64 = 0.75;
 /// shout.
 const LEAST_ROW: f64 = 0.1;
 
-impl EquationWeights {
+impl GeneralisedWeights {
     /// For the first layer of `network`, whose coordinates have the singular values `spectrum` (r) and hold inputs of norm
     /// `input_norm`; `powers` are those of the expected error along a coordinate and of a neuron, 0 for equal weights.
     pub fn of(network: &Mlp<f32>, spectrum: &[f32], input_norm: f64, powers: (f64, f64)) -> Self {
@@ -69,10 +69,10 @@ mod tests {
         network.layers_mut()[0].weight.row_mut(0).fill(0.0);
         network.layers_mut()[0].weight.row_mut(1).fill(9.0);
         let spectrum = [4.0, 1.0, 0.01];
-        let alike = EquationWeights::of(&network, &spectrum, 5.0, (0.0, 0.0));
+        let alike = GeneralisedWeights::of(&network, &spectrum, 5.0, (0.0, 0.0));
         assert!(alike.neurons.iter().chain(&alike.coordinates).all(|&w| w == 1.0));
-        let EquationWeights { neurons, coordinates } =
-            EquationWeights::of(&network, &spectrum, 5.0, (1.0, 0.5));
+        let GeneralisedWeights { neurons, coordinates } =
+            GeneralisedWeights::of(&network, &spectrum, 5.0, (1.0, 0.5));
         assert!((neurons[0] - 10.0).abs() < 1e-4, "the smallest row counts as a tenth of the typical one");
         assert!(neurons[1] < 1.0 && neurons[1] < neurons[2]);
         // Expected squares along the coordinates sum to the squared norm of an input.
