@@ -1,12 +1,18 @@
 //! Reconstruction of training inputs from the weights of a trained network.
 //!
 //! A network trained far enough is close to a KKT point of a margin problem (or, with weight decay, to a stationary
-//! point): its weights are a weighted sum of gradients at its training inputs. This crate writes that equation down
-//! ([`palimpsest_kkt::stationarity`]), says how well it can be satisfied ([`palimpsest_kkt::certificate`]), and solves it for the inputs
-//! ([`search::annealed`], [`search::alternating`], [`search::published`]) from many starts ([`pipeline`]), random or images unmixed from the weights
-//! ([`palimpsest_unmix`]), whose agreement ([`evidence::consensus`]) becomes a probability without the truth ([`evidence::confidence`]). Where weight
-//! decay made the equation exact, inputs are then solved for exactly, one by one ([`stages::activation_patterns`]); where there are too many for that, what
-//! is found is taken out of the equation, round by round ([`stages::deflation`]).
+//! point): its weights are a weighted sum of gradients at its training inputs. [`palimpsest_kkt`] writes that equation
+//! down; this crate solves it for the inputs.
+//!
+//! * [`problem`]: the network prepared for attack. An [`EntryLayer`](problem::entry::EntryLayer) is where the attack enters; a
+//!   [`Head`] says what the outputs pull on (two classes, several, or one number of a regression), as [`OutputPull`]s of
+//!   candidates with [`Label`]s; an [`Exposure`] says beforehand how promising it looks.
+//! * [`search`]: one restart, by annealed, alternating or the published descent.
+//! * [`stages`]: what is tried, each a [`Stage`]: images unmixed from the weights ([`palimpsest_unmix`]) as starts, those on which
+//!   separations agree, restarts in rounds between which what was found is taken out of the equation, restarts, and
+//!   inputs solved for exactly by their activation patterns. Each says what it found or why it did not apply.
+//! * [`evidence`]: how restarts agree, the probability without the truth that follows, and membership of records.
+//! * [`pipeline`]: runs the stages and ranks what they found.
 //!
 //! The crate sees a network and declared [`PriorKnowledge`], nothing else: it has no access to data sets or to the
 //! metrics that judge it.
