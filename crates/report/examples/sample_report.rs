@@ -93,11 +93,11 @@ fn candidate(i: usize) -> Result<CandidateView> {
         values: None,
         rank: Some((i * 7) % 60 + 1),
         confidence: Some((0.97 - 0.012 * ((i * 7) % 60) as f64).max(0.0)),
-        answer: Some(if i % 3 == 0 { "+1" } else { "-1" }.into()),
+        answer: Some(if i.is_multiple_of(3) { "+1" } else { "-1" }.into()),
         support: Some(7 - i / 10),
         truth: Some(TruthMatch {
             index: (i * 13) % 100,
-            label: Some(if i % 3 == 0 { "+1 (animals)" } else { "-1 (vehicles)" }.into()),
+            label: Some(if i.is_multiple_of(3) { "+1 (animals)" } else { "-1 (vehicles)" }.into()),
             picture: Some(scene(i, 0.0)?),
             values: None,
             distance: None,

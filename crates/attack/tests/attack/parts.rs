@@ -70,9 +70,10 @@ mod tests {
         ] {
             let (whole, candidates) = alone(&params, &AttackState::default());
             assert_eq!(whole.len() as u64, RESTARTS);
-            for splits in [vec![0..8], vec![0..4, 4..8], vec![6..8, 0..1, 1..6]] {
+            for splits in [vec![(0, 8)], vec![(0, 4), (4, 8)], vec![(6, 8), (0, 1), (1, 6)]] {
                 let mut joined = AttackState::default();
-                for numbers in splits {
+                for (first, end) in splits {
+                    let numbers = first..end;
                     let (restarts, part) = made(&params, numbers.clone());
                     assert_eq!(part, Part { finished: numbers.end - numbers.start, enough: None });
                     assert!(restarts.keys().copied().eq(numbers), "{:?}", restarts.keys());

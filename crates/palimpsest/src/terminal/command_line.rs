@@ -12,7 +12,7 @@ fn shell(words: impl Iterator<Item = String>, valued: &[&str], flags: &[&str]) -
         let is_valued = |name: &&str| word.strip_prefix(*name).is_some_and(|rest| rest.starts_with('='));
         if valued.contains(&word.as_str()) {
             words.next();
-        } else if !flags.contains(&word.as_str()) && !valued.iter().any(|name| is_valued(&name)) {
+        } else if !flags.contains(&word.as_str()) && !valued.iter().any(is_valued) {
             kept.push(quoted(&word));
         }
     }

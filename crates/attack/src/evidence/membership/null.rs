@@ -82,7 +82,7 @@ struct Typical {
 }
 
 impl<'w, 'a> Null<'w, 'a> {
-    /// Measures `references` (n, d), more than [`ROUGHNESS`] has numbers plus three, each as if it were not among them.
+    /// Measures `references` (n, d), more than `ROUGHNESS` has numbers plus three, each as if it were not among them.
     ///
     /// # Errors
     /// [`FactorError`] when they are all the same.
