@@ -88,7 +88,7 @@ impl TruthArgs {
 /// Carries out `palimpsest audit`.
 ///
 /// # Errors
-/// Whatever keeps the audit from its end; [`Misuse`](crate::terminal::Misuse) for options that cannot work.
+/// Whatever keeps the audit from its end; [`Misuse`] for options that cannot work.
 pub fn run(args: &JudgedAuditArgs) -> Result<()> {
     let _lock = lock_folder(&args.audit.out)?;
     let truth = args.truth.data(args.audit.input_shape).map(|data| Truth::load(args, data)).transpose()?;
