@@ -59,4 +59,5 @@ pub use stages::activation_patterns::PatternParams;
 pub use stages::candidate::{Candidate, Origin, OriginGroup};
 pub use stages::context::{AttackContext, AttackStep, RestartStep};
 pub use stages::params::AttackParams;
-pub use stages::stage::{Outcome, Stage, StageRecord, WhyNot};
+pub use stages::stage::{Outcome, Stage, StageRecord};
+pub use stages::why_not::WhyNot;

@@ -44,7 +44,7 @@ mod tests {
         let mut broken: Array2<f32> = records.clone();
         broken[[4, 7]] = f32::NAN;
         write_npy(&folder.join("broken.npy"), &broken).unwrap();
-        let train = "train --data fashion-mnist --task odd-even --n 20 --hidden 60 --weight-decay 5e-3 --epochs 400 --out victim";
+        let train = "train --data fashion-mnist --task odd-even --n 20 --hidden 200 --weight-decay 5e-3 --epochs 2000 --out victim";
         said(folder, train);
     }
 

@@ -18,8 +18,8 @@ use crate::stages::activation_patterns::PatternStep;
 use crate::stages::params::AttackParams;
 use crate::stages::separated_starts::sources::Sources;
 use crate::stages::separation_by_agreement::look::Supported;
-use crate::stages::stage::WhyNot;
 use crate::stages::starts::of_both_signs;
+use crate::stages::why_not::WhyNot;
 
 /// What an observer of an attack sees; called from several threads.
 #[derive(Clone, Copy, Debug)]

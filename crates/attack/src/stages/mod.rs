@@ -10,6 +10,7 @@ pub mod separated_starts;
 pub mod separation_by_agreement;
 pub mod stage;
 pub(crate) mod starts;
+pub mod why_not;
 
 /// All stages, in the order in which they run.
 pub fn all() -> Vec<Box<dyn stage::Stage>> {

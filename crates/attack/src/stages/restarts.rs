@@ -13,8 +13,9 @@ use crate::search::run::Run;
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::context::{AttackContext, AttackStep};
-use crate::stages::stage::{Outcome, Stage, WhyNot};
+use crate::stages::stage::{Outcome, Stage};
 use crate::stages::starts::{refinement, start_at_images};
+use crate::stages::why_not::WhyNot;
 
 /// The restarts after which other stages may know enough; if none waits for them, all.
 pub struct FirstRestarts;

@@ -1,30 +1,11 @@
 //! What a stage of an attack is.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
 use crate::stages::candidate::Candidate;
 use crate::stages::context::AttackContext;
-
-/// Why a stage does not apply to a network: one sentence for whoever reads the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WhyNot(Cow<'static, str>);
-
-impl WhyNot {
-    /// From a sentence without a full stop, as in "the shape of an image was not declared".
-    pub fn because(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self(reason.into())
-    }
-}
-
-impl fmt::Display for WhyNot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+use crate::stages::why_not::WhyNot;
 
 /// What a stage that ran comes back with.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,6 +7,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_mlp::Mlp;
 use palimpsest_runs::record::ChannelOrder;
 
+use crate::terminal::Misuse;
+
 /// Channels, height and width of an input, and in which order its values stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputShape {
@@ -70,6 +72,16 @@ impl fmt::Display for InputShape {
             ChannelOrder::Last => write!(f, "{height}x{width}x{channels}"),
         }
     }
+}
+
+/// Refuses a shape of other than the `inputs` values that a network takes.
+pub(crate) fn check_size(shape: InputShape, inputs: usize) -> std::result::Result<(), Misuse> {
+    if shape.size() == Some(inputs) {
+        return Ok(());
+    }
+    Err(Misuse(format!(
+        "an input of shape {shape} has not the {inputs} values that the network takes; correct --input-shape"
+    )))
 }
 
 /// `network` as if it took its inputs channel by channel; what is not of that size is left to be refused.

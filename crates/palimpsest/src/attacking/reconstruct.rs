@@ -11,7 +11,6 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::record::{APPEARANCE_FILE, ChannelOrder, LABELS_FILE, MEAN_IMAGE_FILE};
 use palimpsest_runs::{Kept, MADE_BY, RunFile, files};
 
-use super::input_shape::InputShape;
 use super::model_file::load_model;
 use super::too_short::too_short;
 use crate::terminal::{Misuse, host, interrupt, lock_folder, output, threads as workers};
@@ -176,16 +175,6 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
         output::note(&format!("warning: {sentence}"));
     }
     Ok(Attacked { record, broken_off, kept })
-}
-
-/// Refuses a shape of other than the `inputs` values that a network takes.
-pub(crate) fn check_size(shape: InputShape, inputs: usize) -> Result<(), Misuse> {
-    if shape.size() == Some(inputs) {
-        return Ok(());
-    }
-    Err(Misuse(format!(
-        "an input of shape {shape} has not the {inputs} values that the network takes; correct --input-shape"
-    )))
 }
 
 /// What an attack was asked to do, and on what.

@@ -10,7 +10,8 @@ use crate::stages::activation_patterns::image::PatternInput;
 use crate::stages::activation_patterns::search::{PatternStep, find_inputs};
 use crate::stages::candidate::{Candidate, Origin};
 use crate::stages::context::{AttackContext, AttackStep};
-use crate::stages::stage::{Outcome, Stage, WhyNot};
+use crate::stages::stage::{Outcome, Stage};
+use crate::stages::why_not::WhyNot;
 
 /// The search for activation patterns near the candidates of the first restarts.
 pub struct ActivationPatterns;

@@ -16,7 +16,8 @@ use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
 use crate::stages::context::{AttackContext, AttackStep};
 use crate::stages::deflation::rounds::{AgreedImage, Deflation, DeflationParams, MOST_DIRECTIONS};
-use crate::stages::stage::{Outcome, Stage, WhyNot};
+use crate::stages::stage::{Outcome, Stage};
+use crate::stages::why_not::WhyNot;
 
 /// Restarts in rounds, see [`crate::stages::deflation::rounds`].
 pub struct DeflationRounds;

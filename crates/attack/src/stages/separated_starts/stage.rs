@@ -5,7 +5,8 @@ use crate::problem::entry::MOST_OF_INPUTS;
 use crate::search::method::Method;
 use crate::stages::context::{AttackContext, AttackStep};
 use crate::stages::separated_starts::sources::Sources;
-use crate::stages::stage::{Outcome, Stage, WhyNot};
+use crate::stages::stage::{Outcome, Stage};
+use crate::stages::why_not::WhyNot;
 
 /// Separates the row space of the weights at its own rank, see [`palimpsest_unmix::separation`].
 pub struct SeparatedStarts;

@@ -11,7 +11,7 @@ use crate::error::AttackError;
 use crate::problem::entry::{EntryLayer, LEAST_DIRECTIONS};
 use crate::search::method::Method;
 use crate::stages::params::AttackParams;
-use crate::stages::stage::WhyNot;
+use crate::stages::why_not::WhyNot;
 
 /// Pictures that many separations agree on, with what speaks for each.
 #[derive(Clone, Debug)]

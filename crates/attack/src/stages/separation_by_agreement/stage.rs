@@ -10,7 +10,8 @@ use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
 use crate::stages::context::{AttackContext, AttackStep};
 use crate::stages::separation_by_agreement::inputs::{PictureInput, inputs_of};
-use crate::stages::stage::{Outcome, Stage, WhyNot};
+use crate::stages::stage::{Outcome, Stage};
+use crate::stages::why_not::WhyNot;
 
 /// Pictures that many separations agree on, see [`palimpsest_unmix::agreement`].
 pub struct SeparationByAgreement;

@@ -11,9 +11,8 @@ use palimpsest_runs::record::ChannelOrder;
 use serde::Serialize;
 
 use super::args::{ReconstructArgs, params, threads, time_limit};
-use super::check_size;
 use super::memory_need::attack_bytes;
-use crate::attacking::input_shape::{InputShape, to_channels_first};
+use crate::attacking::input_shape::{InputShape, check_size, to_channels_first};
 use crate::attacking::model_file::{Model, load_model};
 use crate::terminal::{Misuse, ResumeArgs, memory, output};
 

@@ -93,7 +93,7 @@ fn answer(mut stream: TcpStream, request: &str, body: &[u8], deed: &Deed) -> std
         return write!(stream, "HTTP/1.1 416 Too far\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
     let (all, shift) = (body.len(), usize::from(matches!(deed, Deed::LieAboutRange)));
-    let range = format!("Content-Range: bytes {}-{}/{all}\r\n", from + shift, all - 1);
+    let range = format!("Content-Range: bytes {}-{}/{all}\r\n", from + shift, all.saturating_sub(1));
     let (status, range) = if from > 0 { ("206 Partial", range) } else { ("200 OK", String::new()) };
     let rest = &body[from..];
     let head =
@@ -249,6 +249,8 @@ fn mirrors_that_lie_are_passed_over() {
         let (folder, got) = fetched(&[&liar, &whole]);
         got.unwrap_or_else(|error| panic!("{deeds:?}: {error:#}"));
         assert_there(folder.path());
+        // Again from its first deed.
+        let liar = Server::of(gzipped(&plain()), deeds);
         let (folder, got) = fetched(&[&liar]);
         assert_not_there(folder.path(), got, &["no mirror has images.gz", &liar.mirror()]);
     }
@@ -328,33 +330,38 @@ fn an_archive_gives_its_files_and_nothing_outside_of_the_folder() {
     assert!(format!("{error:#}").contains("SHA-256"), "{error:#}");
 }
 
+/// In the folder in which the process to be killed is started: from where, and to where it fetches.
+const ORDERS: &str = "fetch-from-and-to.txt";
+
 /// What the process to be killed does: nothing unless it is told where.
 #[test]
 fn fetches_in_a_process_of_its_own() {
-    let (Ok(mirror), Ok(folder)) =
-        (std::env::var("PALIMPSEST_TEST_MIRROR"), std::env::var("PALIMPSEST_TEST_FOLDER"))
-    else {
-        return;
-    };
-    let folder = Path::new(&folder);
+    let Ok(orders) = fs::read_to_string(ORDERS) else { return };
+    let (mirror, folder) = orders.split_once('\n').unwrap();
+    let folder = Path::new(folder);
     let _lock = lock_folder(folder).unwrap();
-    fetch(&source(vec![mirror]), folder, PATIENCE).unwrap();
+    fetch(&source(vec![mirror.into()]), folder, PATIENCE).unwrap();
 }
+
+/// Kills of [`killed_at_random_moments_there_is_a_whole_file_or_none`].
+const KILLS: usize = 8;
 
 #[test]
 fn killed_at_random_moments_there_is_a_whole_file_or_none() {
     use rand::Rng;
-    let kills = std::env::var("PALIMPSEST_KILLS").map_or(8, |text| text.parse().unwrap());
+    let kills = KILLS;
     let server = Server::of(gzipped(&plain()), vec![Deed::Slowly]);
     let folder = tempfile::tempdir().unwrap();
+    let orders = tempfile::tempdir().unwrap();
+    let told = format!("{}\n{}", server.mirror(), folder.path().display());
+    fs::write(orders.path().join(ORDERS), told).unwrap();
     let there = folder.path().join("images");
     let mut rng = Seed::new(9).rng();
     let (mut killed, mut done) = (0, 0);
     while killed < kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "judging::fetch::tests::fetches_in_a_process_of_its_own"])
-            .env("PALIMPSEST_TEST_MIRROR", server.mirror())
-            .env("PALIMPSEST_TEST_FOLDER", folder.path())
+            .current_dir(orders.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

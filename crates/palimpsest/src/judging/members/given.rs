@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2};
 use palimpsest_datasets::{DatasetError, InputShape as RowShape, Records, read_records};
 use palimpsest_runs::record::ChannelOrder;
 
-use super::MembersArgs;
+use super::args::MembersArgs;
 use crate::attacking::audit::read_mean;
 use crate::terminal::Misuse;
 

@@ -6,7 +6,7 @@ use palimpsest_attack::evidence::membership::{Compared, Membership, discoveries,
 use palimpsest_runs::MADE_BY;
 use serde::Serialize;
 
-use super::MembersArgs;
+use super::args::MembersArgs;
 use super::given::Given;
 use crate::terminal::output;
 
