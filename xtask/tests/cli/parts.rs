@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::desk::{Desk, finish};
 
 /// A victim whose inputs are solved for exactly by a short attack, so that the stages after the restarts find something.
-const LEAKING: &str = "train --data mnist --task odd-even --n 12 --hidden 300,150 --weight-decay 4e-3 \
-                       --epochs 3000 --out victim";
-const ATTACK: &str = "reconstruct --model victim/model.palimpsest --steps 120 --seed 3";
+const LEAKING: &str = "train --data mnist --task odd-even --n 20 --hidden 300,100 --weight-decay 4e-3 \
+                       --epochs 2500 --out victim";
+const ATTACK: &str = "reconstruct --model victim/model.palimpsest --steps 500 --seed 3";
 
 /// The files of a merged or a single run, without what tells how long it took.
 fn contents(desk: &Desk, folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -61,7 +61,7 @@ fn a_run_split_one_two_and_four_ways_merges_to_the_same_bytes() {
     // Merged once more into the same folder, of parts that overlap and come in another order.
     desk.ok("merge part-2-1 part-4-1 part-1-0 --out merged-4");
     assert_same(&desk, "merged-4", "whole");
-    desk.ok("evaluate --reconstruction merged-4 --data mnist --task odd-even --n 12 --out judged");
+    desk.ok("evaluate --reconstruction merged-4 --data mnist --task odd-even --n 20 --out judged");
 }
 
 #[test]
@@ -184,6 +184,6 @@ fn the_slurm_script_makes_parts_takes_up_what_was_ended_and_merges() {
     assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
     assert!(ran.err.contains("requeued by the stand-in"), "the task was too fast to be ended\n{}", ran.err);
     assert!(ran.out.contains("array job 7 with 3 tasks"), "{}", ran.out);
-    desk.ok("reconstruct --model victim/model.palimpsest --steps 12000 --restarts 5 --out whole");
+    desk.ok("reconstruct --model victim/model.palimpsest --steps 12000 --restarts 5 --threads 1 --out whole");
     assert_same(&desk, "attack", "whole");
 }
