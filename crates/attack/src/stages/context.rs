@@ -46,9 +46,10 @@ pub struct RestartStep<'a> {
 /// Sees every [`AttackStep`] and may end the attack.
 pub type AttackObserver<'a> = dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync + 'a;
 
-/// How a restart is made from its number and its start, with so many threads inside.
+/// How a restart is made from its number and its start, with so many threads inside; nothing where an observer ended it before its
+/// first step, as a start that was cut short is another one.
 pub(crate) type Search<'a> =
-    dyn Fn(u64, Start, Parallelism, &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>) -> Run + Sync + 'a;
+    dyn Fn(u64, Start, Parallelism, &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>) -> Option<Run> + Sync + 'a;
 
 /// What the stages of an attack share.
 pub struct AttackContext<'a> {
@@ -157,7 +158,7 @@ impl AttackContext<'_> {
             None => Start::Random(self.seed_of(restart)),
         };
         let inside = if self.params.restarts == 1 { self.threads } else { Parallelism::Sequential };
-        let mut run = search(restart, start, inside, &mut observe);
+        let mut run = search(restart, start, inside, &mut observe)?;
         if let Some(raw) = self.sources.as_ref().and_then(Sources::raw) {
             let refined = raw.refine(run.coordinates.view());
             run.unrefined = Some(std::mem::replace(&mut run.coordinates, refined));

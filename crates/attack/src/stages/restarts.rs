@@ -84,18 +84,22 @@ fn search(
     start: Start,
     inside: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-) -> Run {
+) -> Option<Run> {
     let (problem, pull) = (context.problem, context.pull);
     match &context.params.method {
         Method::Annealed(options) => {
             if !context.begins_with_images(restart) {
-                return anneal(problem, pull, options, start, inside, observe);
+                return Some(anneal(problem, pull, options, start, inside, observe));
             }
             let options = refinement(options);
             let start = match (start, &context.sources) {
                 (Start::Random(seed), Some(sources)) => {
-                    let tell = &mut |found: usize| (context.observe)(&AttackStep::Separation(found));
-                    sources.start(pull, &options, seed, inside, tell)
+                    let tell = &mut |found: usize| context.tell(&AttackStep::Separation(found));
+                    let start = sources.start(pull, &options, seed, inside, tell);
+                    if context.is_stopped() {
+                        return None;
+                    }
+                    start
                 }
                 (Start::Random(seed), None) => {
                     let images = context.supported_images();
@@ -103,9 +107,9 @@ fn search(
                 }
                 (state, _) => state,
             };
-            anneal(problem, pull, &options, start, inside, observe)
+            Some(anneal(problem, pull, &options, start, inside, observe))
         }
-        Method::Alternating(options) => alternate(problem, pull, options, start, inside, observe),
-        Method::Gradient(options) => descend(context.network, pull, options, start, inside, observe),
+        Method::Alternating(options) => Some(alternate(problem, pull, options, start, inside, observe)),
+        Method::Gradient(options) => Some(descend(context.network, pull, options, start, inside, observe)),
     }
 }

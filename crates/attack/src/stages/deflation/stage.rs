@@ -59,7 +59,9 @@ impl Stage for DeflationRounds {
                           start: Start,
                           inside: Parallelism,
                           observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>|
-             -> Run { deflation.anneal(context.pull, start, inside, observe) };
+             -> Option<Run> {
+                Some(deflation.anneal(context.pull, start, inside, observe))
+            };
             let round = context.restarts(first..end, &search);
             let is_whole = round.iter().all(Option::is_some);
             if is_whole {

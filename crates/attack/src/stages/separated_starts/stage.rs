@@ -38,8 +38,8 @@ impl Stage for SeparatedStarts {
         else {
             return Ok(Outcome::Nothing(WhyNot::because("it was left out")));
         };
-        let observe = context.observe;
-        let tell = &mut |found: usize| observe(&AttackStep::Separation(found));
+        // A look that is cut short finds other sources: restarts must not begin with them.
+        let tell = &mut |found: usize| context.tell(&AttackStep::Separation(found));
         let found = Sources::look(context.problem, shape, params, context.seed_of(0), context.threads, tell)?;
         context.sources = found;
         Ok(match &context.sources {
