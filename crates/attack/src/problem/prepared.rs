@@ -27,7 +27,7 @@ fn norm_told(spectrum: &[f32], bias: Option<&Array1<f32>>) -> Option<f64> {
     (norm.is_finite() && norm > 0.0).then_some(norm)
 }
 
-/// Neurons for each coordinate below which a first-layer delta is not told from chance, or only after a very long search.
+/// Neurons for each coordinate below which a first-layer delta cannot be distinguished from chance, or only after a very long search.
 const LEAST_NEURONS: usize = 4;
 /// How far the last direction of the weights must stand above the first of the floor of their initialisation: below it there
 /// would be more directions of inputs, and first-layer deltas are made of all of them.

@@ -18,9 +18,8 @@ use crate::problem::spectrum::{elbow, signal_rank};
 
 /// The law's count is not believed when it is more than this many times the elbow.
 const BEYOND_ELBOW: f64 = 1.5;
-/// Ranks that are tried then, each this multiple of the one before, from the least.
+/// Ranks that are tried then, from [`LEAST_DIRECTIONS`] on, each this multiple of the one before.
 const STEP: f64 = 1.18;
-const LEAST: f64 = 20.0;
 
 /// Directions to work in; `supported` are those that separations support, if they say something.
 ///
@@ -36,12 +35,9 @@ pub(crate) fn directions_of_signal(
     let counted = signal_rank(entry.spectrum(), entry.network.layers()[0].weight.dim());
     let (elbow, most) = (elbow(entry.spectrum()), MOST_OF_INPUTS * entry.network.inputs() as f64);
     let bends_before = counted as f64 > BEYOND_ELBOW * elbow as f64;
-    if !bends_before && counted as f64 <= most {
-        return Ok(counted);
-    }
-    // Rows of plain numbers and small images have no such pictures.
+    // Rows of plain numbers and small images have no pictures in too wide a span.
     let are_separated = entry.prior.image_shape.is_some() && most >= LEAST_DIRECTIONS as f64;
-    if !are_separated && !bends_before {
+    if !bends_before && (counted as f64 <= most || !are_separated) {
         return Ok(counted);
     }
     if let Some(supported) = supported {
@@ -52,7 +48,7 @@ pub(crate) fn directions_of_signal(
     }
     let Some((shape, params)) = entry.prior.image_shape.zip(separation) else { return Ok(elbow) };
     let ends = most.min(elbow as f64);
-    let ranks = (0..).map(|step| LEAST * STEP.powi(step)).take_while(|&rank| rank <= ends);
+    let ranks = (0..).map(|step| LEAST_DIRECTIONS as f64 * STEP.powi(step)).take_while(|&rank| rank <= ends);
     // Few images in a span of many directions: beyond the right rank fewer of them are separated, not more.
     let mut best: Option<(usize, usize)> = None;
     for rank in ranks.map(|rank| rank.round() as usize) {

@@ -161,7 +161,7 @@ pub fn describe(
             .iter()
             .map(|said| Setting::new(&said.name, format!("{} ({})", said.value, said.meaning))),
     );
-    assumed.push("the network was trained as a binary classifier, on inputs with their mean removed, if the weights say nothing else".into());
+    assumed.push("the network was trained as a classifier (--regression if it tells a number), on inputs with their mean removed, if the weights say nothing else".into());
     Ok(ModelFile { found, assumed })
 }
 
