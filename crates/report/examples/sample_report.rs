@@ -94,7 +94,6 @@ fn candidate(i: usize) -> Result<CandidateView> {
         rank: Some((i * 7) % 60 + 1),
         confidence: Some((0.97 - 0.012 * ((i * 7) % 60) as f64).max(0.0)),
         answer: Some(if i.is_multiple_of(3) { "+1" } else { "-1" }.into()),
-        support: Some(7 - i / 10),
         truth: Some(TruthMatch {
             index: (i * 13) % 100,
             label: Some(if i.is_multiple_of(3) { "+1 (animals)" } else { "-1 (vehicles)" }.into()),
@@ -188,7 +187,7 @@ fn judge() -> Judge {
             ClassCounts { name: "-1 (vehicles)".into(), training: 50, recovered: 23 },
         ],
         ranking: Some(Ranking {
-            by: "support across independent restarts".into(),
+            by: "how sure it is of each".into(),
             precision_at: [(5, 5), (10, 9), (20, 16), (50, 31)].map(|(k, real)| PrecisionAt { k, real }).to_vec(),
             calibration: [(0.08, 3, 41), (0.31, 11, 38), (0.52, 14, 29), (0.74, 13, 19), (0.93, 12, 13)]
                 .map(|(claimed, real, of)| CalibrationBin { claimed, real, of })

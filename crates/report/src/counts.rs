@@ -88,7 +88,7 @@ pub struct ScoreRow {
 /// How well the attack knows which of its candidates are real.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ranking {
-    /// What the ranking is by, such as "support across restarts".
+    /// What the ranking is by, such as "how sure it is of each".
     pub by: String,
     /// Real candidates among the k surest.
     pub precision_at: Vec<PrecisionAt>,

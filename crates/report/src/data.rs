@@ -11,7 +11,7 @@ use crate::nan;
 use crate::picture::Picture;
 
 /// Version of the JSON layout.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// One report. Start from [`ReportData::new`] and fill in what is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,9 +39,6 @@ pub struct ReportData {
     /// Names of the columns of inputs that are plain numbers; empty for images.
     #[serde(default)]
     pub columns: Vec<String>,
-    /// True when a person or a program saw scores against the truth while the attack ran: such a run is no result.
-    #[serde(default)]
-    pub watched_with_truth: bool,
     /// What has to be known before anything else is believed, as sentences: the page shows them above all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -78,7 +75,6 @@ impl ReportData {
             exposure: None,
             confidence_means: Vec::new(),
             columns: Vec::new(),
-            watched_with_truth: false,
             warnings: Vec::new(),
             classes: Vec::new(),
             candidates: Vec::new(),
@@ -248,9 +244,6 @@ pub struct CandidateView {
     /// What the network answers when it is shown the candidate: a class, or the number that a regression tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// Independent restarts that found it.
-    #[serde(default)]
-    pub support: Option<usize>,
     /// What the judge says of it.
     #[serde(default)]
     pub truth: Option<TruthMatch>,

@@ -56,7 +56,7 @@ mod tests {
     fn json_goes_round_without_pictures() {
         let mut report = sample::judged();
         let text = to_json(&report).unwrap();
-        assert!(text.contains("\"schema\": 2") && !text.contains("base64") && text.len() < 8000);
+        assert!(text.contains("\"schema\": 3") && !text.contains("base64") && text.len() < 8000);
         for view in &mut report.candidates {
             view.picture = None;
             view.truth.as_mut().unwrap().picture = None;
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn another_schema_is_named() {
-        let error = from_json(r#"{"schema": 3, "new": true}"#).unwrap_err();
-        assert!(matches!(error, ReportError::Schema { expected: 2, got: 3 }), "{error}");
+        let error = from_json(r#"{"schema": 4, "new": true}"#).unwrap_err();
+        assert!(matches!(error, ReportError::Schema { expected: 3, got: 4 }), "{error}");
     }
 
     #[test]

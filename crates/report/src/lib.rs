@@ -36,7 +36,6 @@
 //!     rank: Some(1),
 //!     confidence: Some(0.93),
 //!     answer: None,
-//!     support: Some(6),
 //!     truth: None,
 //! });
 //! let page = render_html(&report)?;

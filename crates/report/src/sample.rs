@@ -44,7 +44,7 @@ pub(crate) fn judged() -> ReportData {
                 row("held-out images", RowKind::Null, 1, 1000),
             ],
             ranking: Some(Ranking {
-                by: "support across restarts".into(),
+                by: "how sure it is of each".into(),
                 precision_at: vec![PrecisionAt { k: 20, real: 16 }],
                 calibration: vec![CalibrationBin { claimed: 0.75, real: 9, of: 12 }],
             }),
@@ -164,7 +164,6 @@ fn candidate(i: usize) -> CandidateView {
         rank: Some(3 - i),
         confidence: Some(0.9 - 0.25 * i as f64),
         answer: Some("class 1".into()),
-        support: Some(7 - i),
         truth: Some(TruthMatch {
             index: 70 + i,
             label: Some("cat".into()),

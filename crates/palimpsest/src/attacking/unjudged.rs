@@ -82,7 +82,6 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
             rank: Some(rank + 1),
             confidence: Some(f64::from(claimed[candidate])),
             answer: Some(answers.words(rank, &names, (0.0, 1.0))),
-            support: None,
             truth: None,
         });
     }

@@ -173,7 +173,6 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<Cand
                 rank: found.run.ranking.iter().position(|&j| j == candidate).map(|p| p + 1),
                 confidence: Some(f64::from(confidence[candidate])),
                 answer: Some(answers.words(candidate, &data.names, data.label_scale.unwrap_or((0.0, 1.0)))),
-                support: None,
                 truth: Some(TruthMatch {
                     index: i,
                     label: Some(data.label_name(data.train.classes[i])),

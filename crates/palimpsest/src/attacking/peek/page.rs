@@ -56,7 +56,6 @@ pub(super) fn page(found: &Found, record: &PeekFile) -> Result<ReportData> {
             rank: Some(index + 1),
             confidence: Some(picture.probability),
             answer: None,
-            support: None,
             truth: None,
         });
     }
