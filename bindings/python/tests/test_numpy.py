@@ -177,7 +177,7 @@ NAN = np.full((4, SIZE), np.nan, dtype=np.float32)
         ({"restarts": 10**9}, "at most"),
         ({"restarts": -1}, "between 0"),
         ({"steps": 0}, "at least 1"),
-        ({"candidates": 3}, "even"),
+        ({"candidates": 1}, "at least 2"),
         ({"candidates": 10**12}, "at most"),
         ({"seed": -1}, "between 0"),
         ({"seed": 2**70}, "between 0"),

@@ -33,7 +33,7 @@ pub struct AuditOptions {
     pub restarts: usize,
     /// Steps of each restart, at least 1; the default of `palimpsest reconstruct` if not given.
     pub steps: Option<usize>,
-    /// Candidates of each restart, as many of each label; twice the directions of the weights if not given.
+    /// Candidates of each restart, as many of each label as can be, at least 2; twice the directions of the weights if not given.
     pub candidates: Option<usize>,
     /// Seed of the starts.
     pub seed: u64,

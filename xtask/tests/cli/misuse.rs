@@ -55,8 +55,8 @@ fn impossible_attacks_are_refused() {
     let cases: [(&str, &[&str]); 34] = [
         ("--restarts 0", &["restarts", "at least 1"]),
         ("--restarts 99999999999999", &["--restarts", "at most"]),
-        ("--candidates 0", &["candidates", "even"]),
-        ("--candidates 3", &["candidates", "even"]),
+        ("--candidates 0", &["candidates", "at least 2"]),
+        ("--candidates 1", &["candidates", "at least 2"]),
         ("--candidates 99999999999998", &["--candidates", "at most"]),
         ("--steps 0", &["steps", "at least 1"]),
         ("--steps -5", &["--steps", "-5"]),

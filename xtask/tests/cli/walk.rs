@@ -175,3 +175,21 @@ fn a_reader_that_has_gone_is_no_reason_to_panic() {
     let ran = crate::desk::finish(child, JUDGE);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
 }
+
+#[test]
+fn an_odd_number_of_candidates_is_shared_out_among_the_labels() {
+    let desk = Desk::with_victim();
+    for method in ["annealed", "gradient", "alternating"] {
+        let attack = format!("attack-{method}");
+        let line = ATTACK.replace("--out attack", &format!("--out {attack}"));
+        desk.ok(&format!("{line} --method {method} --candidates 5"));
+        assert_eq!(desk.json(&format!("{attack}/run.json"))["candidates_per_run"], 5);
+        let labels = Array1::<i8>::read_npy(desk.read(&format!("{attack}/labels.npy")).as_slice()).unwrap();
+        assert_eq!(
+            labels.iter().take(10).collect::<Vec<_>>(),
+            [&-1, &-1, &-1, &1, &1, &-1, &-1, &-1, &1, &1]
+        );
+        desk.ok(&JUDGE.replace("attack", &attack).replace("judged", &format!("judged-{method}")));
+        desk.ok(&format!("report {attack}"));
+    }
+}

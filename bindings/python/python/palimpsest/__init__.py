@@ -165,7 +165,7 @@ def audit(
         input_norm: typical Euclidean norm of an input as the network saw it, if it is known.
         restarts: independent starts [8; with a time limit as many as fit, at most 48].
         steps: steps of each start [800].
-        candidates: candidates of each start, even [twice the directions of the weights].
+        candidates: candidates of each start, at least 2 [twice the directions of the weights].
         seed: the result is a function of the weights, these options and the seed, for any number of threads.
         chain: which chain of dense layers is meant, where there are several.
         threads: 1 to 1024 [all cores].

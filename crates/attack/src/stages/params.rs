@@ -18,7 +18,7 @@ use crate::stages::deflation::rounds::DeflationParams;
 pub struct AttackParams {
     /// The attack.
     pub method: Method,
-    /// Candidates per run, m, even and >= 2; twice the rank if not given.
+    /// Candidates per restart, m >= 2, as many of each label as can be; twice the rank if not given.
     pub candidates: Option<usize>,
     /// Independent starts, >= 1.
     pub restarts: usize,
@@ -92,9 +92,8 @@ impl AttackParams {
         }
         at_least_one("restarts", self.restarts)?;
         match self.candidates {
-            Some(m) if m < 2 || m % 2 == 1 => {
-                let allowed = "an even number of at least 2 (half of each label)";
-                Err(OutOfRange::new("candidates", allowed, m).into())
+            Some(m) if m < 2 => {
+                Err(OutOfRange::new("candidates", "at least 2 (one of each label)", m).into())
             }
             _ => Ok(()),
         }

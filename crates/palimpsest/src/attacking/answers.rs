@@ -70,8 +70,8 @@ pub(super) fn of_each_class(found: &Found, answers: &Answers, sure: &[bool]) -> 
 /// What was declared of the labels of candidates.
 pub(super) fn labels_declared(found: &Found) -> String {
     match (found.run.params.prior.task, found.network.outputs()) {
-        (Task::Regression, _) => "errors of either sign, half of each".into(),
-        (Task::Classification, 1 | 2) => "half of each".into(),
+        (Task::Regression, _) => "errors of either sign, as many of each".into(),
+        (Task::Classification, 1 | 2) => "as many of each".into(),
         (Task::Classification, classes) => format!("{classes} classes, as many candidates of each"),
     }
 }

@@ -5,6 +5,7 @@
 use ndarray::{Array2, ArrayView2, Axis, s};
 use palimpsest_attack::AttackError;
 use palimpsest_attack::evidence::consensus::Comparison;
+use palimpsest_attack::problem::head::Head;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_numerics::seed::{Seed, random_noise};
@@ -28,6 +29,9 @@ pub(super) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
     if voters.len() < 2 || m < 2 || found.candidates.nrows() < of_restarts {
         return None;
     }
+    let labels = Head::of(&found.network, found.run.params.prior.task).ok()?.label_evenly(m);
+    let mut kinds = labels.clone();
+    kinds.dedup();
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let candidates = found.candidates.slice(s![..of_restarts, ..]);
     let compared = compared(found, candidates, parallelism).ok()?;
@@ -39,12 +43,12 @@ pub(super) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
         .axis_iter(Axis(0))
         .enumerate()
         .map(|(i, row)| {
-            // Voters and labels take turns, as among the candidates; the first half of a restart is labelled -1.
+            // Voters and labels take turns, as among the candidates.
             let own = voters[i % voters.len()];
-            let half = (i / voters.len() % 2) * (m / 2);
+            let label = kinds[i / voters.len() % kinds.len()];
             let votes = voters.iter().filter(|&&other| other != own).map(|&other| {
-                let start = other * m + half;
-                row.slice(s![start..start + m / 2]).iter().copied().fold(0.0, f32::max)
+                let alike = (0..m).filter(|&j| labels[j] == label);
+                alike.map(|j| row[other * m + j]).fold(0.0, f32::max)
             });
             f64::from(votes.sum::<f32>()) / (voters.len() - 1) as f64
         })

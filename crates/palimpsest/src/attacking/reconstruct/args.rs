@@ -43,7 +43,7 @@ pub struct ReconstructArgs {
     /// The attack.
     #[arg(long, value_enum, default_value_t = MethodName::Annealed)]
     pub method: MethodName,
-    /// Candidates per restart, as many of each label [default: twice the rank estimated from the spectrum].
+    /// Candidates per restart, as many of each label as can be [default: twice the rank estimated from the spectrum].
     #[arg(long, value_name = "M")]
     pub candidates: Option<usize>,
     /// Restarts, pooled [default: 8; with --time-limit, as many as fit, at most 48, unless most inputs are
