@@ -120,12 +120,12 @@ fn attacks(parallelism: Parallelism, threads: usize) {
         let mut watch = Watch::new();
         let mut observe = |step: &Step<'_>| watch.see(step.index);
         let observe = &mut observe;
-        let run = match method {
+        let restart = match method {
             "annealed" => anneal(&problem, &pull, &annealed, seed, parallelism, observe),
             "alternating" => alternate(&problem, &pull, &alternating, seed, parallelism, observe),
             _ => descend(&network, &pull, &gradient, seed, parallelism, observe),
         };
-        assert!(run.relative_residual.is_finite(), "{method} did not run: {:?}", run.termination);
+        assert!(restart.relative_residual.is_finite(), "{method} did not run: {:?}", restart.termination);
         watch.assert_none(&format!("{method} on {threads} threads"));
     }
 }

@@ -35,7 +35,7 @@ fn network_bits(network: &Mlp<f32>) -> Vec<u32> {
 
 /// Everything of a reconstruction that a report is made of.
 fn reconstruction_bits(found: &Reconstruction) -> [Vec<u32>; 5] {
-    let residuals: Vec<f32> = found.runs.iter().map(|run| run.relative_residual as f32).collect();
+    let residuals: Vec<f32> = found.restarts.iter().map(|restart| restart.relative_residual as f32).collect();
     [
         bits(found.candidates.view()),
         bits(&found.multipliers),

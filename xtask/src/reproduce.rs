@@ -259,7 +259,7 @@ fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
         sure_and_real,
         sure_and_noise: None,
         calibration_error: score.ranking.calibration.expected_error,
-        restarts: run.runs.len(),
+        restarts: run.restarts.len(),
         seconds: run.elapsed_s,
     })
 }

@@ -23,11 +23,11 @@ pub enum AttackError {
     /// The network has no training data to give back by this method.
     #[error("this network cannot be attacked: {0}")]
     NotAttackable(String),
-    /// A run to go on from is not one of this attack.
+    /// A restart to go on from is not one of this attack.
     #[error(
         "restart {restart} of the attack to go on from is of another network or of other options: {problem}"
     )]
-    ForeignRun {
+    ForeignRestart {
         /// Index of the restart.
         restart: u64,
         /// What does not fit.

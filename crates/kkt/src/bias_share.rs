@@ -46,7 +46,7 @@ pub fn shares_at(
 
 /// The same at the end of a run, whose candidates have the coordinates `x` (m, r) and the multipliers `lambda` (m) and see hard gates;
 /// 0 where the candidates give the biases nothing. `residual` is memory.
-pub fn shares_of_run(
+pub fn shares_of_restart(
     network: &Mlp<f32>,
     residual: &mut StationarityResidual<f32>,
     pull: &OutputPull,

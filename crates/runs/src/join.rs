@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use palimpsest_attack::{AttackState, Run};
+use palimpsest_attack::{AttackState, Restart};
 
 use crate::error::{Result, RunsError};
 use crate::part::{DonePart, PartFile, PartFolder, read_part};
@@ -83,32 +83,32 @@ fn missing(of: &PartFile, gap: &Range<u64>) -> String {
 }
 
 /// The restarts below `needed`.
-fn all_restarts(parts: Vec<(PathBuf, DonePart)>, needed: u64) -> Result<BTreeMap<u64, Run>> {
-    let mut finished: BTreeMap<u64, Run> = BTreeMap::new();
+fn all_restarts(parts: Vec<(PathBuf, DonePart)>, needed: u64) -> Result<BTreeMap<u64, Restart>> {
+    let mut finished: BTreeMap<u64, Restart> = BTreeMap::new();
     for (folder, part) in parts {
-        for (number, run) in part.made.finished.into_iter().filter(|(number, _)| *number < needed) {
+        for (number, restart) in part.made.finished.into_iter().filter(|(number, _)| *number < needed) {
             // Of two that differ neither is wrong, but a run that has either cannot be had again on one machine.
-            if finished.get(&number).is_some_and(|other| !is_same(other, &run)) {
+            if finished.get(&number).is_some_and(|other| !is_same(other, &restart)) {
                 return Err(RunsError::Refused(format!(
                     "restart {number} in {} is not what it is in another part: they were made on machines that round differently; leave \
                      one of the parts out",
                     folder.display()
                 )));
             }
-            finished.insert(number, run);
+            finished.insert(number, restart);
         }
     }
     Ok(finished)
 }
 
 /// Whether two runs are the same to the bit; a NaN is itself.
-fn is_same(a: &Run, b: &Run) -> bool {
-    let bytes = |run: &Run| postcard::to_stdvec(run).unwrap_or_default();
+fn is_same(a: &Restart, b: &Restart) -> bool {
+    let bytes = |restart: &Restart| postcard::to_stdvec(restart).unwrap_or_default();
     bytes(a) == bytes(b)
 }
 
 /// Ranges of numbers below `end` that are not in `finished`.
-fn gaps(finished: &BTreeMap<u64, Run>, end: u64) -> Vec<Range<u64>> {
+fn gaps(finished: &BTreeMap<u64, Restart>, end: u64) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
     let mut next = 0;
     for &number in finished.keys().chain([&end]) {
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
     use crate::record::ChannelOrder;
 
-    fn run(value: f32) -> Run {
-        Run {
+    fn restart(value: f32) -> Restart {
+        Restart {
             coordinates: Array2::from_elem((2, 3), value),
             unrefined: None,
             multipliers: Array1::ones(2),
@@ -154,7 +154,7 @@ mod tests {
             restarts: restarts.clone(),
             command: "palimpsest reconstruct --model net".into(),
         };
-        let finished = restarts.map(|number| (number, run(value + number as f32))).collect();
+        let finished = restarts.map(|number| (number, restart(value + number as f32))).collect();
         part.begin(folder.path()).unwrap();
         let state = AttackState { finished, under_way: BTreeMap::new() };
         part.finish(folder.path(), &state, 2.0, None).unwrap();
@@ -180,7 +180,7 @@ mod tests {
             let joined = join(&folders, None).unwrap();
             assert_eq!((joined.restarts, joined.elapsed_s), (5, 2.0 * folders.len() as f64));
             let firsts: Vec<f32> =
-                joined.state.finished.values().map(|run| run.coordinates[[0, 0]]).collect();
+                joined.state.finished.values().map(|restart| restart.coordinates[[0, 0]]).collect();
             assert_eq!(firsts, [0.0, 1.0, 2.0, 3.0, 4.0]);
         }
         assert_eq!(join(&[a, b], Some(3)).unwrap().state.finished.len(), 3);

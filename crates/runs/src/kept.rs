@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ndarray::{Array1, Axis, concatenate};
 use palimpsest_attack::evidence::consensus::{Comparison, consensus};
-use palimpsest_attack::{AttackState, Label, RestartStep, Run};
+use palimpsest_attack::{AttackState, Label, Restart, RestartStep};
 use palimpsest_numerics::gemm::Parallelism;
 use serde::Serialize;
 
@@ -95,10 +95,10 @@ impl Kept {
     }
 
     /// A restart has come to its end.
-    pub fn finish(&self, restart: u64, run: &Run) {
+    pub fn finish(&self, number: u64, restart: &Restart) {
         let shared = &mut *self.lock();
-        shared.state.under_way.remove(&restart);
-        shared.state.finished.insert(restart, run.clone());
+        shared.state.under_way.remove(&number);
+        shared.state.finished.insert(number, restart.clone());
         self.best_agreement.store(best_agreement(&shared.state.finished).to_bits(), Ordering::Relaxed);
         shared.write_when_due(self.elapsed_s());
     }
@@ -144,14 +144,15 @@ impl Shared {
 const COMPARED: usize = 4;
 
 /// Best agreement among the candidates of the last finished restarts; 0 with fewer than two.
-fn best_agreement(runs: &BTreeMap<u64, Run>) -> f32 {
-    let views: Vec<_> = runs.values().rev().take(COMPARED).map(|run| run.coordinates.view()).collect();
-    let m = views.first().map_or(0, |run| run.nrows());
+fn best_agreement(restarts: &BTreeMap<u64, Restart>) -> f32 {
+    let views: Vec<_> =
+        restarts.values().rev().take(COMPARED).map(|restart| restart.coordinates.view()).collect();
+    let m = views.first().map_or(0, |restart| restart.nrows());
     let labels = vec![Label(0); m];
-    if views.len() < 2 || views.iter().any(|run| run.nrows() != m) {
+    if views.len() < 2 || views.iter().any(|restart| restart.nrows() != m) {
         return 0.0;
     }
-    let stacked = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+    let stacked = concatenate(Axis(0), &views).expect("restarts have the same number of columns");
     let Ok(comparison) = Comparison::of(stacked.view(), m, Parallelism::Sequential) else { return 0.0 };
     let compared = comparison.apply(stacked.view(), Parallelism::Sequential);
     let told = vec![Array1::zeros(m); views.len()];

@@ -8,7 +8,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use palimpsest_attack::{AttackParams, AttackState, Run};
+use palimpsest_attack::{AttackParams, AttackState, Restart};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, RunsError};
@@ -63,7 +63,7 @@ pub struct Made {
     /// How many restarts are of use in all, if it is fewer than were asked for.
     pub enough: Option<u64>,
     /// The restarts.
-    pub finished: BTreeMap<u64, Run>,
+    pub finished: BTreeMap<u64, Restart>,
 }
 
 /// [`Made`], borrowed.
@@ -71,7 +71,7 @@ pub struct Made {
 struct Making<'a> {
     elapsed_s: f64,
     enough: Option<u64>,
-    finished: BTreeMap<u64, &'a Run>,
+    finished: BTreeMap<u64, &'a Restart>,
 }
 
 impl PartFile {
@@ -100,7 +100,8 @@ impl PartFile {
         enough: Option<u64>,
     ) -> Result<()> {
         let path = folder.join(RESTARTS_FILE);
-        let finished = state.finished.range(self.restarts.clone()).map(|(&number, run)| (number, run));
+        let finished =
+            state.finished.range(self.restarts.clone()).map(|(&number, restart)| (number, restart));
         let making = Making { elapsed_s, enough, finished: finished.collect() };
         let of = serde_json::to_string(self).map_err(|error| RunsError::encoding(&path, error))?;
         write_whole(&path, &pack(0, &of, &making).map_err(|error| RunsError::encoding(&path, error))?)

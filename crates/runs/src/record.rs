@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use palimpsest_attack::pipeline::reconstruction;
-use palimpsest_attack::{AttackParams, Exposure, Origin, OriginGroup, RunRecord, StageRecord};
+use palimpsest_attack::{AttackParams, Exposure, Origin, OriginGroup, RestartRecord, StageRecord};
 use serde::{Deserialize, Serialize};
 
 /// The record of an attack, [`RUN_FILE`].
@@ -37,14 +37,15 @@ pub struct RunFile {
     /// Directions that training has written into the first layer.
     pub rank: usize,
     /// Candidates of each restart.
-    pub candidates_per_run: usize,
+    #[serde(rename = "candidates_per_run")]
+    pub candidates_per_restart: usize,
     /// Candidates in all.
     pub candidates: usize,
     /// Where the candidates come from, in their order.
     pub origins: Vec<OriginGroup>,
     /// What each stage found, or why it did not apply, in their order.
     pub stages: Vec<StageRecord>,
-    /// Share of distinct candidates among those of the first six runs.
+    /// Share of distinct candidates among those of the first six restarts.
     pub distinct_share: f64,
     /// Candidates that stand for the distinct inputs found, surest first.
     pub ranking: Vec<usize>,
@@ -53,7 +54,8 @@ pub struct RunFile {
     /// Singular values of the first layer, descending.
     pub spectrum: Vec<f32>,
     /// One record a restart.
-    pub runs: Vec<RunRecord>,
+    #[serde(rename = "runs")]
+    pub restarts: Vec<RestartRecord>,
     /// Seconds it took, over all its sessions.
     pub elapsed_s: f64,
     /// Whether a time limit or an interrupt ended the attack before all restarts were done.

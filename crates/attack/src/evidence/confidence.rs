@@ -29,11 +29,11 @@ pub const FEATURES_OF_RAW: usize = 6;
 /// What is known of a candidate without the truth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {
-    /// Mean cosine with the nearest candidates of the other runs, in [0, 1].
+    /// Mean cosine with the nearest candidates of the other restarts, in [0, 1].
     pub agreement: f32,
     /// Share of the attack's candidates that are distinct, in (0, 1].
     pub distinct_share: f64,
-    /// How much of what the candidate and the nearest ones of the other runs give the biases of the first layer is found in
+    /// How much of what the candidate and the nearest ones of the other restarts give the biases of the first layer is found in
     /// them, on average: about 1 for an input, 0 or less for its negative. Nothing where there are no biases.
     pub bias_share: Option<f32>,
     /// How it looks as a raw image, where it is known what was taken from all inputs.
@@ -50,8 +50,8 @@ impl Default for ConfidenceModel {
 }
 
 /// Runs below which agreement is too uncertain to make anyone sure.
-const ENOUGH_RUNS: usize = 4;
-/// Largest probability given on fewer runs.
+const ENOUGH_RESTARTS: usize = 4;
+/// Largest probability given on fewer restarts.
 const UNSURE: f64 = 0.9;
 /// Cosine above which atanh is cut off.
 const LARGEST_COSINE: f64 = 0.995;
@@ -85,14 +85,14 @@ impl Evidence {
 impl ConfidenceModel {
     /// Probability in [0, 1] that the candidate is a real training input.
     ///
-    /// `relative_residual` is that of the attack's runs: the part of the first layer that they leave unexplained.
-    /// Fewer than four `runs` make nobody surer than 0.9.
-    pub fn probability(&self, evidence: &Evidence, relative_residual: f64, runs: usize) -> f32 {
+    /// `relative_residual` is that of the attack's restarts: the part of the first layer that they leave unexplained.
+    /// Fewer than four `restarts` make nobody surer than 0.9.
+    pub fn probability(&self, evidence: &Evidence, relative_residual: f64, restarts: usize) -> f32 {
         let features = evidence.features();
         let coefficients: &[f64] =
             if evidence.appearance.is_some() { &self.coefficients_of_raw } else { &self.coefficients };
         let score: f64 = features.iter().zip(coefficients).map(|(f, c)| f * c).sum();
-        let largest = if runs < ENOUGH_RUNS { UNSURE } else { 1.0 };
+        let largest = if restarts < ENOUGH_RESTARTS { UNSURE } else { 1.0 };
         (explained(relative_residual) / (1.0 + (-score).exp())).min(largest) as f32
     }
 }

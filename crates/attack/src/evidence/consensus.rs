@@ -1,7 +1,7 @@
-//! Agreement between independent runs: a score that needs no truth.
+//! Agreement between independent restarts: a score that needs no truth.
 //!
 //! A training input is found again from other random starts; an artefact of one start is not. A candidate's score is
-//! the cosine with the nearest candidate of the same label in each *other* run, averaged over those runs. A run that has
+//! the cosine with the nearest candidate of the same label in each *other* restart, averaged over those restarts. A restart that has
 //! collapsed to few distinct candidates agrees with itself many times over and proves nothing, so it neither votes nor
 //! is counted. It is a score that ranks, not a probability.
 //!
@@ -17,23 +17,23 @@ use rayon::prelude::*;
 
 /// Cosine above which two candidates stand for the same input in a [`ranking`].
 pub const SAME_COSINE: f32 = 0.5;
-/// A run is collapsed when its candidates have more than this share of the run as near-copies, on average.
+/// A restart is collapsed when its candidates have more than this share of the restart as near-copies, on average.
 pub const COLLAPSED_SHARE: f64 = 0.2;
-/// Cosine above which two candidates of one run are copies.
+/// Cosine above which two candidates of one restart are copies.
 const COPY_COSINE: f32 = 0.95;
 /// Candidates that are compared with all others in one product.
 const BLOCK: usize = 64;
 /// Variance of a direction, relative to the largest, below which it counts as if it had that.
 const LEAST_VARIANCE: f64 = 1e-9;
 
-/// Consensus of several runs.
+/// Consensus of several restarts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consensus {
-    /// Score of each candidate of each run, in [0, 1].
+    /// Score of each candidate of each restart, in [0, 1].
     pub scores: Vec<Array1<f32>>,
-    /// What is told of each candidate of each run, averaged over it and the nearest of the other runs.
+    /// What is told of each candidate of each restart, averaged over it and the nearest of the other restarts.
     pub told: Vec<Array1<f32>>,
-    /// Whether each run has collapsed; its candidates have score 0.
+    /// Whether each restart has collapsed; its candidates have score 0.
     pub collapsed: Vec<bool>,
 }
 
@@ -45,17 +45,17 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Coordinates in which `candidates` (M, r), those of all runs, are uncorrelated and of variance one. Where a run has fewer
+    /// Coordinates in which `candidates` (M, r), those of all restarts, are uncorrelated and of variance one. Where a restart has fewer
     /// candidates than there are directions they say too little of these, and are compared as they are.
     ///
     /// # Errors
     /// [`FactorError`] when a candidate is not finite.
     pub fn of(
         candidates: ArrayView2<'_, f32>,
-        candidates_per_run: usize,
+        candidates_per_restart: usize,
         parallelism: Parallelism,
     ) -> Result<Self, FactorError> {
-        if candidates_per_run < candidates.ncols() {
+        if candidates_per_restart < candidates.ncols() {
             return Ok(Self { whitening: None });
         }
         let moments = matmul(candidates.t(), candidates, parallelism).mapv(f64::from);
@@ -77,21 +77,21 @@ impl Comparison {
     }
 }
 
-/// Scores the candidates of `runs`, each (m, r), whose rows have the shared `labels` (m). `told` holds a number for each
-/// candidate of each run (m).
+/// Scores the candidates of `restarts`, each (m, r), whose rows have the shared `labels` (m). `told` holds a number for each
+/// candidate of each restart (m).
 ///
-/// With fewer than two runs that have not collapsed, every score is 0.
+/// With fewer than two restarts that have not collapsed, every score is 0.
 ///
 /// # Panics
-/// When a run has not one row and one number per label.
+/// When a restart has not one row and one number per label.
 #[track_caller]
-pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[Label], told: &[Array1<f32>]) -> Consensus {
-    let one_each = told.len() == runs.len() && told.iter().all(|told| told.len() == labels.len());
+pub fn consensus(restarts: &[ArrayView2<'_, f32>], labels: &[Label], told: &[Array1<f32>]) -> Consensus {
+    let one_each = told.len() == restarts.len() && told.iter().all(|told| told.len() == labels.len());
     assert!(one_each, "consensus: one number a candidate");
-    let unit: Vec<Array2<f32>> = runs.iter().map(|run| unit_rows(*run)).collect();
-    let collapsed: Vec<bool> = unit.par_iter().map(|run| is_collapsed(run, labels)).collect();
-    let voters: Vec<usize> = (0..runs.len()).filter(|&i| !collapsed[i]).collect();
-    let (scores, told) = (0..runs.len())
+    let unit: Vec<Array2<f32>> = restarts.iter().map(|restart| unit_rows(*restart)).collect();
+    let collapsed: Vec<bool> = unit.par_iter().map(|restart| is_collapsed(restart, labels)).collect();
+    let voters: Vec<usize> = (0..restarts.len()).filter(|&i| !collapsed[i]).collect();
+    let (scores, told) = (0..restarts.len())
         .into_par_iter()
         .map(|this| {
             let (mut votes, mut sum) = (Array1::zeros(labels.len()), told[this].clone());
@@ -103,7 +103,7 @@ pub fn consensus(runs: &[ArrayView2<'_, f32>], labels: &[Label], told: &[Array1<
                 for (i, row) in cosines.rows().into_iter().enumerate() {
                     let alike = (0..labels.len()).filter(|&j| labels[j] == labels[i]);
                     let nearest = alike.max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)));
-                    let nearest = nearest.expect("the other run has a candidate of this label, too");
+                    let nearest = nearest.expect("the other restart has a candidate of this label, too");
                     // Rounding may carry a cosine past 1.
                     votes[i] += row[nearest].clamp(0.0, 1.0);
                     sum[i] += told[other][nearest];
@@ -202,13 +202,13 @@ pub fn ranking_up_to_sign(
 }
 
 /// One best estimate for each ranked candidate, (ranking, r), of unit length: the mean direction of itself and the
-/// nearest candidate of the same label in each run, where that is at least [`SAME_COSINE`] near, weighted by its cosine.
+/// nearest candidate of the same label in each restart, where that is at least [`SAME_COSINE`] near, weighted by its cosine.
 ///
-/// `candidates` (M, r) are those of all runs, one run after the other, each with the shared `labels` (m); `compared` (M, s) is what
+/// `candidates` (M, r) are those of all restarts, one restart after the other, each with the shared `labels` (m); `compared` (M, s) is what
 /// cosines are of.
 ///
 /// # Panics
-/// When the candidates are not whole runs, not as many are compared, or the ranking names one that is not there.
+/// When the candidates are not whole restarts, not as many are compared, or the ranking names one that is not there.
 #[track_caller]
 pub fn merge(
     candidates: ArrayView2<'_, f32>,
@@ -226,8 +226,8 @@ pub fn merge(
         let ranked_rows = compared.select(Axis(0), ranked);
         let cosines = matmul(ranked_rows.view(), compared.t(), Parallelism::Sequential);
         for ((mut row, cosines), &this) in rows.rows_mut().into_iter().zip(cosines.rows()).zip(ranked) {
-            for run in 0..all / m {
-                let alike = (0..m).filter(|&i| labels[i] == labels[this % m]).map(|i| run * m + i);
+            for restart in 0..all / m {
+                let alike = (0..m).filter(|&i| labels[i] == labels[this % m]).map(|i| restart * m + i);
                 let nearest = alike.max_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap_or(this);
                 if cosines[nearest] >= SAME_COSINE {
                     row.scaled_add(cosines[nearest], &unit.row(nearest));
@@ -242,15 +242,15 @@ pub fn merge(
     merged
 }
 
-/// Adds to `candidate` (r) the candidate of each run that is nearest to it, where that is at least [`SAME_COSINE`] near, as directions
+/// Adds to `candidate` (r) the candidate of each restart that is nearest to it, where that is at least [`SAME_COSINE`] near, as directions
 /// weighted by their cosine; its length stays. `direction` (s) is the candidate as it is compared, `candidates` (M, r) and `compared` (M, s)
-/// are those of all runs of `per_run` candidates.
+/// are those of all restarts of `per_restart` candidates.
 pub fn merge_near(
     mut candidate: ArrayViewMut1<'_, f32>,
     direction: ArrayView1<'_, f32>,
     candidates: ArrayView2<'_, f32>,
     compared: ArrayView2<'_, f32>,
-    per_run: usize,
+    per_restart: usize,
 ) {
     let cosine = |row: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>| {
         let product: f64 = row.iter().zip(other).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
@@ -258,8 +258,10 @@ pub fn merge_near(
     };
     let length = reduce::norm(candidate.view()) as f32;
     candidate.mapv_inplace(|v| v / length.max(f32::MIN_POSITIVE));
-    let runs = candidates.axis_chunks_iter(Axis(0), per_run).zip(compared.axis_chunks_iter(Axis(0), per_run));
-    for (candidates, compared) in runs {
+    let restarts = candidates
+        .axis_chunks_iter(Axis(0), per_restart)
+        .zip(compared.axis_chunks_iter(Axis(0), per_restart));
+    for (candidates, compared) in restarts {
         let nearest = compared
             .rows()
             .into_iter()
@@ -303,12 +305,12 @@ mod tests {
     #[test]
     fn shared_candidates_score_and_private_ones_do_not() {
         let shared = draw(4, "shared");
-        let runs: Vec<_> = (0..3)
+        let restarts: Vec<_> = (0..3)
             .map(|i| concatenate![Axis(0), &shared * (1.0 + i as f32), draw(4, &format!("private {i}"))])
             .collect();
-        let views: Vec<_> = runs.iter().map(|r| r.view()).collect();
+        let views: Vec<_> = restarts.iter().map(|r| r.view()).collect();
         let labels = [1, 1, 0, 0, 1, 1, 0, 0].map(Label);
-        let told: Vec<_> = (0..3).map(|run| Array1::from_elem(8, run as f32)).collect();
+        let told: Vec<_> = (0..3).map(|restart| Array1::from_elem(8, restart as f32)).collect();
         let result = consensus(&views, &labels, &told);
         assert!(result.told.iter().flatten().all(|&mean| mean == 1.0));
         for scores in &result.scores {
@@ -331,8 +333,8 @@ mod tests {
             cosines.indexed_iter().filter(|((i, j), _)| i != j).map(|(_, &c)| c).fold(0.0, f32::max)
         };
         assert!(largest(&alike) > 0.95);
-        let on = |per_run| {
-            let comparison = Comparison::of(alike.view(), per_run, Parallelism::Sequential).unwrap();
+        let on = |per_restart| {
+            let comparison = Comparison::of(alike.view(), per_restart, Parallelism::Sequential).unwrap();
             comparison.apply(alike.view(), Parallelism::Sequential)
         };
         assert_eq!(on(29), alike);
@@ -359,8 +361,8 @@ mod tests {
         let truth = draw(4, "truth");
         let labels = [1, 1, 0, 0].map(Label);
         let noisy = |run: usize| &truth + &(draw(4, &format!("noise {run}")) * 0.5);
-        let runs: Vec<_> = (0..6).map(noisy).collect();
-        let all = concatenate(Axis(0), &runs.iter().map(|r| r.view()).collect::<Vec<_>>()).unwrap();
+        let restarts: Vec<_> = (0..6).map(noisy).collect();
+        let all = concatenate(Axis(0), &restarts.iter().map(|r| r.view()).collect::<Vec<_>>()).unwrap();
         let merged = merge(all.view(), all.view(), &labels, &[2, 8, 1]);
         let cosine = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| {
             f64::from((&a * &b).sum()) / (reduce::norm(a) * reduce::norm(b))

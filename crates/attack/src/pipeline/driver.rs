@@ -13,7 +13,7 @@ use crate::pipeline::reconstruction::Reconstruction;
 use crate::problem::entry::EntryLayer;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::rank::directions_of_signal;
-use crate::search::run::Run;
+use crate::search::restart::Restart;
 use crate::search::state::{AttackState, RunShape};
 use crate::stages;
 use crate::stages::candidate::Candidate;
@@ -25,12 +25,12 @@ use crate::stages::stage::{Outcome, Stage, StageRecord};
 /// Attacks `network` from independent starts and pools what they find.
 ///
 /// Restarts run on the current rayon pool, one thread each; a single restart uses the pool inside its products. The
-/// result is the same bits for any number of threads. `observe` may end everything: runs cut short are dropped unless
-/// no run has finished.
+/// result is the same bits for any number of threads. `observe` may end everything: restarts cut short are dropped unless
+/// no restart has finished.
 ///
 /// # Errors
 /// [`AttackError::BadOption`], [`AttackError::NotAttackable`], [`AttackError::Factor`], or [`AttackError::NothingFinished`] when
-/// every run ended in a NaN.
+/// every restart ended in a NaN.
 pub fn reconstruct(
     network: &Mlp<f32>,
     params: &AttackParams,
@@ -40,21 +40,21 @@ pub fn reconstruct(
     reconstruct_from(network, params, seed, &AttackState::default(), observe, &|_, _| {})
 }
 
-/// [`reconstruct`] from where an attack has come to already. `keep` is handed each run that comes to its end, `observe`
+/// [`reconstruct`] from where an attack has come to already. `keep` is handed each restart that comes to its end, `observe`
 /// the state of each that is under way, both from several threads, so that the attack can go on from there another time.
 ///
 /// A restart depends on its index alone, and a step on the state before it, so the result is the same bits as without a
 /// break.
 ///
 /// # Errors
-/// Those of [`reconstruct`], and [`AttackError::ForeignRun`] for a run that cannot be one of this attack.
+/// Those of [`reconstruct`], and [`AttackError::ForeignRestart`] for a restart that cannot be one of this attack.
 pub fn reconstruct_from(
     network: &Mlp<f32>,
     params: &AttackParams,
     seed: Seed,
     from: &AttackState,
     observe: &AttackObserver<'_>,
-    keep: &(dyn Fn(u64, &Run) + Sync),
+    keep: &(dyn Fn(u64, &Restart) + Sync),
 ) -> Result<Reconstruction, AttackError> {
     reconstruct_by(&stages::all(), network, params, seed, from, observe, keep)
 }
@@ -70,7 +70,7 @@ pub fn reconstruct_by(
     seed: Seed,
     from: &AttackState,
     observe: &AttackObserver<'_>,
-    keep: &(dyn Fn(u64, &Run) + Sync),
+    keep: &(dyn Fn(u64, &Restart) + Sync),
 ) -> Result<Reconstruction, AttackError> {
     prepared(network, params, seed, from, observe, keep, |mut context| {
         let (mut records, mut solved) = (Vec::with_capacity(stages.len()), Vec::new());
@@ -91,7 +91,7 @@ pub(crate) fn prepared<T>(
     seed: Seed,
     from: &AttackState,
     observe: &AttackObserver<'_>,
-    keep: &(dyn Fn(u64, &Run) + Sync),
+    keep: &(dyn Fn(u64, &Restart) + Sync),
     then: impl FnOnce(AttackContext<'_>) -> Result<T, AttackError>,
 ) -> Result<T, AttackError> {
     params.check()?;
@@ -128,7 +128,7 @@ pub(crate) fn prepared<T>(
         stopped: &stopped,
         supported,
         sources: None,
-        runs: Vec::new(),
+        restarts: Vec::new(),
         planned: params.restarts,
         ours: 0..u64::MAX,
     })

@@ -53,11 +53,11 @@ impl Entries {
                 bias_share: finished.has_bias_shares.then_some(bias_share[i]),
                 appearance: appearance.as_ref().map(|looks| looks[i]),
             };
-            model.probability(&evidence, finished.residual, finished.runs.len())
+            model.probability(&evidence, finished.residual, finished.restarts.len())
         };
         let confidence: Array1<f32> = (0..agreement.len()).map(probability).collect();
         let mut rows = finished.rows.clone();
-        let mut multipliers = finished.of_each(|run| &run.multipliers);
+        let mut multipliers = finished.of_each(|restart| &restart.multipliers);
         if raw.is_none() && are_images(context) {
             lengthen(&mut rows, &mut multipliers, context.problem.input_norm);
         }
@@ -65,7 +65,7 @@ impl Entries {
             of_restarts: rows.nrows(),
             rows,
             compared: finished.compared.clone(),
-            labels: context.labels.repeat(finished.runs.len()),
+            labels: context.labels.repeat(finished.restarts.len()),
             multipliers,
             // How a candidate looks says what agreement does not.
             order: if raw.is_some() { confidence.clone() } else { agreement.clone() },

@@ -1,7 +1,7 @@
 //! The restarts of an attack that came to their end, and what they say of each other.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
-use palimpsest_kkt::bias_share::shares_of_run;
+use palimpsest_kkt::bias_share::shares_of_restart;
 use palimpsest_kkt::outputs::Label;
 use palimpsest_kkt::stationarity::StationarityResidual;
 use palimpsest_mlp::passes::Scope;
@@ -13,16 +13,16 @@ use palimpsest_unmix::raw::RawImages;
 use crate::error::AttackError;
 use crate::evidence::consensus::{Comparison, Consensus, consensus, ranking};
 use crate::problem::prepared::AttackProblem;
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 use crate::stages::context::AttackContext;
 
 /// Restarts among which the share of distinct candidates is counted: it falls with every one, so it needs a fixed number.
-const DISTINCT_RUNS: usize = 6;
+const DISTINCT_RESTARTS: usize = 6;
 
 /// Restarts that came to their end.
 pub(super) struct Finished<'a> {
     /// With their numbers.
-    pub(super) runs: Vec<(u64, Run)>,
+    pub(super) restarts: Vec<(u64, Restart)>,
     /// Candidates of all of them, (M, r).
     pub(super) rows: Array2<f32>,
     /// The same where they are compared, (M, s).
@@ -41,31 +41,34 @@ pub(super) struct Finished<'a> {
 }
 
 impl<'a> Finished<'a> {
-    /// Compares `runs` with each other.
+    /// Compares `restarts` with each other.
     ///
     /// # Errors
     /// [`AttackError::Factor`] when a candidate is not finite.
-    pub(super) fn compare(context: &AttackContext<'a>, runs: Vec<(u64, Run)>) -> Result<Self, AttackError> {
+    pub(super) fn compare(
+        context: &AttackContext<'a>,
+        restarts: Vec<(u64, Restart)>,
+    ) -> Result<Self, AttackError> {
         let (labels, parallelism) = (context.labels, context.threads);
-        let views: Vec<_> = runs.iter().map(|(_, run)| run.coordinates.view()).collect();
-        let rows = concatenate(Axis(0), &views).expect("runs have the same number of columns");
-        let shares = bias_shares(context, &runs);
+        let views: Vec<_> = restarts.iter().map(|(_, restart)| restart.coordinates.view()).collect();
+        let rows = concatenate(Axis(0), &views).expect("restarts have the same number of columns");
+        let shares = bias_shares(context, &restarts);
         let has_bias_shares = shares.is_some();
-        let shares = shares.unwrap_or_else(|| vec![Array1::zeros(labels.len()); runs.len()]);
+        let shares = shares.unwrap_or_else(|| vec![Array1::zeros(labels.len()); restarts.len()]);
         let comparison = Comparison::of(rows.view(), labels.len(), parallelism)?;
         let compared = comparison.apply(rows.view(), parallelism);
         let views: Vec<_> = compared.axis_chunks_iter(Axis(0), labels.len()).collect();
         let consensus = consensus(&views, labels, &shares);
         let scores = joined(&consensus.scores);
-        let first = (DISTINCT_RUNS * labels.len()).min(scores.len());
+        let first = (DISTINCT_RESTARTS * labels.len()).min(scores.len());
         let of_first = labels.repeat(first.div_ceil(labels.len()));
         let among_first =
             ranking(compared.slice(s![..first, ..]), &of_first[..first], scores.slice(s![..first]));
         let distinct_share = among_first.len() as f64 / first as f64;
-        let mut residuals: Vec<f64> = runs.iter().map(|(_, run)| run.relative_residual).collect();
-        let residual = upper_median(&mut residuals).expect("a run has finished");
+        let mut residuals: Vec<f64> = restarts.iter().map(|(_, restart)| restart.relative_residual).collect();
+        let residual = upper_median(&mut residuals).expect("a restart has finished");
         Ok(Self {
-            runs,
+            restarts,
             rows,
             compared,
             comparison,
@@ -79,8 +82,8 @@ impl<'a> Finished<'a> {
     }
 
     /// A number for each candidate, restart by restart, from `of` each.
-    pub(super) fn of_each(&self, of: impl Fn(&Run) -> &Array1<f32>) -> Array1<f32> {
-        let parts: Vec<_> = self.runs.iter().map(|(_, run)| of(run).view()).collect();
+    pub(super) fn of_each(&self, of: impl Fn(&Restart) -> &Array1<f32>) -> Array1<f32> {
+        let parts: Vec<_> = self.restarts.iter().map(|(_, restart)| of(restart).view()).collect();
         concatenate(Axis(0), &parts).expect("vectors always join")
     }
 
@@ -89,8 +92,10 @@ impl<'a> Finished<'a> {
     pub(super) fn votes(&self, compared: ArrayView2<'_, f32>, labels: &[Label]) -> (Vec<f32>, Vec<f32>) {
         let views = self.compared.axis_chunks_iter(Axis(0), self.labels.len());
         let may_vote = views.zip(&self.shares).zip(&self.consensus.collapsed);
-        let voters: Vec<_> =
-            may_vote.filter(|(_, collapsed)| !**collapsed).map(|((run, told), _)| (run, told)).collect();
+        let voters: Vec<_> = may_vote
+            .filter(|(_, collapsed)| !**collapsed)
+            .map(|((restart, told), _)| (restart, told))
+            .collect();
         let inputs = compared.axis_chunks_iter(Axis(0), 1).zip(labels);
         inputs.map(|(input, &label)| vote(input, label, &voters, self.labels)).unzip()
     }
@@ -101,10 +106,12 @@ impl<'a> Finished<'a> {
         raw: &RawImages,
         parallelism: Parallelism,
     ) -> Vec<palimpsest_unmix::raw::Appearance> {
-        let unrefined =
-            self.runs.iter().map(|(_, run)| run.unrefined.as_ref().unwrap_or(&run.coordinates).view());
+        let unrefined = self
+            .restarts
+            .iter()
+            .map(|(_, restart)| restart.unrefined.as_ref().unwrap_or(&restart.coordinates).view());
         let unrefined = concatenate(Axis(0), &unrefined.collect::<Vec<_>>());
-        let unrefined = unrefined.expect("runs have the same number of columns");
+        let unrefined = unrefined.expect("restarts have the same number of columns");
         raw.appearances(self.rows.view(), unrefined.view(), parallelism)
     }
 }
@@ -115,41 +122,42 @@ pub(super) fn joined(parts: &[Array1<f32>]) -> Array1<f32> {
     concatenate(Axis(0), &parts).expect("vectors always join")
 }
 
-/// Of `runs` those that came to their end; if none did, those that an observer ended.
+/// Of `restarts` those that came to their end; if none did, those that an observer ended.
 ///
 /// # Errors
-/// [`AttackError::NothingFinished`] when every run met a NaN.
-pub(super) fn finished(runs: Vec<Option<Run>>) -> Result<Vec<(u64, Run)>, AttackError> {
-    let numbered = runs.into_iter().enumerate().filter_map(|(i, run)| run.map(|run| (i as u64, run)));
-    let (kept, others): (Vec<_>, Vec<_>) = numbered.partition(|(_, run)| {
-        !matches!(run.termination, TerminationReason::NonFinite { .. } | TerminationReason::TimeLimit)
+/// [`AttackError::NothingFinished`] when every restart met a NaN.
+pub(super) fn finished(restarts: Vec<Option<Restart>>) -> Result<Vec<(u64, Restart)>, AttackError> {
+    let numbered =
+        restarts.into_iter().enumerate().filter_map(|(i, made)| made.map(|restart| (i as u64, restart)));
+    let (kept, others): (Vec<_>, Vec<_>) = numbered.partition(|(_, restart)| {
+        !matches!(restart.termination, TerminationReason::NonFinite { .. } | TerminationReason::TimeLimit)
     });
     if !kept.is_empty() {
         return Ok(kept);
     }
     let steps: Vec<String> =
         others.iter().map(|(i, run)| format!("restart {i}: {:?}", run.termination)).collect();
-    let ended = |run: &Run| run.termination == TerminationReason::TimeLimit;
-    let kept: Vec<_> = others.into_iter().filter(|(_, run)| ended(run)).collect();
+    let ended = |restart: &Restart| restart.termination == TerminationReason::TimeLimit;
+    let kept: Vec<_> = others.into_iter().filter(|(_, restart)| ended(restart)).collect();
     if kept.is_empty() { Err(AttackError::NothingFinished(steps.join(", "))) } else { Ok(kept) }
 }
 
-/// Bias shares of the candidates of each of `runs`; nothing where the first layer has no biases.
-fn bias_shares(context: &AttackContext<'_>, runs: &[(u64, Run)]) -> Option<Vec<Array1<f32>>> {
+/// Bias shares of the candidates of each of `restarts`; nothing where the first layer has no biases.
+fn bias_shares(context: &AttackContext<'_>, restarts: &[(u64, Restart)]) -> Option<Vec<Array1<f32>>> {
     let (problem, parallelism): (&AttackProblem, _) = (context.problem, context.threads);
     let network = &problem.network;
     network.layers()[0].bias.as_ref()?;
     let mut residual = StationarityResidual::new(network, context.labels.len(), Scope::FirstLayer);
-    let mut of_run = |run: &Run| {
+    let mut of_restart = |restart: &Restart| {
         let is_in_subspace = context.params.method.is_in_subspace();
         let projected =
-            (!is_in_subspace).then(|| problem.subspace.project(run.coordinates.view(), parallelism));
-        let x = projected.as_ref().unwrap_or(&run.coordinates);
-        let at = (x.view(), run.multipliers.view());
+            (!is_in_subspace).then(|| problem.subspace.project(restart.coordinates.view(), parallelism));
+        let x = projected.as_ref().unwrap_or(&restart.coordinates);
+        let at = (x.view(), restart.multipliers.view());
         // Candidates that give the biases nothing are not found in them.
-        shares_of_run(network, &mut residual, context.pull, at, None, parallelism)
+        shares_of_restart(network, &mut residual, context.pull, at, None, parallelism)
     };
-    Some(runs.iter().map(|(_, run)| of_run(run)).collect())
+    Some(restarts.iter().map(|(_, restart)| of_restart(restart)).collect())
 }
 
 /// Agreement of an input (1, s) of a label with the restarts that may vote, and the bias share of the candidates that it agrees with: its
@@ -161,9 +169,9 @@ fn vote(
     labels: &[Label],
 ) -> (f32, f32) {
     let direction = unit_rows(input);
-    let votes = voters.iter().map(|(run, told)| {
-        let cosines = matmul(unit_rows(*run).view(), direction.t(), Parallelism::Sequential);
-        let alike = cosines.iter().zip(*told).zip(labels).filter(|(_, of_run)| **of_run == label);
+    let votes = voters.iter().map(|(restart, told)| {
+        let cosines = matmul(unit_rows(*restart).view(), direction.t(), Parallelism::Sequential);
+        let alike = cosines.iter().zip(*told).zip(labels).filter(|(_, of_restart)| **of_restart == label);
         let (cosine, told) = alike
             .map(|((&cosine, &told), _)| (cosine, told))
             .fold((0.0, 0.0), |best, this| if this.0 > best.0 { this } else { best });

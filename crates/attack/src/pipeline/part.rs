@@ -11,7 +11,7 @@ use palimpsest_numerics::seed::Seed;
 
 use crate::error::AttackError;
 use crate::pipeline::driver::{prepared, run_stage};
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::AttackState;
 use crate::stages::context::{AttackContext, AttackObserver};
 use crate::stages::deflation::stage::DeflationRounds;
@@ -45,7 +45,7 @@ pub fn make_restarts(
     numbers: Range<u64>,
     from: &AttackState,
     observe: &AttackObserver<'_>,
-    keep: &(dyn Fn(u64, &Run) + Sync),
+    keep: &(dyn Fn(u64, &Restart) + Sync),
 ) -> Result<Part, AttackError> {
     let planned = usize::try_from(numbers.end).unwrap_or(usize::MAX);
     if numbers.is_empty() {
@@ -65,14 +65,15 @@ pub fn make_restarts(
 
 /// What has come of the restarts of these `numbers`, when as many as `planned` were asked for.
 fn part(context: &AttackContext<'_>, numbers: Range<u64>, planned: usize) -> Result<Part, AttackError> {
-    let made = context.runs.len() as u64;
-    let is_known = |number: u64| matches!(context.runs.get(number as usize), Some(Some(_)));
-    let in_rounds = context.runs.len() < planned && !context.is_stopped();
+    let made = context.restarts.len() as u64;
+    let is_known = |number: u64| matches!(context.restarts.get(number as usize), Some(Some(_)));
+    let in_rounds = context.restarts.len() < planned && !context.is_stopped();
     if in_rounds && let Some(missing) = (0..made.min(numbers.start)).find(|&number| !is_known(number)) {
         return Err(AttackError::EarlierRestarts { needed: 0..made.min(numbers.start), missing });
     }
-    let ours = context.runs.iter().zip(0..).filter(|(_, number)| numbers.contains(number));
-    let finished = ours
-        .filter(|(run, _)| run.as_ref().is_some_and(|run| run.termination != TerminationReason::TimeLimit));
+    let ours = context.restarts.iter().zip(0..).filter(|(_, number)| numbers.contains(number));
+    let finished = ours.filter(|(restart, _)| {
+        restart.as_ref().is_some_and(|restart| restart.termination != TerminationReason::TimeLimit)
+    });
     Ok(Part { finished: finished.count() as u64, enough: in_rounds.then_some(made) })
 }

@@ -6,7 +6,7 @@ use crate::error::AttackError;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
-use crate::pipeline::reconstruction::{Candidates, Reconstruction, RunRecord};
+use crate::pipeline::reconstruction::{Candidates, Reconstruction, RestartRecord};
 use crate::problem::exposure::Exposure;
 use crate::stages::candidate::{Candidate, Origin, OriginGroup};
 use crate::stages::context::AttackContext;
@@ -16,19 +16,21 @@ use crate::stages::stage::StageRecord;
 /// Pools the candidates of the restarts, and after them the candidates that stages `solved` for.
 ///
 /// # Errors
-/// [`AttackError::NothingFinished`] when every run ended in a NaN.
+/// [`AttackError::NothingFinished`] when every restart ended in a NaN.
 pub(crate) fn pool(
     mut context: AttackContext<'_>,
     solved: Vec<Candidate>,
     stages: Vec<StageRecord>,
 ) -> Result<Reconstruction, AttackError> {
-    let mut runs = finished(std::mem::take(&mut context.runs))?;
+    let mut restarts = finished(std::mem::take(&mut context.restarts))?;
     let (problem, parallelism) = (context.problem, context.threads);
     let raw = context.sources.as_ref().and_then(Sources::raw).map(|raw| {
-        raw.told_by(runs.iter_mut().map(|(_, run)| (&mut run.coordinates, run.unrefined.as_ref())))
+        raw.told_by(
+            restarts.iter_mut().map(|(_, restart)| (&mut restart.coordinates, restart.unrefined.as_ref())),
+        )
     });
     let raw = raw.as_ref();
-    let finished = Finished::compare(&context, runs)?;
+    let finished = Finished::compare(&context, restarts)?;
     let mut entries = Entries::of(&context, &finished, raw);
     entries.add(&solved, &finished, raw, parallelism);
     let ranked = entries.ranking(&context, &solved, raw);
@@ -68,34 +70,35 @@ pub(crate) fn pool(
         distinct_share: finished.distinct_share,
         confidence: entries.confidence,
         ranking,
-        runs: records(&context, &finished),
+        restarts: records(&context, &finished),
         exposure: Exposure::of(context.network, problem),
         head: problem.head,
         rank: problem.rank(),
-        candidates_per_run: context.labels.len(),
+        candidates_per_restart: context.labels.len(),
         input_norm: problem.input_norm,
         spectrum: problem.spectrum.clone(),
     })
 }
 
 /// The record of each restart.
-fn records(context: &AttackContext<'_>, finished: &Finished<'_>) -> Vec<RunRecord> {
-    let runs = finished.runs.iter().zip(&finished.consensus.collapsed);
-    runs.map(|((restart, run), &collapsed)| RunRecord {
-        restart: *restart,
-        separated: context.begins_with_images(*restart),
-        relative_residual: run.relative_residual,
-        curve: run.curve.clone(),
-        termination: run.termination,
-        collapsed,
-    })
-    .collect()
+fn records(context: &AttackContext<'_>, finished: &Finished<'_>) -> Vec<RestartRecord> {
+    let restarts = finished.restarts.iter().zip(&finished.consensus.collapsed);
+    restarts
+        .map(|((number, restart), &collapsed)| RestartRecord {
+            restart: *number,
+            separated: context.begins_with_images(*number),
+            relative_residual: restart.relative_residual,
+            curve: restart.curve.clone(),
+            termination: restart.termination,
+            collapsed,
+        })
+        .collect()
 }
 
 /// Where the candidates come from, neighbours of the same origin as one group.
 fn origins(context: &AttackContext<'_>, finished: &Finished<'_>, solved: &[Candidate]) -> Vec<OriginGroup> {
-    let of_restarts = finished.runs.iter().map(|(restart, _)| OriginGroup {
-        origin: Origin::Restart(*restart),
+    let of_restarts = finished.restarts.iter().map(|(number, _)| OriginGroup {
+        origin: Origin::Restart(*number),
         candidates: context.labels.len(),
     });
     let of_stages = solved.iter().map(|input| OriginGroup { origin: input.origin, candidates: 1 });

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::exposure::Exposure;
 use crate::problem::head::Head;
-use crate::search::run::TerminationReason;
+use crate::search::restart::TerminationReason;
 use crate::stages::candidate::{Origin, OriginGroup};
 use crate::stages::stage::StageRecord;
 
@@ -43,10 +43,10 @@ impl Candidates {
     }
 }
 
-/// The record of one run.
+/// The record of one restart.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunRecord {
-    /// Index of the restart; with the seed it fixes the run.
+pub struct RestartRecord {
+    /// Index of the restart; with the seed it fixes all of it.
     pub restart: u64,
     /// Whether it began with images separated from the weights, see [`palimpsest_unmix::separation`].
     #[serde(default)]
@@ -57,11 +57,11 @@ pub struct RunRecord {
     pub curve: Vec<(usize, f64)>,
     /// Why it ended.
     pub termination: TerminationReason,
-    /// Whether the run collapsed to few distinct candidates and was left out of the consensus.
+    /// Whether the restart collapsed to few distinct candidates and was left out of the consensus.
     pub collapsed: bool,
 }
 
-/// All candidates of all finished runs, with what can be said of them without the truth.
+/// All candidates of all finished restarts, with what can be said of them without the truth.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
     /// Candidates, (M, d), ordered by run, then by index in the run; after them those of other stages, see `origins`.
@@ -72,14 +72,14 @@ pub struct Reconstruction {
     pub labels: Vec<Label>,
     /// Consensus score (M) in [0, 1].
     pub agreement: Array1<f32>,
-    /// Mean bias share (M) of a candidate and its nearest ones in the other runs, see [`crate::evidence::confidence::Evidence`]; nothing
+    /// Mean bias share (M) of a candidate and its nearest ones in the other restarts, see [`crate::evidence::confidence::Evidence`]; nothing
     /// where the first layer has no biases.
     pub bias_share: Option<Array1<f32>>,
     /// How each candidate looks as a raw image (M), where it is known what was taken from all inputs.
     pub appearance: Option<Vec<Appearance>>,
     /// What was taken from all inputs, as estimated from the weights, (d), where it could be: their mean.
     pub mean_image: Option<Array1<f32>>,
-    /// Share of distinct candidates among those of the first six runs, in (0, 1]: low where inputs are much alike.
+    /// Share of distinct candidates among those of the first six restarts, in (0, 1]: low where inputs are much alike.
     pub distinct_share: f64,
     /// Probability (M) that a candidate is a real training input, in [0, 1].
     pub confidence: Array1<f32>,
@@ -92,16 +92,16 @@ pub struct Reconstruction {
     pub origins: Vec<OriginGroup>,
     /// What each stage found, or why it did not apply, in their order.
     pub stages: Vec<StageRecord>,
-    /// One record per finished run.
-    pub runs: Vec<RunRecord>,
+    /// One record per finished restart.
+    pub restarts: Vec<RestartRecord>,
     /// What the weights said beforehand.
     pub exposure: Exposure,
     /// What the outputs pull on.
     pub head: Head,
     /// Coordinates the attack worked in.
     pub rank: usize,
-    /// Candidates per run.
-    pub candidates_per_run: usize,
+    /// Candidates per restart.
+    pub candidates_per_restart: usize,
     /// Typical norm of an input, declared or told, see [`AttackProblem::input_norm`](crate::AttackProblem::input_norm).
     pub input_norm: f64,
     /// Singular values of the first layer, descending.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::AttackError;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::start::random_start;
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::{Point, RunShape, RunState, Start};
 use crate::search::step::Step;
 
@@ -76,9 +76,9 @@ impl AlternatingParams {
     }
 }
 
-/// Runs the attack once, from a random start or from where another run of it was.
+/// Searches once, from a random start or from where another search was.
 ///
-/// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
+/// `observe` sees every step and may end the restart. The result holds coordinates, not inputs.
 pub fn alternate(
     problem: &AttackProblem,
     pull: &OutputPull,
@@ -86,7 +86,7 @@ pub fn alternate(
     start: impl Into<Start>,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-) -> Run {
+) -> Restart {
     let m = pull.len();
     let mut equation = Equation::new(problem, pull, parallelism);
     let expected = RunShape { point: (m, problem.rank()), moments: MOMENTS, steps: params.steps };

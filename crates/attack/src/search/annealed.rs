@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::AttackError;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::start::random_start;
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::{Point, RunShape, RunState, Start};
 use crate::search::step::Step;
 
@@ -106,9 +106,9 @@ impl DescentParams {
     }
 }
 
-/// Runs the attack once, from a random start or from where another run of it was.
+/// Searches once, from a random start or from where another search was.
 ///
-/// `observe` sees every step and may end the run. The result holds coordinates, not inputs.
+/// `observe` sees every step and may end the restart. The result holds coordinates, not inputs.
 ///
 /// # Panics
 /// When the task has multipliers of either sign, whose logarithms do not exist, or a state is of another run.
@@ -120,7 +120,7 @@ pub fn anneal(
     start: impl Into<Start>,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-) -> Run {
+) -> Restart {
     anneal_on(&Landscape::of(problem), pull, params, start.into(), parallelism, observe)
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn anneal_on(
     start: Start,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-) -> Run {
+) -> Restart {
     assert!(pull.labels().is_some(), "anneal: multipliers must be >= 0");
     let (m, r) = (pull.len(), landscape.spectrum.len());
     let units = Units::of(landscape);
@@ -306,7 +306,7 @@ fn start_at(
 /// Adam without weight decay.
 ///
 /// # Source
-/// Kingma and Ba (2015), with beta2 = 0.99: runs of a few hundred steps forget faster.
+/// Kingma and Ba (2015), with beta2 = 0.99: searches of a few hundred steps forget faster.
 struct Adam<'a> {
     first: &'a mut [f32],
     second: &'a mut [f32],
@@ -419,7 +419,7 @@ mod tests {
         let long = run(&network, 400);
         let (first, last) = (long.curve[0].1, long.relative_residual);
         assert!(last < 0.9 * first, "{first} -> {last}");
-        // A short run: rounding grows along a long one.
+        // A short search: rounding grows along a long one.
         let (small, large) = (run(&network, 40), run(&large, 40));
         assert!((&small.coordinates - &large.coordinates).iter().all(|e| e.abs() < 1e-2));
     }

@@ -19,7 +19,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Steps of a run.
+    /// Steps of a restart.
     pub fn steps(&self) -> usize {
         match self {
             Self::Annealed(options) => options.steps,

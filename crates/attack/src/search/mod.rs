@@ -4,6 +4,6 @@ pub mod alternating;
 pub mod annealed;
 pub mod method;
 pub mod published;
-pub mod run;
+pub mod restart;
 pub mod state;
 pub mod step;

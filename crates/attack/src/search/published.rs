@@ -18,7 +18,7 @@ use palimpsest_numerics::range::{at_least_one, not_negative, positive, within};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::{Point, RunShape, RunState, Start};
 use crate::search::step::Step;
 
@@ -76,10 +76,10 @@ impl GradientParams {
     }
 }
 
-/// Runs the attack once on `network`, from a random start or from where another run of it was; the result holds inputs
+/// Searches once on `network`, from a random start or from where another search was; the result holds inputs
 /// (m, d).
 ///
-/// `observe` sees every step and may end the run.
+/// `observe` sees every step and may end the restart.
 pub fn descend(
     network: &Mlp<f32>,
     pull: &OutputPull,
@@ -87,7 +87,7 @@ pub fn descend(
     start: impl Into<Start>,
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-) -> Run {
+) -> Restart {
     let (m, d) = (pull.len(), network.inputs());
     let per_m = 1.0 / m as f32;
     let activation = Activation::SigmoidGate { alpha: params.alpha };

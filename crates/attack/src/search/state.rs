@@ -10,45 +10,45 @@ use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 
 /// What an attack has done so far, by index of the restart; [`crate::reconstruct_from`] goes on from it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttackState {
-    /// Runs that came to their end.
-    pub finished: BTreeMap<u64, Run>,
-    /// Runs that did not yet.
+    /// Restarts that came to their end.
+    pub finished: BTreeMap<u64, Restart>,
+    /// Restarts that did not yet.
     pub under_way: BTreeMap<u64, RunState>,
 }
 
 impl AttackState {
-    /// Whether everything in it can be of an attack whose runs have the shape `expected`.
+    /// Whether everything in it can be of an attack whose restarts have the shape `expected`.
     pub(crate) fn check_fits(&self, expected: &RunShape) -> Result<(), AttackError> {
-        for (&restart, run) in &self.finished {
-            let (got, multipliers) = (run.coordinates.dim(), run.multipliers.len());
+        for (&number, restart) in &self.finished {
+            let (got, multipliers) = (restart.coordinates.dim(), restart.multipliers.len());
             if got != expected.point
-                || run.unrefined.as_ref().is_some_and(|unrefined| unrefined.dim() != got)
+                || restart.unrefined.as_ref().is_some_and(|unrefined| unrefined.dim() != got)
                 || multipliers != expected.point.0
-                || run.termination == TerminationReason::TimeLimit
+                || restart.termination == TerminationReason::TimeLimit
             {
                 let problem = format!(
                     "{got:?} coordinates, {multipliers} multipliers, ended by {:?}; needed {:?}, to its end",
-                    run.termination, expected.point
+                    restart.termination, expected.point
                 );
-                return Err(AttackError::ForeignRun { restart, problem });
+                return Err(AttackError::ForeignRestart { restart: number, problem });
             }
         }
-        for (&restart, state) in &self.under_way {
+        for (&number, state) in &self.under_way {
             if !state.fits(expected) {
                 let problem = format!("{}; needed {expected:?}", state.shape());
-                return Err(AttackError::ForeignRun { restart, problem });
+                return Err(AttackError::ForeignRestart { restart: number, problem });
             }
         }
         Ok(())
     }
 }
 
-/// What all runs of an attack have in common.
+/// What all restarts of an attack have in common.
 #[derive(Debug)]
 pub(crate) struct RunShape {
     /// Candidates and coordinates, (m, r).
@@ -57,13 +57,13 @@ pub(crate) struct RunShape {
     pub(crate) steps: usize,
 }
 
-/// Where a run is before a step, as its observer sees it; the run goes on from it to the same bits.
+/// Where a restart is before a step, as its observer sees it; the restart goes on from it to the same bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunState {
     pub(crate) index: usize,
     pub(crate) at: Point,
     pub(crate) moments: Vec<Point>,
-    /// (step, relative residual), about a hundred points a run.
+    /// (step, relative residual), about a hundred points a restart.
     pub(crate) curve: Vec<(usize, f64)>,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Point {
 }
 
 impl RunState {
-    /// A run before its first step, with moments of zero.
+    /// A restart before its first step, with moments of zero.
     pub(crate) fn start(coordinates: Array2<f32>, multipliers: Array1<f32>, moments: usize) -> Self {
         let zeros = Point {
             coordinates: Array2::zeros(coordinates.raw_dim()),
@@ -95,7 +95,7 @@ impl RunState {
         self.curve.last().map_or(f64::NAN, |&(_, residual)| residual)
     }
 
-    /// Adds a point to the curve where it is due in a run of `steps`; a run that goes on comes by its last one again.
+    /// Adds a point to the curve where it is due in a restart of `steps`; a restart that goes on comes by its last one again.
     pub(crate) fn record(&mut self, steps: usize, relative_residual: impl FnOnce() -> f64) {
         let due = self.index.is_multiple_of((steps / 100).max(1)) || self.index + 1 == steps;
         if due && self.curve.last().is_none_or(|&(at, _)| at < self.index) {
@@ -103,10 +103,10 @@ impl RunState {
         }
     }
 
-    /// The run that ends here, with multipliers in the convention without 1/m.
-    pub(crate) fn end(self, multipliers: Array1<f32>, termination: TerminationReason) -> Run {
+    /// The restart that ends here, with multipliers in the convention without 1/m.
+    pub(crate) fn end(self, multipliers: Array1<f32>, termination: TerminationReason) -> Restart {
         let relative_residual = self.relative_residual();
-        Run {
+        Restart {
             coordinates: self.at.coordinates,
             unrefined: None,
             multipliers,
@@ -130,7 +130,7 @@ impl RunState {
     }
 }
 
-/// From where a run begins.
+/// From where a restart begins.
 #[derive(Clone, Debug)]
 pub enum Start {
     /// From a random start drawn from this seed.
@@ -148,7 +148,7 @@ impl Start {
             Self::State(state) => {
                 assert!(
                     state.fits(expected),
-                    "a state of another run: {}; needed {expected:?}",
+                    "a state of another restart: {}; needed {expected:?}",
                     state.shape()
                 );
                 state

@@ -1,8 +1,8 @@
-//! Where a run of an attack is while it is under way.
+//! Where a restart of an attack is while it is under way.
 
 use crate::search::state::RunState;
 
-/// Where a run is, as its observer sees it.
+/// Where a restart is, as its observer sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// Steps taken.
@@ -11,6 +11,6 @@ pub struct Step<'a> {
     pub steps: usize,
     /// Relative residual before this step (of the alternating attack: at the last point of its curve).
     pub relative_residual: f64,
-    /// Everything from which the run goes on.
+    /// Everything from which the restart goes on.
     pub state: &'a RunState,
 }

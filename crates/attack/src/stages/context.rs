@@ -11,7 +11,7 @@ use palimpsest_numerics::seed::Seed;
 use rayon::prelude::*;
 
 use crate::problem::prepared::AttackProblem;
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::{AttackState, Start};
 use crate::search::step::Step;
 use crate::stages::activation_patterns::PatternStep;
@@ -30,7 +30,7 @@ pub enum AttackStep<'a> {
     Separation(usize),
     /// A round of restarts has ended; on so many images rounds have agreed so far.
     Agreed(usize),
-    /// The search for activation patterns begins a round, or a run in it is about to take a step.
+    /// The search for activation patterns begins a round, or a restart in it is about to take a step.
     Patterns(PatternStep),
 }
 
@@ -48,8 +48,9 @@ pub type AttackObserver<'a> = dyn Fn(&AttackStep<'_>) -> ControlFlow<()> + Sync 
 
 /// How a restart is made from its number and its start, with so many threads inside; nothing where an observer ended it before its
 /// first step, as a start that was cut short is another one.
-pub(crate) type Search<'a> =
-    dyn Fn(u64, Start, Parallelism, &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>) -> Option<Run> + Sync + 'a;
+pub(crate) type Search<'a> = dyn Fn(u64, Start, Parallelism, &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>) -> Option<Restart>
+    + Sync
+    + 'a;
 
 /// What the stages of an attack share.
 pub struct AttackContext<'a> {
@@ -69,14 +70,14 @@ pub struct AttackContext<'a> {
     pub threads: Parallelism,
     pub(crate) from: &'a AttackState,
     pub(crate) observe: &'a AttackObserver<'a>,
-    pub(crate) keep: &'a (dyn Fn(u64, &Run) + Sync),
+    pub(crate) keep: &'a (dyn Fn(u64, &Restart) + Sync),
     pub(crate) stopped: &'a AtomicBool,
     /// Pictures that many separations of the entry layer agree on, or why there are none.
     pub supported: Result<Supported, WhyNot>,
     /// Images separated from the weights, once they were looked for and found.
     pub(crate) sources: Option<Sources<'a>>,
     /// Restarts made so far, by number; nothing for one that was not begun.
-    pub(crate) runs: Vec<Option<Run>>,
+    pub(crate) restarts: Vec<Option<Restart>>,
     /// Restarts to be made in all.
     pub(crate) planned: usize,
     /// Numbers of those that are made here: others were made before, or are somebody else's.
@@ -115,13 +116,13 @@ impl AttackContext<'_> {
 
     /// Candidates of the restarts that were made.
     pub(crate) fn candidates_of_restarts(&self) -> usize {
-        self.runs.iter().flatten().count() * self.labels.len()
+        self.restarts.iter().flatten().count() * self.labels.len()
     }
 
     /// Whether the restart of this number begins with images separated from the weights.
-    pub(crate) fn begins_with_images(&self, restart: u64) -> bool {
+    pub(crate) fn begins_with_images(&self, number: u64) -> bool {
         let are_known = self.sources.is_some() || !self.supported_images().is_empty();
-        are_known && restart.is_multiple_of(SEPARATED_EVERY)
+        are_known && number.is_multiple_of(SEPARATED_EVERY)
     }
 
     /// Supported pictures that are likelier images than not, of both signs and of the prior norm, (k, r).
@@ -134,38 +135,38 @@ impl AttackContext<'_> {
     }
 
     /// The seed of a restart.
-    pub(crate) fn seed_of(&self, restart: u64) -> Seed {
-        self.seed.named("restarts").indexed(restart)
+    pub(crate) fn seed_of(&self, number: u64) -> Seed {
+        self.seed.named("restarts").indexed(number)
     }
 
     /// Makes the restarts of these numbers by `search`.
-    pub(crate) fn restarts(&self, numbers: Range<usize>, search: &Search<'_>) -> Vec<Option<Run>> {
-        numbers.into_par_iter().with_max_len(1).map(|i| self.restart(i as u64, search)).collect()
+    pub(crate) fn make(&self, numbers: Range<usize>, search: &Search<'_>) -> Vec<Option<Restart>> {
+        numbers.into_par_iter().with_max_len(1).map(|i| self.make_one(i as u64, search)).collect()
     }
 
     /// A restart, unless the attack was ended; one that came to its end before is taken as it is.
-    fn restart(&self, restart: u64, search: &Search<'_>) -> Option<Run> {
-        if let Some(run) = self.from.finished.get(&restart) {
-            return Some(run.clone());
+    fn make_one(&self, number: u64, search: &Search<'_>) -> Option<Restart> {
+        if let Some(restart) = self.from.finished.get(&number) {
+            return Some(restart.clone());
         }
-        if self.is_stopped() || !self.ours.contains(&restart) {
+        if self.is_stopped() || !self.ours.contains(&number) {
             return None;
         }
         let mut observe =
-            |step: &Step<'_>| self.tell(&AttackStep::Restart(RestartStep { restart, step: *step }));
-        let start = match self.from.under_way.get(&restart) {
+            |step: &Step<'_>| self.tell(&AttackStep::Restart(RestartStep { restart: number, step: *step }));
+        let start = match self.from.under_way.get(&number) {
             Some(state) => Start::State(state.clone()),
-            None => Start::Random(self.seed_of(restart)),
+            None => Start::Random(self.seed_of(number)),
         };
         let inside = if self.params.restarts == 1 { self.threads } else { Parallelism::Sequential };
-        let mut run = search(restart, start, inside, &mut observe)?;
+        let mut restart = search(number, start, inside, &mut observe)?;
         if let Some(raw) = self.sources.as_ref().and_then(Sources::raw) {
-            let refined = raw.refine(run.coordinates.view());
-            run.unrefined = Some(std::mem::replace(&mut run.coordinates, refined));
+            let refined = raw.refine(restart.coordinates.view());
+            restart.unrefined = Some(std::mem::replace(&mut restart.coordinates, refined));
         }
-        if run.termination != TerminationReason::TimeLimit {
-            (self.keep)(restart, &run);
+        if restart.termination != TerminationReason::TimeLimit {
+            (self.keep)(number, &restart);
         }
-        Some(run)
+        Some(restart)
     }
 }

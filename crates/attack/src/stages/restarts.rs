@@ -9,7 +9,7 @@ use crate::search::alternating::alternate;
 use crate::search::annealed::anneal;
 use crate::search::method::Method;
 use crate::search::published::descend;
-use crate::search::run::Run;
+use crate::search::restart::Restart;
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::context::{AttackContext, AttackStep};
@@ -54,7 +54,7 @@ impl Stage for RemainingRestarts {
 }
 
 fn are_left(context: &AttackContext<'_>) -> Result<(), WhyNot> {
-    if context.runs.len() < context.planned {
+    if context.restarts.len() < context.planned {
         Ok(())
     } else {
         Err(WhyNot::because("all restarts that are of use were made by an earlier stage"))
@@ -62,33 +62,33 @@ fn are_left(context: &AttackContext<'_>) -> Result<(), WhyNot> {
 }
 
 fn make(context: &mut AttackContext<'_>, end: usize) -> Result<Outcome, AttackError> {
-    let first = context.runs.len();
-    let runs: Vec<Option<Run>> = {
+    let first = context.restarts.len();
+    let made: Vec<Option<Restart>> = {
         let context = &*context;
-        let search = |restart: u64,
+        let search = |number: u64,
                       start: Start,
                       inside: Parallelism,
                       observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>| {
-            search(context, restart, start, inside, observe)
+            search(context, number, start, inside, observe)
         };
-        context.restarts(first..end.max(first), &search)
+        context.make(first..end.max(first), &search)
     };
-    context.runs.extend(runs);
+    context.restarts.extend(made);
     Ok(Outcome::Found(Vec::new()))
 }
 
 /// A restart by the attack's method, from separated images where it is its turn.
 fn search(
     context: &AttackContext<'_>,
-    restart: u64,
+    number: u64,
     start: Start,
     inside: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-) -> Option<Run> {
+) -> Option<Restart> {
     let (problem, pull) = (context.problem, context.pull);
     match &context.params.method {
         Method::Annealed(options) => {
-            if !context.begins_with_images(restart) {
+            if !context.begins_with_images(number) {
                 return Some(anneal(problem, pull, options, start, inside, observe));
             }
             let options = refinement(options);

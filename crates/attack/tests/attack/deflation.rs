@@ -13,7 +13,7 @@ mod tests {
     use palimpsest_attack::search::annealed::DescentParams;
     use palimpsest_attack::stages::deflation::DeflationParams;
     use palimpsest_attack::{
-        AttackError, AttackParams, AttackState, AttackStep, Method, PriorKnowledge, Reconstruction, Run,
+        AttackError, AttackParams, AttackState, AttackStep, Method, PriorKnowledge, Reconstruction, Restart,
         make_restarts, reconstruct, reconstruct_from,
     };
     use palimpsest_mlp::train::{Schedule, TrainParams, train};
@@ -181,8 +181,8 @@ mod tests {
             }
             ControlFlow::Continue(())
         };
-        let keep = |restart: u64, run: &Run| {
-            done.lock().unwrap().finished.insert(restart, run.clone());
+        let keep = |number: u64, restart: &Restart| {
+            done.lock().unwrap().finished.insert(number, restart.clone());
         };
         let from = AttackState::default();
         let whole =
@@ -203,8 +203,9 @@ mod tests {
         let whole = attacked(&VICTIM.network, &deflating(), &AttackState::default());
         let make = |numbers: Range<u64>, from: &AttackState| {
             let made = Mutex::new(from.clone());
-            let keep =
-                |restart: u64, run: &Run| drop(made.lock().unwrap().finished.insert(restart, run.clone()));
+            let keep = |number: u64, restart: &Restart| {
+                drop(made.lock().unwrap().finished.insert(number, restart.clone()))
+            };
             let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
             let part =
                 make_restarts(&VICTIM.network, &deflating(), Seed::new(5), numbers, from, &go_on, &keep);
@@ -225,7 +226,7 @@ mod tests {
         let (_, mut joined) = make(4..6, &first).unwrap();
         joined.finished.extend(make(6..8, &first).unwrap().1.finished);
         let (part, joined) = make(8..12, &joined).unwrap();
-        let made = whole.runs.len() as u64;
+        let made = whole.restarts.len() as u64;
         assert_eq!((part.finished, part.enough), (made.saturating_sub(8), (made < 12).then_some(made)));
         let found = attacked(&VICTIM.network, &deflating(), &joined);
         assert_eq!((&whole.origins, &whole.candidates), (&found.origins, &found.candidates));
@@ -239,7 +240,7 @@ mod tests {
             _ => ControlFlow::Continue(()),
         };
         let found = reconstruct(&VICTIM.network, &deflating(), Seed::new(5), &observe).unwrap();
-        assert!((4..=5).contains(&found.runs.len()), "{}", found.runs.len());
+        assert!((4..=5).contains(&found.restarts.len()), "{}", found.restarts.len());
         assert!(found.count(Origin::Deflation) > 0, "the first round was ended");
     }
 }

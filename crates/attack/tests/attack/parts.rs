@@ -11,8 +11,8 @@ mod tests {
     use palimpsest_attack::search::annealed::DescentParams;
     use palimpsest_attack::search::published::GradientParams;
     use palimpsest_attack::{
-        AttackError, AttackParams, AttackState, AttackStep, Method, Part, PriorKnowledge, Run, make_restarts,
-        reconstruct_from,
+        AttackError, AttackParams, AttackState, AttackStep, Method, Part, PriorKnowledge, Restart,
+        make_restarts, reconstruct_from,
     };
     use palimpsest_mlp::{BiasPlacement, Mlp};
     use palimpsest_numerics::seed::Seed;
@@ -41,16 +41,18 @@ mod tests {
     }
 
     /// The restarts of an attack by itself, and its candidates.
-    fn alone(params: &AttackParams, from: &AttackState) -> (BTreeMap<u64, Run>, Array2<f32>) {
+    fn alone(params: &AttackParams, from: &AttackState) -> (BTreeMap<u64, Restart>, Array2<f32>) {
         let kept = Mutex::new(from.finished.clone());
-        let keep = |restart: u64, run: &Run| drop(kept.lock().unwrap().insert(restart, run.clone()));
+        let keep =
+            |number: u64, restart: &Restart| drop(kept.lock().unwrap().insert(number, restart.clone()));
         let found = reconstruct_from(&network(), params, Seed::new(7), from, &go_on, &keep).unwrap();
         (kept.into_inner().unwrap(), found.candidates.into_inner())
     }
 
-    fn made(params: &AttackParams, numbers: Range<u64>) -> (BTreeMap<u64, Run>, Part) {
+    fn made(params: &AttackParams, numbers: Range<u64>) -> (BTreeMap<u64, Restart>, Part) {
         let kept = Mutex::new(BTreeMap::new());
-        let keep = |restart: u64, run: &Run| drop(kept.lock().unwrap().insert(restart, run.clone()));
+        let keep =
+            |number: u64, restart: &Restart| drop(kept.lock().unwrap().insert(number, restart.clone()));
         let part =
             make_restarts(&network(), params, Seed::new(7), numbers, &AttackState::default(), &go_on, &keep);
         (kept.into_inner().unwrap(), part.unwrap())
@@ -88,7 +90,8 @@ mod tests {
     #[test]
     fn an_observer_ends_a_part_and_what_is_finished_stays() {
         let kept = Mutex::new(BTreeMap::new());
-        let keep = |restart: u64, run: &Run| drop(kept.lock().unwrap().insert(restart, run.clone()));
+        let keep =
+            |number: u64, restart: &Restart| drop(kept.lock().unwrap().insert(number, restart.clone()));
         let observe = |at: &AttackStep<'_>| match at {
             AttackStep::Restart(at) if at.restart >= 5 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

@@ -56,7 +56,7 @@ fn attacked(
         AttackParams::of(Method::Annealed(DescentParams { steps: 800, ..DescentParams::default() }), 3);
     params.prior =
         PriorKnowledge { input_range: (-1.0, 1.0), input_norm: Some(norm), ..PriorKnowledge::default() };
-    params.patterns = Some(PatternParams { after_restarts: 3, runs: 4, ..PatternParams::default() });
+    params.patterns = Some(PatternParams { after_restarts: 3, restarts: 4, ..PatternParams::default() });
     reconstruct(network, &params, Seed::new(5), observe).expect("the network can be attacked")
 }
 
@@ -146,5 +146,5 @@ fn an_observer_ends_the_search_and_what_was_found_is_kept() {
         }
     });
     assert_eq!(rounds.into_inner(), 2);
-    assert_eq!(found.runs.len(), 3);
+    assert_eq!(found.restarts.len(), 3);
 }

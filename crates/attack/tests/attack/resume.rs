@@ -9,7 +9,7 @@ mod tests {
     use palimpsest_attack::search::annealed::DescentParams;
     use palimpsest_attack::search::published::GradientParams;
     use palimpsest_attack::{
-        AttackError, AttackParams, AttackState, AttackStep, Method, PriorKnowledge, Reconstruction, Run,
+        AttackError, AttackParams, AttackState, AttackStep, Method, PriorKnowledge, Reconstruction, Restart,
         RunState, reconstruct, reconstruct_from,
     };
     use palimpsest_mlp::{BiasPlacement, Mlp};
@@ -33,12 +33,12 @@ mod tests {
     fn assert_same(a: &Reconstruction, b: &Reconstruction) {
         assert_eq!(a.candidates, b.candidates);
         assert_eq!((&a.multipliers, &a.confidence, &a.ranking), (&b.multipliers, &b.confidence, &b.ranking));
-        for (a, b) in a.runs.iter().zip(&b.runs) {
+        for (a, b) in a.restarts.iter().zip(&b.restarts) {
             assert_eq!((a.restart, &a.curve, a.collapsed), (b.restart, &b.curve, b.collapsed));
         }
     }
 
-    /// A curve has a point at every second step, so that runs are broken off at points and between them.
+    /// A curve has a point at every second step, so that restarts are broken off at points and between them.
     fn methods() -> [Method; 3] {
         let steps = 200;
         [
@@ -61,8 +61,8 @@ mod tests {
             }
             ControlFlow::Continue(())
         };
-        let keep = |restart: u64, run: &Run| {
-            assert!(seen.lock().unwrap().finished.insert(restart, run.clone()).is_none(), "done twice");
+        let keep = |number: u64, restart: &Restart| {
+            assert!(seen.lock().unwrap().finished.insert(number, restart.clone()).is_none(), "done twice");
         };
         let found =
             reconstruct_from(&network(), &attack(method), Seed::new(7), from, &observe, &keep).unwrap();
@@ -154,7 +154,7 @@ mod tests {
         ] {
             let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
             let error = reconstruct_from(&network(), &params, Seed::new(7), from, &go_on, &|_, _| {});
-            assert!(matches!(error, Err(AttackError::ForeignRun { restart: 0, .. })), "{error:?}");
+            assert!(matches!(error, Err(AttackError::ForeignRestart { restart: 0, .. })), "{error:?}");
         }
     }
 }

@@ -132,7 +132,8 @@ mod tests {
         let found = |shape| recovered(&attacked(shape).candidates.into_inner());
         let (with, without) = (found(Some(SHAPE)), found(None));
         assert!(with >= 10 && without <= 3, "{with} and {without} of {IMAGES}");
-        let separated: Vec<bool> = attacked(Some(SHAPE)).runs.iter().map(|run| run.separated).collect();
+        let separated: Vec<bool> =
+            attacked(Some(SHAPE)).restarts.iter().map(|restart| restart.separated).collect();
         assert_eq!(separated, [true, false, true]);
     }
 
@@ -143,7 +144,7 @@ mod tests {
             let params = params(Some([1, side, side]));
             let network = network_of(&images_of(side));
             let found = reconstruct(&network, &params, Seed::new(7), &|_| ControlFlow::Continue(())).unwrap();
-            assert_eq!(found.runs[0].separated, separated, "{side}");
+            assert_eq!(found.restarts[0].separated, separated, "{side}");
         }
     }
 

@@ -21,11 +21,11 @@ const MIXTURES: usize = 1000;
 /// else. Each is voted on as a candidate of one restart is: its best cosine among the candidates of one label of every
 /// other restart, averaged.
 pub(super) fn agreement_of_mixtures(found: &Found) -> Option<Vec<f64>> {
-    let m = found.run.candidates_per_run;
+    let m = found.run.candidates_per_restart;
     // Inputs that were found exactly come after those of the restarts.
-    let of_restarts = m * found.run.runs.len();
+    let of_restarts = m * found.run.restarts.len();
     let voters: Vec<usize> =
-        (0..found.run.runs.len()).filter(|&restart| !found.run.runs[restart].collapsed).collect();
+        (0..found.run.restarts.len()).filter(|&restart| !found.run.restarts[restart].collapsed).collect();
     if voters.len() < 2 || m < 2 || found.candidates.nrows() < of_restarts {
         return None;
     }
@@ -66,6 +66,6 @@ fn compared(
         Some(basis) => matmul(candidates, basis.t(), parallelism),
         None => candidates.to_owned(),
     };
-    let comparison = Comparison::of(coordinates.view(), found.run.candidates_per_run, parallelism)?;
+    let comparison = Comparison::of(coordinates.view(), found.run.candidates_per_restart, parallelism)?;
     Ok(comparison.apply(coordinates.view(), parallelism))
 }

@@ -118,8 +118,8 @@ pub fn method(
         },
         parameters: vec![
             Setting::new("steps", steps),
-            Setting::new("restarts", format!("{} finished of {}", run.runs.len(), run.params.restarts)),
-            Setting::new("candidates per restart", run.candidates_per_run),
+            Setting::new("restarts", format!("{} finished of {}", run.restarts.len(), run.params.restarts)),
+            Setting::new("candidates per restart", run.candidates_per_restart),
             Setting::new("candidates solved for exactly", exact),
             Setting::new("images that rounds agreed on", agreed),
             Setting::new("coordinates (rank)", run.rank),
@@ -157,7 +157,7 @@ pub fn method(
 
 /// The first layer's residual at the candidates, and every layer's at the truth where that is known.
 fn certificate(run: &RunFile, at_truth: &[StationarityCertificate]) -> Vec<LayerCertificate> {
-    let best = run.runs.iter().map(|r| r.relative_residual).min_by(f64::total_cmp);
+    let best = run.restarts.iter().map(|r| r.relative_residual).min_by(f64::total_cmp);
     (1..run.dims.len())
         .map(|l| LayerCertificate {
             layer: format!("layer {l}"),
@@ -170,7 +170,7 @@ fn certificate(run: &RunFile, at_truth: &[StationarityCertificate]) -> Vec<Layer
 
 /// How the residual of each restart fell.
 pub fn convergence(run: &RunFile) -> Convergence {
-    let curves = run.runs.iter().map(|r| Curve {
+    let curves = run.restarts.iter().map(|r| Curve {
         name: format!("restart {}", r.restart),
         steps: r.curve.iter().map(|&(step, _)| step as u64).collect(),
         values: r.curve.iter().map(|&(_, value)| value).collect(),

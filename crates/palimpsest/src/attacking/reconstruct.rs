@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_attack::{
-    AttackParams, AttackState, AttackStep, Label, Origin, Reconstruction, Run, reconstruct_from,
+    AttackParams, AttackState, AttackStep, Label, Origin, Reconstruction, Restart, reconstruct_from,
 };
 use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::record::{APPEARANCE_FILE, ChannelOrder, LABELS_FILE, MEAN_IMAGE_FILE};
@@ -56,19 +56,20 @@ pub fn run(args: &ReconstructArgs) -> Result<()> {
 /// Says what an attack has found, by its `record` in the folder `out`.
 pub(super) fn tell(command: &str, out: &Path, record: &RunFile) {
     output::line(&record.exposure.sentences());
-    let collapsed = record.runs.iter().filter(|r| r.collapsed).count();
+    let collapsed = record.restarts.iter().filter(|r| r.collapsed).count();
     output::line(&format!(
         "{} candidates from {} of {} restarts in {:.1} s (rank {}, {} a restart{})",
         record.candidates,
-        record.runs.len(),
+        record.restarts.len(),
         record.params.restarts,
         record.elapsed_s,
         record.rank,
-        record.candidates_per_run,
+        record.candidates_per_restart,
         if collapsed > 0 { format!(", {collapsed} collapsed") } else { String::new() },
     ));
-    let residuals: Vec<String> = record.runs.iter().map(|r| format!("{:.3}", r.relative_residual)).collect();
-    let separated = record.runs.iter().filter(|run| run.separated).count();
+    let residuals: Vec<String> =
+        record.restarts.iter().map(|r| format!("{:.3}", r.relative_residual)).collect();
+    let separated = record.restarts.iter().filter(|restart| restart.separated).count();
     if separated > 0 {
         output::line(&format!(
             "{separated} restarts began with images separated from the row space of the weights"
@@ -92,8 +93,8 @@ pub(super) fn tell(command: &str, out: &Path, record: &RunFile) {
             "agreed": record.count(Origin::Deflation),
             "stages": record.stages,
             "distinct": record.ranking.len(),
-            "restarts": record.runs.len(),
-            "residuals": record.runs.iter().map(|r| r.relative_residual).collect::<Vec<_>>(),
+            "restarts": record.restarts.len(),
+            "residuals": record.restarts.iter().map(|r| r.relative_residual).collect::<Vec<_>>(),
             "stopped_early": record.stopped_early,
             "elapsed_s": record.elapsed_s,
         }),
@@ -147,7 +148,7 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
     let (kept, mut from) = Kept::open(out, resume.start(), resume.interval()?, &task.options(), host())?;
     from.finished.extend(known.state.finished);
     let watch = Watch::begin(&kept, &from, params, 0..params.restarts as u64, task.limit());
-    let keep = |restart: u64, run: &Run| kept.finish(restart, run);
+    let keep = |number: u64, restart: &Restart| kept.finish(number, restart);
     let observe = |at: &AttackStep<'_>| watch.see(at);
     let pool = workers::pool(*threads)?;
     let found = pool.install(|| reconstruct_from(network, params, Seed::new(*seed), &from, &observe, &keep));
@@ -206,7 +207,7 @@ impl Asked {
             time_limit_s,
             exposure: found.exposure.clone(),
             rank: found.rank,
-            candidates_per_run: found.candidates_per_run,
+            candidates_per_restart: found.candidates_per_restart,
             candidates: found.candidates.len(),
             origins: found.origins.clone(),
             stages: found.stages.clone(),
@@ -215,7 +216,7 @@ impl Asked {
             input_norm: found.input_norm,
             spectrum: found.spectrum.clone(),
             stopped_early: false,
-            runs: found.runs.clone(),
+            restarts: found.restarts.clone(),
             elapsed_s: 0.0,
         }
     }

@@ -1,6 +1,6 @@
 //! Whether an attack was cut before it could answer.
 
-use palimpsest_attack::search::run::TerminationReason;
+use palimpsest_attack::search::restart::TerminationReason;
 use palimpsest_runs::RunFile;
 
 /// That the attack ended before any restart did, or before two could be compared, and how long one takes; nothing if it did not.
@@ -8,7 +8,8 @@ pub fn too_short(run: &RunFile) -> Option<String> {
     if !run.stopped_early {
         return None;
     }
-    let cut = run.runs.iter().filter(|run| run.termination == TerminationReason::TimeLimit).count();
+    let cut =
+        run.restarts.iter().filter(|restart| restart.termination == TerminationReason::TimeLimit).count();
     // What ended it earlier was an interrupt.
     let limit = run.time_limit_s.filter(|limit| run.elapsed_s > 0.8 * limit);
     let what = match limit {
@@ -16,7 +17,7 @@ pub fn too_short(run: &RunFile) -> Option<String> {
         None => "The attack was stopped too early for an answer".into(),
     };
     let advice = "what was not found may still be in the weights";
-    if cut == run.runs.len() {
+    if cut == run.restarts.len() {
         let time = restart_s(run).map_or_else(String::new, |seconds| {
             let enough = match limit {
                 Some(_) => {
@@ -28,7 +29,7 @@ pub fn too_short(run: &RunFile) -> Option<String> {
         });
         return Some(format!("{what}: it cut the first restarts, and {advice}.{time}"));
     }
-    (run.runs.len() == 1 && run.params.restarts > 1).then(|| {
+    (run.restarts.len() == 1 && run.params.restarts > 1).then(|| {
         let seconds = run.elapsed_s;
         format!(
             "{what}: one restart ended, which took about {seconds:.0} s, and restarts tell by agreement what is real; {advice}. \
@@ -40,7 +41,8 @@ pub fn too_short(run: &RunFile) -> Option<String> {
 
 /// Seconds that a restart of those that were cut would have taken, from how far they came; none if they took no step.
 fn restart_s(run: &RunFile) -> Option<f64> {
-    let taken = run.runs.iter().filter_map(|run| run.curve.last()).map(|&(step, _)| step).max()?;
+    let taken =
+        run.restarts.iter().filter_map(|restart| restart.curve.last()).map(|&(step, _)| step).max()?;
     let all = run.params.method.steps();
     (taken > 0).then(|| run.elapsed_s * all as f64 / taken as f64)
 }

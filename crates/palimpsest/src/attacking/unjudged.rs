@@ -140,7 +140,7 @@ fn answer(found: &Found, inputs: InputKind) -> (Answer, Vec<String>) {
 /// The probability of a candidate of this `agreement` in the same attack, if the biases spoke for it.
 fn probability(found: &Found, agreement: f64) -> f64 {
     let run = &found.run;
-    let mut residuals: Vec<f64> = run.runs.iter().map(|r| r.relative_residual).collect();
+    let mut residuals: Vec<f64> = run.restarts.iter().map(|r| r.relative_residual).collect();
     let median = upper_median(&mut residuals).unwrap_or(1.0);
     f64::from(ConfidenceModel::default().probability(
         &Evidence {
@@ -155,7 +155,7 @@ fn probability(found: &Found, agreement: f64) -> f64 {
             }),
         },
         median,
-        run.runs.len(),
+        run.restarts.len(),
     ))
 }
 
@@ -248,7 +248,7 @@ fn limits(found: &Found, shape: Option<PictureShape>, mean: &Mean) -> Vec<String
         );
     }
     // Rounds end by themselves when enough was taken out.
-    if found.run.count(Origin::Deflation) > 0 && found.run.runs.len() == found.run.params.restarts {
+    if found.run.count(Origin::Deflation) > 0 && found.run.restarts.len() == found.run.params.restarts {
         limits.push(
             "Rounds of restarts may still have found new images when the last one ended; more --restarts, or a --time-limit, would tell."
                 .into(),

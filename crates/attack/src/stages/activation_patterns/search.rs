@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::AttackError;
 use crate::problem::prepared::AttackProblem;
 use crate::search::annealed::{DescentParams, Landscape, anneal_on};
-use crate::search::run::TerminationReason;
+use crate::search::restart::TerminationReason;
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::activation_patterns::certificate::is_certified;
@@ -32,22 +32,23 @@ pub struct PatternParams {
     pub after_restarts: usize,
     /// Most rounds in what is left.
     pub rounds: usize,
-    /// Annealed runs of each round.
-    pub runs: usize,
-    /// Steps of each of these runs, whose other options are those of the annealed attack.
+    /// Annealed restarts of each round.
+    #[serde(rename = "runs")]
+    pub restarts: usize,
+    /// Steps of each of these restarts, whose other options are those of the annealed attack.
     pub steps: usize,
 }
 
 impl Default for PatternParams {
     fn default() -> Self {
-        Self { after_restarts: 8, rounds: 20, runs: 2, steps: 500 }
+        Self { after_restarts: 8, rounds: 20, restarts: 2, steps: 500 }
     }
 }
 
 impl PatternParams {
-    /// Steps of all runs of all rounds, and one more for each round: how often an observer is called at most.
+    /// Steps of all restarts of all rounds, and one more for each round: how often an observer is called at most.
     pub fn steps_at_most(&self) -> u64 {
-        let round = (self.runs as u64).saturating_mul(self.steps as u64).saturating_add(1);
+        let round = (self.restarts as u64).saturating_mul(self.steps as u64).saturating_add(1);
         round.saturating_mul(self.rounds as u64)
     }
 
@@ -57,7 +58,7 @@ impl PatternParams {
     /// [`AttackError::BadOption`] that names the option, its range and what was given.
     pub fn check(&self) -> Result<(), AttackError> {
         at_least_one("restarts before patterns", self.after_restarts)?;
-        at_least_one("pattern runs", self.runs)?;
+        at_least_one("pattern restarts", self.restarts)?;
         at_least_one("pattern steps", self.steps)?;
         Ok(())
     }
@@ -70,7 +71,7 @@ pub struct PatternStep {
     pub round: usize,
     /// Patterns certified so far.
     pub certified: usize,
-    /// Relative residual of the run that has taken a step, if one has.
+    /// Relative residual of the restart that has taken a step, if one has.
     pub relative_residual: Option<f64>,
 }
 
@@ -224,7 +225,7 @@ fn settled(layer: &GatedLayer, patterns: &[ActivationPattern]) -> Vec<Activation
     patterns.par_iter().with_max_len(1).filter_map(|pattern| settle(layer, pattern)).collect()
 }
 
-/// Annealed runs in what is left: inputs (m, k) and their labels, or nothing when `observe` ended them.
+/// Annealed restarts in what is left: inputs (m, k) and their labels, or nothing when `observe` ended them.
 fn look_again(
     problem: &AttackProblem,
     left: &RemainingProblem,
@@ -253,20 +254,20 @@ fn look_again(
         remaining: Some(&left.equation),
         smoothness: None,
     };
-    let runs: Vec<_> = (0..params.runs)
+    let restarts: Vec<_> = (0..params.restarts)
         .into_par_iter()
         .with_max_len(1)
-        .map(|run| {
-            let start = Start::Random(seed.indexed(run as u64));
+        .map(|number| {
+            let start = Start::Random(seed.indexed(number as u64));
             let mut observe = |step: &Step<'_>| observe(step.relative_residual);
             anneal_on(&landscape, &pull, &options, start, Parallelism::Sequential, &mut observe)
         })
         .collect();
-    if runs.iter().any(|run| run.termination == TerminationReason::TimeLimit) {
+    if restarts.iter().any(|restart| restart.termination == TerminationReason::TimeLimit) {
         return None;
     }
-    let finished = runs.iter().filter(|run| run.termination == TerminationReason::MaxSteps);
-    let found: Vec<Array2<f64>> = finished.map(|run| left.lift(run.coordinates.view())).collect();
+    let finished = restarts.iter().filter(|restart| restart.termination == TerminationReason::MaxSteps);
+    let found: Vec<Array2<f64>> = finished.map(|restart| left.lift(restart.coordinates.view())).collect();
     let views: Vec<_> = found.iter().map(|inputs| inputs.view()).collect();
     let labels = labels.repeat(found.len());
     concatenate(Axis(0), &views).ok().map(|inputs| (inputs, labels))

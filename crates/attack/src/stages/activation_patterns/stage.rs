@@ -5,7 +5,7 @@ use palimpsest_kkt::outputs::Label;
 
 use crate::error::AttackError;
 use crate::evidence::confidence::probability_of_pattern;
-use crate::search::run::TerminationReason;
+use crate::search::restart::TerminationReason;
 use crate::stages::activation_patterns::image::PatternInput;
 use crate::stages::activation_patterns::search::{PatternStep, find_inputs};
 use crate::stages::candidate::{Candidate, Origin};
@@ -19,7 +19,7 @@ pub struct ActivationPatterns;
 /// Inputs found exactly, as a share of the directions, from which on no more restarts are made.
 const MOST: f64 = 0.5;
 /// Restarts whose candidates the search begins with.
-const SEEDING_RUNS: usize = 4;
+const SEEDING_RESTARTS: usize = 4;
 
 impl Stage for ActivationPatterns {
     fn name(&self) -> &'static str {
@@ -50,20 +50,24 @@ impl Stage for ActivationPatterns {
         let Some(params) = context.params.patterns.filter(|_| !context.is_stopped()) else {
             return Ok(Outcome::Found(Vec::new()));
         };
-        let finished =
-            context.runs.iter().flatten().filter(|run| run.termination == TerminationReason::MaxSteps);
-        let views: Vec<_> = finished.take(SEEDING_RUNS).map(|run| run.coordinates.view()).collect();
+        let finished = context
+            .restarts
+            .iter()
+            .flatten()
+            .filter(|restart| restart.termination == TerminationReason::MaxSteps);
+        let views: Vec<_> =
+            finished.take(SEEDING_RESTARTS).map(|restart| restart.coordinates.view()).collect();
         if views.is_empty() {
             return Ok(Outcome::Found(Vec::new()));
         }
-        let near = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+        let near = concatenate(Axis(0), &views).expect("restarts have the same number of columns");
         let labels = context.labels.repeat(views.len());
         let seed = context.seed.named("patterns");
         let observe = |step: &PatternStep| (context.observe)(&AttackStep::Patterns(*step));
         let exact = find_inputs(context.problem, near.view(), &labels, &params, seed, &observe);
         // Once most inputs were found exactly, more restarts would say little that is new.
         if exact.len() as f64 >= MOST * context.problem.rank() as f64 {
-            context.planned = context.runs.len();
+            context.planned = context.restarts.len();
         }
         Ok(Outcome::Found(exact.iter().map(candidate).collect()))
     }

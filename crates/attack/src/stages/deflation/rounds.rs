@@ -16,7 +16,7 @@
 use std::ops::ControlFlow;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
-use palimpsest_kkt::bias_share::shares_of_run;
+use palimpsest_kkt::bias_share::shares_of_restart;
 use palimpsest_kkt::generalised_weights::GeneralisedWeights;
 use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_kkt::remaining::RemainingEquation;
@@ -35,7 +35,7 @@ use crate::error::AttackError;
 use crate::evidence::consensus::{consensus, ranking};
 use crate::problem::prepared::AttackProblem;
 use crate::search::annealed::{DescentParams, Landscape, anneal_on};
-use crate::search::run::{Run, TerminationReason};
+use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::activation_patterns::decode::{Pull, decode_deltas};
@@ -193,7 +193,7 @@ impl<'a> Deflation<'a> {
         start: Start,
         parallelism: Parallelism,
         observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-    ) -> Run {
+    ) -> Restart {
         let landscape = Landscape::of(self.problem);
         let landscape = Landscape {
             expected_error: self.params.edge_penalty * landscape.expected_error,
@@ -204,19 +204,19 @@ impl<'a> Deflation<'a> {
         anneal_on(&landscape, pull, &self.descent, start, parallelism, observe)
     }
 
-    /// Ends a round: takes what its `runs` agree on out of the equation. What cannot be decomposed stays in.
-    pub(crate) fn learn(&mut self, runs: &[Option<Run>], parallelism: Parallelism) {
-        let finished: Option<Vec<&Run>> = runs.iter().map(Option::as_ref).collect();
-        let finished = finished.filter(|runs| {
-            let all = runs.len() == self.params.restarts;
-            all && runs.iter().all(|run| run.termination == TerminationReason::MaxSteps)
+    /// Ends a round: takes what its `restarts` agree on out of the equation. What cannot be decomposed stays in.
+    pub(crate) fn learn(&mut self, restarts: &[Option<Restart>], parallelism: Parallelism) {
+        let finished: Option<Vec<&Restart>> = restarts.iter().map(Option::as_ref).collect();
+        let finished = finished.filter(|restarts| {
+            let all = restarts.len() == self.params.restarts;
+            all && restarts.iter().all(|restart| restart.termination == TerminationReason::MaxSteps)
         });
-        let Some(runs) = finished else { return };
+        let Some(restarts) = finished else { return };
         self.first_residual.get_or_insert_with(|| {
-            let mut residuals: Vec<f64> = runs.iter().map(|run| run.relative_residual).collect();
+            let mut residuals: Vec<f64> = restarts.iter().map(|restart| restart.relative_residual).collect();
             upper_median(&mut residuals).expect("a round has restarts")
         });
-        let mut images = self.agreed(&runs, parallelism);
+        let mut images = self.agreed(&restarts, parallelism);
         images.truncate(self.most_known().saturating_sub(self.deltas.nrows()));
         if images.is_empty() {
             return;
@@ -245,21 +245,23 @@ impl<'a> Deflation<'a> {
         self.images.extend(new);
     }
 
-    /// What `runs` agree on, surest first.
-    fn agreed(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<AgreedImage> {
+    /// What `restarts` agree on, surest first.
+    fn agreed(&self, restarts: &[&Restart], parallelism: Parallelism) -> Vec<AgreedImage> {
         let m = self.labels.len();
-        let compared: Vec<Array2<f32>> = runs
+        let compared: Vec<Array2<f32>> = restarts
             .iter()
-            .map(|run| unit_rows(matmul(run.coordinates.view(), self.prior.root.view(), parallelism).view()))
+            .map(|restart| {
+                unit_rows(matmul(restart.coordinates.view(), self.prior.root.view(), parallelism).view())
+            })
             .collect();
-        let views: Vec<ArrayView2<'_, f32>> = compared.iter().map(|run| run.view()).collect();
-        let consensus = consensus(&views, self.labels, &self.bias_shares(runs, parallelism));
+        let views: Vec<ArrayView2<'_, f32>> = compared.iter().map(|restart| restart.view()).collect();
+        let consensus = consensus(&views, self.labels, &self.bias_shares(restarts, parallelism));
         let joined = |parts: &[Array1<f32>]| {
             let parts: Vec<_> = parts.iter().map(|part| part.view()).collect();
             concatenate(Axis(0), &parts).expect("vectors always join")
         };
         let (scores, shares) = (joined(&consensus.scores), joined(&consensus.told));
-        let all = concatenate(Axis(0), &views).expect("runs have the same number of columns");
+        let all = concatenate(Axis(0), &views).expect("restarts have the same number of columns");
         let ranked = ranking(all.view(), &vec![Label(0); all.nrows()], scores.view()).into_iter();
         let (first, later) = self.params.agreement;
         let least = if self.images.is_empty() { first } else { later };
@@ -277,10 +279,10 @@ impl<'a> Deflation<'a> {
             .collect();
         let directions = all.select(Axis(0), &ranked);
         let mut supporters = vec![0.0_f32; images.len()];
-        for (run, compared) in runs.iter().zip(&compared) {
+        for (restart, compared) in restarts.iter().zip(&compared) {
             let cosines = matmul(directions.view(), compared.t(), parallelism);
             for ((image, cosines), supporters) in images.iter_mut().zip(cosines.rows()).zip(&mut supporters) {
-                *supporters += f32::from(u8::from(self.add_support(image, run, cosines)));
+                *supporters += f32::from(u8::from(self.add_support(image, restart, cosines)));
             }
         }
         for (image, supporters) in images.iter_mut().zip(supporters) {
@@ -290,13 +292,13 @@ impl<'a> Deflation<'a> {
         images
     }
 
-    /// Adds to `image` what the candidates of `run` that stand for it are together, if there are some; `cosines` (m) are those of edges.
-    fn add_support(&self, image: &mut AgreedImage, run: &Run, cosines: ArrayView1<'_, f32>) -> bool {
+    /// Adds to `image` what the candidates of `restart` that stand for it are together, if there are some; `cosines` (m) are those of edges.
+    fn add_support(&self, image: &mut AgreedImage, restart: &Restart, cosines: ArrayView1<'_, f32>) -> bool {
         let (mut sum, mut total) = (Array1::<f32>::zeros(image.coordinates.len()), 0.0);
         let of_image = (0..cosines.len()).filter(|&i| cosines[i] > SAME && self.labels[i] == image.label);
         for i in of_image {
-            sum.scaled_add(run.multipliers[i], &run.coordinates.row(i));
-            total += run.multipliers[i];
+            sum.scaled_add(restart.multipliers[i], &restart.coordinates.row(i));
+            total += restart.multipliers[i];
         }
         if total > 0.0 {
             image.coordinates.scaled_add(1.0 / total, &sum);
@@ -305,17 +307,17 @@ impl<'a> Deflation<'a> {
         total > 0.0
     }
 
-    /// Bias shares of the candidates of each of `runs` in what is left of the biases.
-    fn bias_shares(&self, runs: &[&Run], parallelism: Parallelism) -> Vec<Array1<f32>> {
+    /// Bias shares of the candidates of each of `restarts` in what is left of the biases.
+    fn bias_shares(&self, restarts: &[&Restart], parallelism: Parallelism) -> Vec<Array1<f32>> {
         let network = &self.problem.network;
         let pull = self.problem.head.pull(self.labels.to_vec());
         let mut residual = StationarityResidual::new(network, self.labels.len(), Scope::FirstLayer);
         let known = self.remaining.as_ref().map(|equation| equation.known.view());
-        let at = |run: &&Run| {
-            let at = (run.coordinates.view(), run.multipliers.view());
-            shares_of_run(network, &mut residual, &pull, at, known, parallelism)
+        let at = |restart: &&Restart| {
+            let at = (restart.coordinates.view(), restart.multipliers.view());
+            shares_of_restart(network, &mut residual, &pull, at, known, parallelism)
         };
-        runs.iter().map(at).collect()
+        restarts.iter().map(at).collect()
     }
 
     /// What each of `images` gives the neurons, (images, h), up to its multiplier.

@@ -10,7 +10,7 @@ use crate::problem::later_layers::LaterLayer;
 use crate::problem::prepared::AttackProblem;
 use crate::search::annealed::DescentParams;
 use crate::search::method::Method;
-use crate::search::run::Run;
+use crate::search::restart::Restart;
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
@@ -52,22 +52,22 @@ impl Stage for DeflationRounds {
                 "the weights do not look like sums of smooth images",
             )));
         };
-        while context.runs.len() < context.planned && !context.is_stopped() && !deflation.is_complete() {
-            let first = context.runs.len();
+        while context.restarts.len() < context.planned && !context.is_stopped() && !deflation.is_complete() {
+            let first = context.restarts.len();
             let end = context.planned.min(first + deflation.restarts());
             let search = |_: u64,
                           start: Start,
                           inside: Parallelism,
                           observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>|
-             -> Option<Run> {
+             -> Option<Restart> {
                 Some(deflation.anneal(context.pull, start, inside, observe))
             };
-            let round = context.restarts(first..end, &search);
+            let round = context.make(first..end, &search);
             let is_whole = round.iter().all(Option::is_some);
             if is_whole {
                 deflation.learn(&round, threads);
             }
-            context.runs.extend(round);
+            context.restarts.extend(round);
             // The next round descends on what this one leaves: restarts that are somebody else's come first.
             if !is_whole {
                 break;
@@ -77,7 +77,7 @@ impl Stage for DeflationRounds {
             }
         }
         // Once enough is known, more restarts would say little that is new.
-        context.planned = context.runs.len();
+        context.planned = context.restarts.len();
         let unexplained = deflation.first_residual();
         Ok(Outcome::Found(deflation.images().iter().map(|image| candidate(image, unexplained)).collect()))
     }

@@ -17,7 +17,7 @@ use palimpsest_numerics::seed::Seed;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::start::random_start;
 use crate::search::annealed::{DescentParams, anneal, start_with};
-use crate::search::run::TerminationReason;
+use crate::search::restart::TerminationReason;
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::starts::refinement;
@@ -62,12 +62,12 @@ pub(crate) fn inputs_of(
     }
     let pull = problem.head.pull(labels);
     let start = start_with(problem, &pull, &options, starts, parallelism);
-    let run = anneal(problem, &pull, &options, Start::State(start), parallelism, observe);
-    if run.termination != TerminationReason::MaxSteps {
+    let restart = anneal(problem, &pull, &options, Start::State(start), parallelism, observe);
+    if restart.termination != TerminationReason::MaxSteps {
         return None;
     }
     let strengths: Vec<f32> = (0..hypotheses.len())
-        .map(|i| run.multipliers[i] * reduce::norm(run.coordinates.row(i)) as f32)
+        .map(|i| restart.multipliers[i] * reduce::norm(restart.coordinates.row(i)) as f32)
         .collect();
     let mut best: Vec<Option<usize>> = vec![None; count];
     let mut of_signs = vec![[0.0_f32; 2]; count];
@@ -81,13 +81,13 @@ pub(crate) fn inputs_of(
         let hypothesis = &hypotheses[kept];
         let [picture, negative] = of_signs[hypothesis.picture];
         let (own, sum) = (if hypothesis.sign < 0.0 { negative } else { picture }, picture + negative);
-        let coordinates = run.coordinates.row(kept).to_owned();
+        let coordinates = restart.coordinates.row(kept).to_owned();
         let direction = pictures.row(hypothesis.picture);
         let product: f64 = coordinates.iter().zip(direction).map(|(&a, &b)| f64::from(a * b)).sum();
         let length = reduce::norm(coordinates.view()).max(f64::MIN_POSITIVE);
         PictureInput {
             label: hypothesis.label,
-            multiplier: run.multipliers[kept],
+            multiplier: restart.multipliers[kept],
             sign_share: if sum > 0.0 { own / sum } else { 0.5 },
             unmoved: (f64::from(hypothesis.sign) * product / length) as f32,
             coordinates,

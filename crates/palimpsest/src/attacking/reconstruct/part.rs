@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
-use palimpsest_attack::{AttackState, AttackStep, Part, Run, make_restarts};
+use palimpsest_attack::{AttackState, AttackStep, Part, Restart, make_restarts};
 use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::join::done_parts;
 use palimpsest_runs::part::{PartFolder, RESTARTS_FILE, read_part};
@@ -32,7 +32,7 @@ pub(super) fn make(args: &ReconstructArgs, numbers: Range<u64>) -> Result<()> {
     part.begin(&task.out)?;
     from.finished.extend(known.finished);
     let watch = Watch::begin(&kept, &from, &task.params, numbers.clone(), task.limit());
-    let keep = |restart: u64, run: &Run| kept.finish(restart, run);
+    let keep = |number: u64, restart: &Restart| kept.finish(number, restart);
     let observe = |at: &AttackStep<'_>| watch.see(at);
     let pool = workers::pool(task.threads)?;
     let seed = Seed::new(task.seed);

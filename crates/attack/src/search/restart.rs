@@ -19,7 +19,7 @@ pub enum TerminationReason {
 
 /// One restart: what a search from one start gives, in coordinates of the attack's subspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct Restart {
     /// Candidates, (m, r).
     pub coordinates: Array2<f32>,
     /// What they were before they were refined as raw images, (m, r), where these are known.
