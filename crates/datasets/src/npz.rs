@@ -1,118 +1,32 @@
-//! Just enough of the ZIP format for `.npz`: find one member in the central directory and unpack it with a limit.
-//!
-//! Every size is checked against the bytes at hand before it is used, which a general ZIP library does not promise.
-//!
-//! # Source
-//! PKWARE, APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16. Only what NumPy writes is read: methods 0 (stored) and
-//! 8 (deflate), no encryption, no archive above 4 GiB.
+//! One array of an `.npz` archive, unpacked within a limit.
 
 use std::borrow::Cow;
 
-use flate2::Crc;
-use flate2::read::DeflateDecoder;
+use palimpsest_numerics::zip::{Archive, ZipError, shown};
 
 use crate::DatasetError;
-use crate::source::{read_limited, unpacked_limit};
+use crate::source::MAX_BYTES;
 
 const FORMAT: &str = "npz archive";
-const MAX_MEMBERS: usize = 256;
-const END: &[u8] = b"PK\x05\x06";
-const END_BYTES: usize = 22;
-const ENTRY: &[u8] = b"PK\x01\x02";
-const ENTRY_BYTES: usize = 46;
-const LOCAL: &[u8] = b"PK\x03\x04";
-const LOCAL_BYTES: usize = 30;
+/// Most arrays named in an answer.
+const MAX_LISTED: usize = 50;
 
 /// Unpacked content of the member called `name`, verified against its CRC-32.
 ///
 /// # Errors
-/// [`DatasetError::Malformed`] when the archive is damaged, has more than 256 members or none of that name, or uses
-/// what NumPy does not write; [`DatasetError::TooLarge`] when the member unpacks to more than
-/// [`unpacked_limit`] allows.
+/// [`DatasetError::Malformed`] when the archive is damaged, has no member of that name, or uses what NumPy does not write, and when the
+/// member unpacks to more than [`MAX_BYTES`] or, above a megabyte, than a hundred times what it takes.
 pub(crate) fn member<'a>(zip: &'a [u8], name: &str) -> Result<Cow<'a, [u8]>, DatasetError> {
-    let truncated =
-        || DatasetError::malformed(FORMAT, "a part of it lies outside the file; it is truncated or damaged");
-    let end = find_end(zip).ok_or_else(|| {
-        DatasetError::malformed(FORMAT, "it has no end record; it is truncated or no npz file")
-    })?;
-    let count = u16_at(end, 10).ok_or_else(truncated)?;
-    let mut at = u32_at(end, 16).ok_or_else(truncated)?;
-    if count > MAX_MEMBERS {
-        return Err(DatasetError::malformed(
-            FORMAT,
-            format!("{count} arrays are above the limit of {MAX_MEMBERS}"),
-        ));
-    }
-    let mut names = Vec::with_capacity(count);
-    for _ in 0..count {
-        let entry = part(zip, at, ENTRY, ENTRY_BYTES).ok_or_else(truncated)?;
-        let name_length = u16_at(entry, 28).ok_or_else(truncated)?;
-        let found = entry.get(ENTRY_BYTES..ENTRY_BYTES + name_length).ok_or_else(truncated)?;
-        if found == name.as_bytes() {
-            return unpack_member(zip, entry).ok_or_else(truncated)?;
-        }
-        names.push(String::from_utf8_lossy(found));
-        at += ENTRY_BYTES + name_length;
-        at += u16_at(entry, 30).ok_or_else(truncated)? + u16_at(entry, 32).ok_or_else(truncated)?;
-    }
-    Err(DatasetError::malformed(
-        FORMAT,
-        format!("it has no array {name:?}, only {names:?}; save it under that name"),
-    ))
-}
-
-/// `None` when the archive points outside itself.
-fn unpack_member<'a>(zip: &'a [u8], entry: &[u8]) -> Option<Result<Cow<'a, [u8]>, DatasetError>> {
-    let malformed = |problem: String| Some(Err(DatasetError::malformed(FORMAT, problem)));
-    let (flags, method) = (u16_at(entry, 8)?, u16_at(entry, 10)?);
-    let (crc, packed_size, size) = (u32_at(entry, 16)?, u32_at(entry, 20)?, u32_at(entry, 24)?);
-    // The local header repeats the entry with an extra field of another length; only that length is of use.
-    let local = part(zip, u32_at(entry, 42)?, LOCAL, LOCAL_BYTES)?;
-    let start = LOCAL_BYTES + u16_at(local, 26)? + u16_at(local, 28)?;
-    let packed = local.get(start..start.checked_add(packed_size)?)?;
-    if flags & 1 != 0 {
-        return malformed("it is encrypted".into());
-    }
-    let content = match method {
-        0 => Cow::Borrowed(packed),
-        8 if size > unpacked_limit(packed_size) => {
-            let (what, limit) = ("array in an npz archive".into(), unpacked_limit(packed_size));
-            return Some(Err(DatasetError::TooLarge { what, limit }));
-        }
-        8 => match read_limited(DeflateDecoder::new(packed), size) {
-            Ok(Some(content)) => Cow::Owned(content),
-            Ok(None) => return malformed(format!("an array unpacks to more than the declared {size} bytes")),
-            Err(e) => return malformed(format!("{e}; it is damaged")),
-        },
-        other => return malformed(format!("compression method {other} is not one that NumPy writes")),
+    let malformed = |problem: ZipError| DatasetError::malformed(FORMAT, problem.to_string());
+    let archive = Archive::open(zip).map_err(malformed)?;
+    let Some(member) = archive.member(name) else {
+        let members = archive.members().iter().take(MAX_LISTED);
+        let names: Vec<String> = members.map(|member| shown(member.name())).collect();
+        let problem = format!("it has no array {name:?}, only {names:?}; save it under that name");
+        return Err(DatasetError::malformed(FORMAT, problem));
     };
-    let mut sum = Crc::new();
-    sum.update(&content);
-    if content.len() != size || sum.sum() as usize != crc {
-        return malformed("an array differs from its checksum; the file is damaged".into());
-    }
-    Some(Ok(content))
-}
-
-/// The end record; it is last but for a comment whose length it states.
-fn find_end(zip: &[u8]) -> Option<&[u8]> {
-    let last = zip.len().checked_sub(END_BYTES)?;
-    (last.saturating_sub(usize::from(u16::MAX))..=last).rev().map(|at| &zip[at..]).find(|end| {
-        end.starts_with(END) && u16_at(end, 20).is_some_and(|comment| END_BYTES + comment == end.len())
-    })
-}
-
-/// The archive from a record on, if the record with that signature fits there.
-fn part<'a>(zip: &'a [u8], at: usize, signature: &[u8], bytes: usize) -> Option<&'a [u8]> {
-    zip.get(at..).filter(|rest| rest.starts_with(signature) && rest.len() >= bytes)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
-    Some(usize::from(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?)))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
-    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize)
+    let mut budget = MAX_BYTES;
+    member.content(&mut budget).map_err(malformed)
 }
 
 #[cfg(test)]
@@ -121,6 +35,9 @@ mod tests {
 
     use super::*;
     use crate::npy::parse_npz;
+
+    const END: &[u8] = b"PK\x05\x06";
+    const ENTRY: &[u8] = b"PK\x01\x02";
 
     /// `numpy.savez` and `numpy.savez_compressed` of inputs = [[0.5, -1.5, 2], [3, 4, 5]] (float32) and
     /// labels = [1, 0] (int64); see `fixtures/README.md`.

@@ -83,14 +83,14 @@ pub fn verify_sha256(bytes: &[u8], expected: &str) -> Result<(), DatasetError> {
 }
 
 /// Everything a reader has, or `None` when that is more than `limit` bytes; memory grows with what really came.
-pub(crate) fn read_limited(reader: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
+fn read_limited(reader: impl Read, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     reader.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= limit).then_some(bytes))
 }
 
 /// Most bytes that so many packed ones may unpack to.
-pub(crate) fn unpacked_limit(packed: usize) -> usize {
+fn unpacked_limit(packed: usize) -> usize {
     packed.saturating_mul(MAX_RATIO).clamp(SMALL_BYTES, MAX_BYTES)
 }
 

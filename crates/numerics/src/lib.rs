@@ -12,6 +12,7 @@
 //! * [`mod@quantile`]: quantiles and medians of a list;
 //! * [`range`]: whether an option is in its range, and the sentence that says it is not;
 //! * [`whitening`]: directions in which second moments are the identity;
+//! * [`zip`]: members of ZIP archives of numbers, within a limit;
 //! * [`seed`]: named streams of random numbers that split from one seed.
 //!
 //! ```
@@ -38,5 +39,6 @@ mod real;
 pub mod reduce;
 pub mod seed;
 pub mod whitening;
+pub mod zip;
 
 pub use real::Real;

@@ -7,6 +7,7 @@
 //! Keras 3.15, `src/saving/saving_lib.py` (`layers/dense/vars/0`) and `src/legacy/saving/legacy_h5_format.py`
 //! (`model_weights/dense/../kernel`); Keras 2 writes `kernel:0`.
 
+use palimpsest_numerics::zip::Archive;
 use serde_json::Value;
 
 use super::chain;
@@ -18,7 +19,6 @@ use super::naming::MAX_LISTED;
 use super::naming::shown;
 use super::npz;
 use super::options::ReadOptions;
-use super::zip::Archive;
 
 mod model;
 

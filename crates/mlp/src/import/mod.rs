@@ -50,7 +50,6 @@ mod stored_activation;
 mod tensor;
 #[cfg(test)]
 mod tests;
-mod zip;
 
 pub use chain::ChainSummary;
 pub(crate) use file::read_limited;

@@ -4,6 +4,8 @@
 //! Of others, such as data saved beside it, short ones whose names say something of the training are findings; the
 //! rest is named and never looked at.
 
+use palimpsest_numerics::zip::Archive;
+
 use super::assemble::read_as;
 use super::chain;
 use super::contents::Contents;
@@ -13,7 +15,6 @@ use super::imported::Imported;
 use super::naming::shown;
 use super::npy;
 use super::options::ReadOptions;
-use super::zip::Archive;
 use crate::MlpError;
 
 /// Most bytes unpacked from one compressed archive.
@@ -26,7 +27,7 @@ pub(super) const FORMAT: Format = Format { name: ".npz", recognise, read: conten
 fn recognise(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK")
         && Archive::open(bytes)
-            .is_ok_and(|archive| archive.members().iter().any(|m| m.name.ends_with(".npy")))
+            .is_ok_and(|archive| archive.members().iter().any(|m| m.name().ends_with(".npy")))
 }
 
 /// Reads the bytes of a `.npz` file.
@@ -52,7 +53,7 @@ fn contents<'a>(bytes: &'a [u8], _: &ReadOptions) -> Result<Contents<'a>, String
     let mut budget = MAX_UNPACKED_BYTES;
     let mut contents = Contents::default();
     for member in archive.members() {
-        match member.name.strip_suffix(".npy") {
+        match member.name().strip_suffix(".npy") {
             Some(name) if chain::is_part(name) || name.contains(['.', '/']) => {
                 contents.tensors.push(npy::array(name, member.content(&mut budget)?)?);
                 if name == "b" {
@@ -60,7 +61,7 @@ fn contents<'a>(bytes: &'a [u8], _: &ReadOptions) -> Result<Contents<'a>, String
                 }
             }
             name => {
-                let name = name.unwrap_or(member.name);
+                let name = name.unwrap_or(member.name());
                 if finding::asks_for(name) && member.size() <= MAX_FINDING_BYTES {
                     let bytes = member.content(&mut budget)?;
                     contents

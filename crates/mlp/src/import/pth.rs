@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use palimpsest_numerics::zip::Archive;
+
 use super::assemble::read_as;
 use super::contents::Contents;
 use super::finding::Fact;
@@ -16,7 +18,6 @@ use super::naming::shown;
 use super::options::ReadOptions;
 use super::pickle::{self, Value, View};
 use super::tensor::{Dtype, Tensor};
-use super::zip::Archive;
 use crate::MlpError;
 
 mod weights;
@@ -109,7 +110,7 @@ struct Records<'a, 'b> {
 
 impl<'a, 'b> Records<'a, 'b> {
     fn new(archive: &'b Archive<'a>) -> Result<Self, String> {
-        let folders = archive.members().iter().filter_map(|m| m.name.strip_suffix("/data.pkl"));
+        let folders = archive.members().iter().filter_map(|m| m.name().strip_suffix("/data.pkl"));
         let mut folders = folders.filter(|folder| !folder.contains('/'));
         let (Some(folder), None) = (folders.next(), folders.next()) else {
             return Err("it holds no data.pkl, or several; it was not written by torch.save".into());
@@ -118,7 +119,7 @@ impl<'a, 'b> Records<'a, 'b> {
         let inside = |m: &str| {
             m.strip_prefix(folder).is_some_and(|m| m == "/constants.pkl" || m.starts_with("/code/"))
         };
-        if archive.members().iter().any(|m| inside(m.name)) {
+        if archive.members().iter().any(|m| inside(m.name())) {
             return Err("it is a TorchScript archive; load it in PyTorch with torch.jit.load and save \
                         torch.save(model.state_dict(), path)"
                 .into());

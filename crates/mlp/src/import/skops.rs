@@ -6,6 +6,7 @@
 //! # Source
 //! skops 0.16, `skops/io/_general.py`, `_numpy.py` and `_sklearn.py`: each node names its class and holds `content`.
 
+use palimpsest_numerics::zip::Archive;
 use serde_json::Value;
 
 use super::chain::Layout;
@@ -18,7 +19,6 @@ use super::npz;
 use super::options::ReadOptions;
 use super::sequence::Step;
 use super::stored_activation::StoredActivation;
-use super::zip::Archive;
 
 /// Longest schema; the arrays are not in it.
 const MAX_SCHEMA_BYTES: usize = 2 << 20;
@@ -69,7 +69,7 @@ fn contents<'a>(bytes: &'a [u8], _: &ReadOptions) -> Result<Contents<'a>, String
         for (name, file) in [("coefs_", weight), ("intercepts_", bias)] {
             let member =
                 archive.member(file).ok_or_else(|| format!("member `{}` is missing", shown(file)))?;
-            let mut tensor = npy::array(member.name, member.content(&mut budget)?)?;
+            let mut tensor = npy::array(member.name(), member.content(&mut budget)?)?;
             tensor.name = format!("{name}{layer}").into();
             contents.tensors.push(tensor);
         }

@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2};
 use ndarray_rand::rand::Rng;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
+use palimpsest_numerics::zip::{Archive, Member};
 use serde_json::Value;
 
 use super::file::MAX_FILE_BYTES;
@@ -97,9 +98,9 @@ fn zip_of(members: &[(String, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn members_of(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let archive = zip::Archive::open(bytes).unwrap();
-    let content = |m: &zip::Member<'_>| m.content(&mut (1 << 20)).unwrap().into_owned();
-    archive.members().iter().map(|m| (m.name.to_owned(), content(m))).collect()
+    let archive = Archive::open(bytes).unwrap();
+    let content = |m: &Member<'_>| m.content(&mut (1 << 20)).unwrap().into_owned();
+    archive.members().iter().map(|m| (m.name().to_owned(), content(m))).collect()
 }
 
 /// The archive with one member replaced, appended or, for `None`, left out.

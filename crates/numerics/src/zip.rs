@@ -1,8 +1,16 @@
-//! Just enough of the ZIP format for `.pth`, `.npz`, `.keras` and `skops`: the list of members, and their bytes within
-//! a limit.
+//! Just enough of the ZIP format for archives of numbers (`.npz`, `.pth`, `.keras`, `skops`): the list of members, and their
+//! bytes within a limit.
 //!
 //! Every size is compared with the bytes at hand before it is used. Names must be unique and the same in both places
 //! where the format writes them, so what is shown is what is read.
+//!
+//! ```
+//! use palimpsest_numerics::zip::Archive;
+//! let archive = Archive::open(include_bytes!("../fixtures/mixed_compressed.npz"))?;
+//! let member = &archive.members()[0];
+//! assert_eq!(member.content(&mut 1_000_000)?.len(), member.size());
+//! # Ok::<(), palimpsest_numerics::zip::ZipError>(())
+//! ```
 //!
 //! # Source
 //! PKWARE, APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16. Only what PyTorch and NumPy write below 4 GiB is read:
@@ -14,8 +22,6 @@ use std::io::Read;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
-
-use super::naming::shown;
 
 /// Most members of an archive; PyTorch writes one a tensor, the optimizer's included.
 const MAX_MEMBERS: usize = 10_000;
@@ -29,15 +35,34 @@ const ENTRY: &[u8] = b"PK\x01\x02";
 const ENTRY_BYTES: usize = 46;
 const LOCAL: &[u8] = b"PK\x03\x04";
 const LOCAL_BYTES: usize = 30;
+/// Most characters shown of a name.
+const MAX_SHOWN: usize = 80;
 
-/// The members of an archive, in its order.
-pub(super) struct Archive<'a> {
+/// What is wrong with an archive, as a sentence that goes on after its name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ZipError(String);
+
+impl From<ZipError> for String {
+    fn from(error: ZipError) -> Self {
+        error.0
+    }
+}
+
+impl From<&str> for ZipError {
+    fn from(problem: &str) -> Self {
+        Self(problem.to_owned())
+    }
+}
+
+/// An archive: its members, in their order.
+pub struct Archive<'a> {
     members: Vec<Member<'a>>,
 }
 
 /// A member as it lies in the archive.
-pub(super) struct Member<'a> {
-    pub(super) name: &'a str,
+pub struct Member<'a> {
+    name: &'a str,
     packed: &'a [u8],
     flags: usize,
     method: usize,
@@ -47,7 +72,10 @@ pub(super) struct Member<'a> {
 
 impl<'a> Archive<'a> {
     /// Reads the list of members.
-    pub(super) fn open(bytes: &'a [u8]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// [`ZipError`] when the list is damaged, has more than 10,000 members or two of one name, or is of a ZIP64 archive.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, ZipError> {
         let end = find_end(bytes)
             .ok_or("it has no end record; it is truncated or no ZIP archive, so copy it again")?;
         let count = u16_at(end, 10).ok_or_else(outside)?;
@@ -56,13 +84,13 @@ impl<'a> Archive<'a> {
             return Err("it is a ZIP64 archive; archives below 4 GiB are read".into());
         }
         if count > MAX_MEMBERS {
-            return Err(format!("{count} members are above the limit of {MAX_MEMBERS}"));
+            return Err(ZipError(format!("{count} members are above the limit of {MAX_MEMBERS}")));
         }
         let (mut members, mut names) = (Vec::new(), BTreeSet::new());
         for _ in 0..count {
             let (member, length) = entry(bytes, at).ok_or_else(outside)??;
             if !names.insert(member.name) {
-                return Err(format!("two members are called `{}`", shown(member.name)));
+                return Err(ZipError(format!("two members are called `{}`", shown(member.name))));
             }
             members.push(member);
             at += length;
@@ -77,69 +105,85 @@ impl<'a> Archive<'a> {
     }
 
     /// The members in the archive's order.
-    pub(super) fn members(&self) -> &[Member<'a>] {
+    pub fn members(&self) -> &[Member<'a>] {
         &self.members
     }
 
     /// The member of that name, if there is one.
-    pub(super) fn member(&self, name: &str) -> Option<&Member<'a>> {
+    pub fn member(&self, name: &str) -> Option<&Member<'a>> {
         self.members.iter().find(|member| member.name == name)
     }
 }
 
 impl<'a> Member<'a> {
+    /// Its name, as it lies in the archive; see [`shown`].
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// Bytes it announces to unpack to.
-    pub(super) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.size
     }
 
     /// The bytes, checked against their CRC-32. What has to be unpacked is taken from `budget`, in bytes.
-    pub(super) fn content(&self, budget: &mut usize) -> Result<Cow<'a, [u8]>, String> {
+    ///
+    /// # Errors
+    /// [`ZipError`] when the member is damaged, encrypted or packed by another method than deflate, or unpacks to more than the budget or,
+    /// above a megabyte, than a hundred times what it takes.
+    pub fn content(&self, budget: &mut usize) -> Result<Cow<'a, [u8]>, ZipError> {
         let name = shown(self.name);
         if self.flags & 1 != 0 {
-            return Err(format!("`{name}` is encrypted"));
+            return Err(ZipError(format!("`{name}` is encrypted")));
         }
         let content = match self.method {
             0 => Cow::Borrowed(self.packed),
             8 => {
                 if self.size > *budget {
-                    return Err(format!(
+                    return Err(ZipError(format!(
                         "`{name}` unpacks to {} bytes, above the {budget} that are left of the limit; save without \
                          compression",
                         self.size
-                    ));
+                    )));
                 }
                 if self.size > SMALL_BYTES.max(self.packed.len().saturating_mul(MAX_RATIO)) {
-                    return Err(format!(
+                    return Err(ZipError(format!(
                         "`{name}` unpacks to {} bytes, more than {MAX_RATIO} times what it takes; save without \
                          compression",
                         self.size
-                    ));
+                    )));
                 }
                 // Memory grows with what really comes out, and one byte beyond the announced size stops it.
                 let mut unpacked = Vec::new();
                 DeflateDecoder::new(self.packed)
                     .take(self.size as u64 + 1)
                     .read_to_end(&mut unpacked)
-                    .map_err(|e| format!("`{name}` cannot be unpacked ({e}); the file is damaged"))?;
+                    .map_err(|e| {
+                        ZipError(format!("`{name}` cannot be unpacked ({e}); the file is damaged"))
+                    })?;
                 *budget -= unpacked.len().min(*budget);
                 Cow::Owned(unpacked)
             }
             other => {
-                return Err(format!("`{name}` is packed by method {other}; stored and deflate are read"));
+                return Err(ZipError(format!(
+                    "`{name}` is packed by method {other}; stored and deflate are read"
+                )));
             }
         };
         let mut sum = Crc::new();
         sum.update(&content);
         if content.len() != self.size || sum.sum() as usize != self.crc {
-            return Err(format!("`{name}` differs from its size or checksum; the file is damaged"));
+            return Err(ZipError(format!(
+                "`{name}` differs from its size or checksum (declared {} bytes); the file is damaged",
+                self.size
+            )));
         }
         Ok(content)
     }
 }
 
 /// The member at a place in the list and the length of its entry; `None` when either lies outside the archive.
-fn entry(bytes: &[u8], at: usize) -> Option<Result<(Member<'_>, usize), String>> {
+fn entry(bytes: &[u8], at: usize) -> Option<Result<(Member<'_>, usize), ZipError>> {
     let entry = record(bytes, at, ENTRY, ENTRY_BYTES)?;
     let name_end = ENTRY_BYTES + u16_at(entry, 28)?;
     let Ok(name) = str::from_utf8(entry.get(ENTRY_BYTES..name_end)?) else {
@@ -148,7 +192,7 @@ fn entry(bytes: &[u8], at: usize) -> Option<Result<(Member<'_>, usize), String>>
     let local = record(bytes, u32_at(entry, 42)?, LOCAL, LOCAL_BYTES)?;
     let local_name_end = LOCAL_BYTES + u16_at(local, 26)?;
     if local.get(LOCAL_BYTES..local_name_end)? != name.as_bytes() {
-        return Some(Err(format!("`{}` has another name where its bytes are", shown(name))));
+        return Some(Err(ZipError(format!("`{}` has another name where its bytes are", shown(name)))));
     }
     let start = local_name_end + u16_at(local, 28)?;
     let member = Member {
@@ -160,6 +204,15 @@ fn entry(bytes: &[u8], at: usize) -> Option<Result<(Member<'_>, usize), String>>
         size: u32_at(entry, 24)?,
     };
     Some(Ok((member, name_end + u16_at(entry, 30)? + u16_at(entry, 32)?)))
+}
+
+/// A name from a file as it may be printed: escaped and cut.
+pub fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
+    if name.chars().nth(MAX_SHOWN).is_some() {
+        shown.push_str("..");
+    }
+    shown
 }
 
 /// The end record; it is last but for a comment whose length it states.
@@ -183,7 +236,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize)
 }
 
-fn outside() -> String {
+fn outside() -> ZipError {
     "a part of it lies outside the file; it is truncated or damaged, so copy it again".into()
 }
 
@@ -191,7 +244,7 @@ fn outside() -> String {
 mod tests {
     use super::*;
 
-    const PACKED: &[u8] = include_bytes!("../../fixtures/mixed_compressed.npz");
+    const PACKED: &[u8] = include_bytes!("../fixtures/mixed_compressed.npz");
 
     /// The archive with the announced unpacked size of its first member replaced.
     fn announcing(size: u32) -> Vec<u8> {
@@ -202,7 +255,7 @@ mod tests {
     }
 
     fn first(bytes: &[u8], budget: &mut usize) -> Result<usize, String> {
-        Archive::open(bytes)?.members()[0].content(budget).map(|content| content.len())
+        Ok(Archive::open(bytes)?.members()[0].content(budget).map(|content| content.len())?)
     }
 
     #[test]
@@ -230,7 +283,7 @@ mod tests {
         twice.extend_from_slice(&PACKED[listed..listed + length].repeat(2));
         twice.extend_from_slice(&PACKED[end..]);
         twice[listed + 2 * length + 10] = 2;
-        assert!(Archive::open(&twice).err().unwrap().contains("two members"));
+        assert!(Archive::open(&twice).err().unwrap().0.contains("two members"));
     }
 
     #[test]
@@ -239,7 +292,7 @@ mod tests {
         for (count, word) in [(u16::MAX, "ZIP64"), (u16::MAX - 1, "limit of 10000"), (4000, "outside")] {
             let mut bytes = PACKED.to_vec();
             bytes[end + 10..end + 12].copy_from_slice(&count.to_le_bytes());
-            assert!(Archive::open(&bytes).err().unwrap().contains(word), "{word}");
+            assert!(Archive::open(&bytes).err().unwrap().0.contains(word), "{word}");
         }
     }
 }
