@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
+use serde::Serialize;
 
 use super::gradient::first_layer_deltas;
 use super::multipliers::{MOST_RECORDS, multipliers};
@@ -87,11 +88,12 @@ pub enum Compared {
 }
 
 /// What speaks for one record.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RecordEvidence {
     /// Logarithm of the probability that a record of the references' kind that was not trained on shows as much, at most 0;
-    /// nothing without references.
+    /// nothing without references. Files have the p-value and its decimal logarithm instead.
+    #[serde(skip)]
     pub log_p: Option<f64>,
     /// What records are ranked by; larger speaks for a member.
     pub score: f64,

@@ -27,10 +27,10 @@ pub(super) fn page(given: &Given, file: &MembersFile) -> Result<MembersPage> {
             picture,
             p_value: found.p_value,
             probability: found.probability,
-            span_share: found.span_share,
-            span_score: found.span_score,
-            gradient_score: found.gradient_score,
-            multiplier: found.multiplier,
+            span_share: found.evidence.span_share,
+            span_score: found.evidence.span_score,
+            gradient_score: found.evidence.gradient_score,
+            multiplier: found.evidence.multiplier,
             member: found.member,
         }
     });
@@ -67,7 +67,7 @@ fn histogram(file: &MembersFile) -> (Vec<Bar>, String) {
     let values: Vec<f64> = file
         .records
         .iter()
-        .map(|record| record.log10_p.map_or(record.score, |log| (-log).min(MOST_DIGITS)))
+        .map(|record| record.log10_p.map_or(record.evidence.score, |log| (-log).min(MOST_DIGITS)))
         .collect();
     let most = values.iter().copied().fold(if with_p { 3.0 } else { 0.1 }, f64::max);
     let width = most / BARS as f64;
@@ -92,7 +92,7 @@ fn roc(file: &MembersFile) -> Option<Roc> {
     let truth: Vec<(f64, bool)> = file
         .ranking
         .iter()
-        .map(|&i| Some((file.records[i].score, file.records[i].member?)))
+        .map(|&i| Some((file.records[i].evidence.score, file.records[i].member?)))
         .collect::<Option<_>>()?;
     let members = truth.iter().filter(|(_, member)| *member).count();
     let others = truth.len() - members;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use palimpsest_attack::evidence::membership::{Compared, Membership, discoveries, member_probability};
+use palimpsest_attack::evidence::membership::{
+    Compared, Membership, RecordEvidence, discoveries, member_probability,
+};
 use palimpsest_runs::MADE_BY;
 use serde::Serialize;
 
@@ -75,24 +77,9 @@ pub struct MemberRecord {
     pub log10_p: Option<f64>,
     /// Probability of being a member, where a prior was given.
     pub probability: Option<f64>,
-    /// What records are ranked by.
-    pub score: f64,
-    /// Share of its square outside the directions that training has written, in [0, 1].
-    pub span_share: f64,
-    /// Deviations by which less of it is outside than usual for a record like it.
-    pub span_score: f64,
-    /// Deviations by which its gradient is paired with the weights better than usual.
-    pub gradient_score: Option<f64>,
-    /// Multiplier among all records, >= 0.
-    pub multiplier: Option<f64>,
-    /// Loss by the class that the network gives it.
-    pub own_loss: Option<f64>,
-    /// Distance of the outputs from a decision.
-    pub margin: Option<f64>,
-    /// Deviations by which its size or roughness differs from those of the references.
-    pub strangeness: f64,
-    /// Row of the references that is the same.
-    pub same_reference: Option<usize>,
+    /// What speaks for it, by the attack.
+    #[serde(flatten)]
+    pub evidence: RecordEvidence,
     /// Whether it is a member, where the truth was given.
     pub member: Option<bool>,
 }
@@ -125,15 +112,7 @@ impl MembersFile {
                     .log_p
                     .zip(args.prior)
                     .map(|(log, prior)| member_probability(log, prior)),
-                score: evidence.score,
-                span_share: evidence.span_share,
-                span_score: evidence.span_score,
-                gradient_score: evidence.gradient_score,
-                multiplier: evidence.multiplier,
-                own_loss: evidence.own_loss,
-                margin: evidence.margin,
-                strangeness: evidence.strangeness,
-                same_reference: evidence.same_reference,
+                evidence: *evidence,
                 member: given.members.as_ref().map(|members| members[i]),
             })
             .collect();
@@ -195,14 +174,14 @@ impl MembersFile {
     fn warnings(&self) -> Vec<String> {
         let m = self.records.len();
         let mut warnings = Vec::new();
-        let same = self.records.iter().filter(|record| record.same_reference.is_some()).count();
+        let same = self.records.iter().filter(|record| record.evidence.same_reference.is_some()).count();
         if same > 0 {
             warnings.push(format!(
                 "{same} of {m} records are also in the reference. They were left out of it; a reference must hold nothing that may have \
                  been trained on"
             ));
         }
-        let strange = self.records.iter().filter(|record| record.strangeness > STRANGE).count();
+        let strange = self.records.iter().filter(|record| record.evidence.strangeness > STRANGE).count();
         if self.references.is_some() && strange as f64 > MANY_STRANGE * m as f64 {
             warnings.push(format!(
                 "{strange} of {m} records differ from the reference in size or roughness by more than {STRANGE} deviations: they may have \
@@ -227,6 +206,7 @@ impl MembersFile {
              strangeness,same_reference,member\n",
         );
         for r in &self.records {
+            let evidence = &r.evidence;
             let fields = [
                 r.record.to_string(),
                 r.name.as_deref().map(quoted).unwrap_or_default(),
@@ -234,15 +214,15 @@ impl MembersFile {
                 number(r.p_value),
                 number(r.log10_p),
                 number(r.probability),
-                number(Some(r.score)),
-                number(Some(r.span_share)),
-                number(Some(r.span_score)),
-                number(r.gradient_score),
-                number(r.multiplier),
-                number(r.own_loss),
-                number(r.margin),
-                number(Some(r.strangeness)),
-                r.same_reference.map(|row| row.to_string()).unwrap_or_default(),
+                number(Some(evidence.score)),
+                number(Some(evidence.span_share)),
+                number(Some(evidence.span_score)),
+                number(evidence.gradient_score),
+                number(evidence.multiplier),
+                number(evidence.own_loss),
+                number(evidence.margin),
+                number(Some(evidence.strangeness)),
+                evidence.same_reference.map(|row| row.to_string()).unwrap_or_default(),
                 r.member.map(|member| u8::from(member).to_string()).unwrap_or_default(),
             ];
             text.push_str(&fields.join(","));
