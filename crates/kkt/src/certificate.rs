@@ -56,29 +56,10 @@ pub fn certify(
     passes::forward(network, x, activation, &mut passes, parallelism);
     let signs = Array2::from_shape_fn((n, 1), |(i, _)| f64::from(labels[i]));
     passes::backward(network, signs.view(), &mut passes, parallelism);
-    let mut gram = Array2::<f64>::zeros((n, n));
-    let mut target = Array1::<f64>::zeros(n);
-    for (l, layer) in network.layers().iter().enumerate().filter(|(l, _)| scope.holds(*l)) {
-        let h = if l == 0 { x } else { passes.hidden()[l - 1].view() };
-        let delta = passes.delta().get(l).map_or(signs.view(), |d| d.view());
-        let shift = if layer.bias.is_some() { 1.0 } else { 0.0 };
-        add_gram(h, delta, shift, &mut gram, parallelism);
-        // <W, delta h^T> + <b, delta> = <delta, W h + b>.
-        for rows in blocks(n) {
-            let (h, delta) = (h.slice(s![rows.clone(), ..]), delta.slice(s![rows.clone(), ..]));
-            let mut z = matmul(h, layer.weight.t(), parallelism);
-            if let Some(bias) = &layer.bias {
-                z += bias;
-            }
-            for ((target, z), delta) in target.slice_mut(s![rows]).iter_mut().zip(z.rows()).zip(delta.rows())
-            {
-                *target += (&z * &delta).sum();
-            }
-        }
-    }
-    symmetrise(&mut gram);
-    let lambda = nnls(gram.view(), target.view())?.x;
-    drop(gram);
+    let lambda = {
+        let (gram, target) = normal_equations(network, x, &passes, signs.view(), scope, parallelism);
+        nnls(gram.view(), target.view())?.x
+    };
     let weighted = &signs * &lambda.view().insert_axis(Axis(1));
     passes::backward(network, weighted.view(), &mut passes, parallelism);
     let mut residual = network.clone();
@@ -97,6 +78,39 @@ pub fn certify(
         support: lambda.iter().filter(|&&l| l > 0.0).count(),
         multipliers: lambda.to_vec(),
     })
+}
+
+/// Inner products (n, n) of the gradients of the examples of `passes`, and theirs (n) with the parameters, in the layers of `scope`.
+fn normal_equations(
+    network: &Mlp<f64>,
+    x: ArrayView2<'_, f64>,
+    passes: &Passes<f64>,
+    signs: ArrayView2<'_, f64>,
+    scope: Scope,
+    parallelism: Parallelism,
+) -> (Array2<f64>, Array1<f64>) {
+    let n = x.nrows();
+    let (mut gram, mut target) = (Array2::<f64>::zeros((n, n)), Array1::<f64>::zeros(n));
+    for (l, layer) in network.layers().iter().enumerate().filter(|(l, _)| scope.holds(*l)) {
+        let h = if l == 0 { x } else { passes.hidden()[l - 1].view() };
+        let delta = passes.delta().get(l).map_or(signs, |d| d.view());
+        let shift = if layer.bias.is_some() { 1.0 } else { 0.0 };
+        add_gram(h, delta, shift, &mut gram, parallelism);
+        // <W, delta h^T> + <b, delta> = <delta, W h + b>.
+        for rows in blocks(n) {
+            let (h, delta) = (h.slice(s![rows.clone(), ..]), delta.slice(s![rows.clone(), ..]));
+            let mut z = matmul(h, layer.weight.t(), parallelism);
+            if let Some(bias) = &layer.bias {
+                z += bias;
+            }
+            for ((target, z), delta) in target.slice_mut(s![rows]).iter_mut().zip(z.rows()).zip(delta.rows())
+            {
+                *target += (&z * &delta).sum();
+            }
+        }
+    }
+    symmetrise(&mut gram);
+    (gram, target)
 }
 
 /// Rows of the Gram matrix that are made at once: memory stays near that of the matrix itself.

@@ -1,6 +1,7 @@
 //! What the restarts and the other stages of an attack found, in one reconstruction.
 
 use ndarray::{Array2, Axis};
+use palimpsest_unmix::raw::RawImages;
 
 use crate::error::AttackError;
 use crate::pipeline::entries::{Entries, are_images};
@@ -35,15 +36,7 @@ pub(crate) fn pool(
     entries.add(&solved, &finished, raw, parallelism);
     let ranked = entries.ranking(&context, &solved, raw);
     let merged = estimates(&context, &finished, &entries, &solved, &ranked, raw);
-    // What was told apart may have become the same image.
-    let kept = match raw {
-        None if are_images(&context) => {
-            distinct(finished.comparison.apply(merged.view(), parallelism).view())
-        }
-        _ => (0..ranked.len()).collect(),
-    };
-    let (ranking, merged) =
-        (kept.iter().map(|&i| ranked[i]).collect::<Vec<_>>(), merged.select(Axis(0), &kept));
+    let (ranking, merged) = without_repeats(&context, &finished, (ranked, merged), raw);
     let lifted = |rows: Array2<f32>| match raw {
         Some(raw) => raw.images(rows.view(), parallelism),
         None if context.params.method.is_in_subspace() => problem.lift(rows.view(), parallelism),
@@ -78,6 +71,20 @@ pub(crate) fn pool(
         input_norm: problem.input_norm,
         spectrum: problem.spectrum.clone(),
     })
+}
+
+/// A ranking and its estimates (ranking, r), without those that were told apart and have become the same image.
+fn without_repeats(
+    context: &AttackContext<'_>,
+    finished: &Finished<'_>,
+    (ranking, estimates): (Vec<usize>, Array2<f32>),
+    raw: Option<&RawImages>,
+) -> (Vec<usize>, Array2<f32>) {
+    if raw.is_some() || !are_images(context) {
+        return (ranking, estimates);
+    }
+    let kept = distinct(finished.comparison.apply(estimates.view(), context.threads).view());
+    (kept.iter().map(|&i| ranking[i]).collect(), estimates.select(Axis(0), &kept))
 }
 
 /// The record of each restart.

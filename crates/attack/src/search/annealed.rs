@@ -179,75 +179,153 @@ pub(crate) fn anneal_on(
 ) -> Restart {
     assert!(pull.labels().is_some(), "anneal: multipliers must be >= 0");
     let (m, r) = (pull.len(), landscape.spectrum.len());
-    let units = Units::of(landscape);
-    let network = landscape.network;
-    let mut residual = StationarityResidual::new(network, m, Scope::FirstLayer);
-    let terms = TermWeights::uniform(network.depth());
+    let mut residual = StationarityResidual::new(landscape.network, m, Scope::FirstLayer);
     let expected = RunShape { point: (m, r), moments: MOMENTS, steps: params.steps };
     let mut state = start.state(&expected, |seed| {
         let x = random_start(landscape.spectrum, m, params.initial_norm * landscape.input_norm, seed);
         start_at(landscape, pull, params, &mut residual, x, parallelism)
     });
-    let mut lambda = state.at.multipliers.mapv(f32::exp);
-    let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, r)), Array1::<f32>::zeros(m));
-    let powers = (params.coordinate_error_power, params.neuron_error_power);
-    let weights = GeneralisedWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
-    // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
-    let equations = weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
-    let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
-    let prior_weight = 2.0 * penalty * equations / landscape.input_norm.powi(2);
+    let mut descent = Descent::of(landscape, pull, params, residual, &state, parallelism);
     let sign_check = (params.sign_check * params.steps as f64).ceil() as usize;
-    let column_steps = relative_powers(landscape.spectrum, params.step_power);
     let mut termination = TerminationReason::MaxSteps;
     for index in state.index..params.steps {
         state.index = index;
-        let x = state.at.coordinates.view();
-        let progress = index as f64 / params.steps as f64;
-        let alpha = units.alpha * params.alpha.0 * (params.alpha.1 / params.alpha.0).powf(progress);
-        let activation = Activation::SigmoidGate { alpha };
-        residual.evaluate(network, activation, pull, x, lambda.view(), parallelism);
-        if let Some(equation) = landscape.remaining {
-            residual.leave_out(network, equation, parallelism);
-        }
-        let squared = residual.squared().total(&terms);
+        let squared = descent.evaluate(&state);
         if !squared.is_finite() {
             termination = TerminationReason::NonFinite { step: index };
             break;
         }
-        let relative_residual = squared.sqrt() / units.equation_norm;
+        let relative_residual = squared.sqrt() / descent.units.equation_norm;
         state.record(params.steps, || relative_residual);
         if observe(&Step { index, steps: params.steps, relative_residual, state: &state }).is_break() {
             termination = TerminationReason::TimeLimit;
             break;
         }
-        let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = &mut state;
-        residual.weigh_first_layer(&weights.neurons, &weights.coordinates);
-        residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
-        match landscape.smoothness {
-            Some(prior) => gemm(prior_weight as f32, x.view(), prior.view(), 1.0, dx.view_mut(), parallelism),
-            None => dx.scaled_add(prior_weight as f32, x),
-        }
-        dlambda *= &lambda;
-        let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
-        let [first, second] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
-        let step_size = fall * params.step_size * units.coordinate;
-        let adam = Adam { first: slice(&mut first.coordinates), second: slice(&mut second.coordinates) };
-        adam.step(index, slice(x), slice(&mut dx), step_size, &column_steps);
-        let step_size = fall * params.multiplier_step_size;
-        let adam = Adam { first: slice(&mut first.multipliers), second: slice(&mut second.multipliers) };
-        adam.step(index, slice(log_lambda), slice(&mut dlambda), step_size, &[1.0]);
-        Zip::from(&mut lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
+        descent.step(&mut state);
         if index + 1 == sign_check && sign_check < params.steps {
-            residual.evaluate(network, activation, pull, x.view(), lambda.view(), parallelism);
-            let known = landscape.remaining.map(|equation| equation.known.view());
-            let shares = shares_at(network, &residual, pull, known, parallelism);
-            for (i, _) in shares.iter().flatten().enumerate().filter(|(_, share)| **share < 0.0) {
-                x.row_mut(i).mapv_inplace(|v| -v);
-                first.coordinates.row_mut(i).mapv_inplace(|v| -v);
-            }
+            descent.turn_negatives(&mut state);
         }
     }
-    state.end(lambda, termination)
+    state.end(descent.lambda, termination)
+}
+
+/// What a descent has beside its state: what it descends on, in which units, and memory.
+struct Descent<'a> {
+    landscape: &'a Landscape<'a>,
+    pull: &'a OutputPull,
+    params: &'a DescentParams,
+    parallelism: Parallelism,
+    units: Units,
+    weights: GeneralisedWeights,
+    /// Weight of the squared norms, or of the smoothness prior, beside the squared residual.
+    prior_weight: f64,
+    /// Relative step of each coordinate, (r).
+    column_steps: Vec<f32>,
+    terms: TermWeights,
+    residual: StationarityResidual<f32>,
+    /// Multipliers, (m), whose logarithms are in the state.
+    lambda: Array1<f32>,
+    dx: Array2<f32>,
+    dlambda: Array1<f32>,
+}
+
+impl<'a> Descent<'a> {
+    /// From a `state`; `residual` is memory.
+    fn of(
+        landscape: &'a Landscape<'a>,
+        pull: &'a OutputPull,
+        params: &'a DescentParams,
+        residual: StationarityResidual<f32>,
+        state: &RunState,
+        parallelism: Parallelism,
+    ) -> Self {
+        let (network, (m, r)) = (landscape.network, state.at.coordinates.dim());
+        let powers = (params.coordinate_error_power, params.neuron_error_power);
+        let weights = GeneralisedWeights::of(network, landscape.spectrum, landscape.input_norm, powers);
+        // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
+        let equations =
+            weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
+        let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
+        Self {
+            landscape,
+            pull,
+            params,
+            parallelism,
+            units: Units::of(landscape),
+            weights,
+            prior_weight: 2.0 * penalty * equations / landscape.input_norm.powi(2),
+            column_steps: relative_powers(landscape.spectrum, params.step_power),
+            terms: TermWeights::uniform(network.depth()),
+            residual,
+            lambda: state.at.multipliers.mapv(f32::exp),
+            dx: Array2::zeros((m, r)),
+            dlambda: Array1::zeros(m),
+        }
+    }
+
+    /// Share of the steps before step `index`, in [0, 1).
+    fn progress(&self, index: usize) -> f64 {
+        index as f64 / self.params.steps as f64
+    }
+
+    /// The gates at step `index`: their slope rises geometrically.
+    fn gates(&self, index: usize) -> Activation {
+        let (first, last) = self.params.alpha;
+        Activation::SigmoidGate {
+            alpha: self.units.alpha * first * (last / first).powf(self.progress(index)),
+        }
+    }
+
+    /// The squared residual at `state`.
+    fn evaluate(&mut self, state: &RunState) -> f64 {
+        let (network, x) = (self.landscape.network, state.at.coordinates.view());
+        let (gates, parallelism) = (self.gates(state.index), self.parallelism);
+        self.residual.evaluate(network, gates, self.pull, x, self.lambda.view(), parallelism);
+        if let Some(equation) = self.landscape.remaining {
+            self.residual.leave_out(network, equation, parallelism);
+        }
+        self.residual.squared().total(&self.terms)
+    }
+
+    /// A step from where the residual was evaluated.
+    fn step(&mut self, state: &mut RunState) {
+        let (index, parallelism) = (state.index, self.parallelism);
+        let (gates, progress) = (self.gates(index), self.progress(index));
+        let RunState { at: Point { coordinates: x, multipliers: log_lambda }, moments, .. } = state;
+        let (dx, dlambda) = (&mut self.dx, &mut self.dlambda);
+        self.residual.weigh_first_layer(&self.weights.neurons, &self.weights.coordinates);
+        let network = self.landscape.network;
+        self.residual.gradient(network, gates, &self.terms, x.view(), dx, dlambda, parallelism);
+        let prior_weight = self.prior_weight as f32;
+        match self.landscape.smoothness {
+            Some(prior) => gemm(prior_weight, x.view(), prior.view(), 1.0, dx.view_mut(), parallelism),
+            None => dx.scaled_add(prior_weight, x),
+        }
+        *dlambda *= &self.lambda;
+        let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();
+        let [first, second] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
+        let step_size = fall * self.params.step_size * self.units.coordinate;
+        let adam = Adam { first: slice(&mut first.coordinates), second: slice(&mut second.coordinates) };
+        adam.step(index, slice(x), slice(dx), step_size, &self.column_steps);
+        let step_size = fall * self.params.multiplier_step_size;
+        let adam = Adam { first: slice(&mut first.multipliers), second: slice(&mut second.multipliers) };
+        adam.step(index, slice(log_lambda), slice(dlambda), step_size, &[1.0]);
+        Zip::from(&mut self.lambda).and(&*log_lambda).for_each(|l, &log| *l = log.exp());
+    }
+
+    /// Turns candidates round that the biases say are negatives of inputs.
+    fn turn_negatives(&mut self, state: &mut RunState) {
+        let (network, gates) = (self.landscape.network, self.gates(state.index));
+        let (x, velocity) = (&mut state.at.coordinates, &mut state.moments[0].coordinates);
+        let (lambda, parallelism) = (self.lambda.view(), self.parallelism);
+        self.residual.evaluate(network, gates, self.pull, x.view(), lambda, parallelism);
+        let known = self.landscape.remaining.map(|equation| equation.known.view());
+        let shares = shares_at(network, &self.residual, self.pull, known, parallelism);
+        for (i, _) in shares.iter().flatten().enumerate().filter(|(_, share)| **share < 0.0) {
+            x.row_mut(i).mapv_inplace(|v| -v);
+            velocity.row_mut(i).mapv_inplace(|v| -v);
+        }
+    }
 }
 
 /// Lengths estimated from the weights and the prior.

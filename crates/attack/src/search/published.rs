@@ -15,11 +15,12 @@ use palimpsest_mlp::passes::{self, Scope};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::range::{at_least_one, not_negative, positive, within};
+use palimpsest_numerics::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
 use crate::search::restart::{Restart, TerminationReason};
-use crate::search::state::{Point, RunShape, RunState, Start};
+use crate::search::state::{RunShape, RunState, Start};
 use crate::search::step::Step;
 
 /// Options of the published attack. Defaults are those of the released CIFAR-10 runs.
@@ -89,7 +90,6 @@ pub fn descend(
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Restart {
     let (m, d) = (pull.len(), network.inputs());
-    let per_m = 1.0 / m as f32;
     let activation = Activation::SigmoidGate { alpha: params.alpha };
     let terms = TermWeights::uniform(network.depth());
     let size = {
@@ -97,21 +97,11 @@ pub fn descend(
         SquaredResidual { weights, biases }.total(&terms)
     };
     let expected = RunShape { point: (m, d), moments: MOMENTS, steps: params.steps };
-    // Multipliers on their scale; ours are lambda / m.
-    let mut state = start.into().state(&expected, |seed| {
-        let mut x: Array2<f32> =
-            Array2::random_using((m, d), StandardNormal, &mut seed.named("candidates").rng());
-        x *= params.initial_std as f32;
-        let unit = Uniform::new(0.0_f32, 1.0).expect("a finite range");
-        let lambda = Array1::random_using(m, unit, &mut seed.named("multipliers").rng());
-        RunState::start(x, lambda, MOMENTS)
-    });
-    let mut ours = &state.at.multipliers * per_m;
+    let mut state = start.into().state(&expected, |seed| random_state((m, d), params, seed));
+    // Multipliers of the state are on their scale; ours are lambda / m.
+    let mut ours = &state.at.multipliers * per(m);
     let (mut dx, mut dlambda) = (Array2::<f32>::zeros((m, d)), Array1::<f32>::zeros(m));
     let mut residual = StationarityResidual::new(network, m, Scope::AllLayers);
-    let (momentum, step_x) = (params.momentum as f32, params.step_size as f32);
-    let (step_lambda, least) = (params.multiplier_step_size as f32, params.least_multiplier as f32);
-    let bound = params.input_bound as f32;
     let mut termination = TerminationReason::MaxSteps;
     for index in state.index..params.steps {
         state.index = index;
@@ -127,25 +117,54 @@ pub fn descend(
             termination = TerminationReason::TimeLimit;
             break;
         }
-        let RunState { at: Point { coordinates: x, multipliers: lambda }, moments, .. } = &mut state;
-        let [velocity] = moments.as_mut_slice() else { unreachable!("a state has its moments") };
-        residual.gradient(network, activation, &terms, x.view(), &mut dx, &mut dlambda, parallelism);
-        Zip::from(x).and(&mut velocity.coordinates).and(&dx).for_each(|x, v, &dx| {
-            let penalty = 2.0 * (*x - bound).max(0.0) - 2.0 * (-bound - *x).max(0.0);
-            *v = momentum * *v + dx + penalty;
-            *x -= step_x * *v;
-        });
-        let signed = pull.labels().is_some();
-        Zip::from(lambda).and(&mut velocity.multipliers).and(&dlambda).and(&mut ours).for_each(
-            |lambda, v, &dl, ours| {
-                let penalty = if signed { -10.0 * (least - *lambda).max(0.0) } else { 0.0 };
-                *v = momentum * *v + dl * per_m + penalty;
-                *lambda -= step_lambda * *v;
-                *ours = *lambda * per_m;
-            },
-        );
+        let x = state.at.coordinates.view();
+        residual.gradient(network, activation, &terms, x, &mut dx, &mut dlambda, parallelism);
+        move_inputs(&mut state, &dx, params);
+        move_multipliers(&mut state, &dlambda, pull, params);
+        Zip::from(&mut ours).and(&state.at.multipliers).for_each(|ours, &lambda| *ours = lambda * per(m));
     }
     state.end(ours, termination)
+}
+
+/// What a multiplier on the published scale is divided by: m, as a factor.
+fn per(m: usize) -> f32 {
+    1.0 / m as f32
+}
+
+/// Gaussian inputs of `shape` (m, d) and uniform multipliers.
+fn random_state(shape: (usize, usize), params: &GradientParams, seed: Seed) -> RunState {
+    let mut x: Array2<f32> = Array2::random_using(shape, StandardNormal, &mut seed.named("candidates").rng());
+    x *= params.initial_std as f32;
+    let unit = Uniform::new(0.0_f32, 1.0).expect("a finite range");
+    let lambda = Array1::random_using(shape.0, unit, &mut seed.named("multipliers").rng());
+    RunState::start(x, lambda, MOMENTS)
+}
+
+/// A step of the inputs with momentum, along the gradient `dx` (m, d) and that of the penalty beyond the bound.
+fn move_inputs(state: &mut RunState, dx: &Array2<f32>, params: &GradientParams) {
+    let RunState { at, moments, .. } = state;
+    let (momentum, step) = (params.momentum as f32, params.step_size as f32);
+    let bound = params.input_bound as f32;
+    Zip::from(&mut at.coordinates).and(&mut moments[0].coordinates).and(dx).for_each(|x, v, &dx| {
+        let penalty = 2.0 * (*x - bound).max(0.0) - 2.0 * (-bound - *x).max(0.0);
+        *v = momentum * *v + dx + penalty;
+        *x -= step * *v;
+    });
+}
+
+/// A step of the multipliers on the published scale, along the gradient `dlambda` (m) on ours and that of the penalty below the least one.
+fn move_multipliers(state: &mut RunState, dlambda: &Array1<f32>, pull: &OutputPull, params: &GradientParams) {
+    let RunState { at, moments, .. } = state;
+    let (momentum, step) = (params.momentum as f32, params.multiplier_step_size as f32);
+    let (least, per_m) = (params.least_multiplier as f32, per(dlambda.len()));
+    let signed = pull.labels().is_some();
+    Zip::from(&mut at.multipliers).and(&mut moments[0].multipliers).and(dlambda).for_each(
+        |lambda, v, &dl| {
+            let penalty = if signed { -10.0 * (least - *lambda).max(0.0) } else { 0.0 };
+            *v = momentum * *v + dl * per_m + penalty;
+            *lambda -= step * *v;
+        },
+    );
 }
 
 /// Moments that the attack keeps: one velocity.

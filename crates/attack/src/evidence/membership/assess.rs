@@ -157,14 +157,7 @@ pub fn assess(
         |references| same_rows(records, references, parallelism),
     );
     let kept = references.map(|references| without(references, &same));
-    if let Some(kept) = &kept
-        && kept.nrows() < LEAST_REFERENCES
-    {
-        return Err(MembershipError::FewReferences { got: kept.nrows() });
-    }
-    if kept.is_none() && records.nrows() < LEAST_RECORDS {
-        return Err(MembershipError::FewRecords { got: records.nrows() });
-    }
+    are_enough(records, kept.as_ref())?;
     let compared_with = kept.as_ref().map_or(records, |kept| kept.view());
     let (null, own) = Null::of(weights, &space, compared_with, parallelism)?;
     let measured = if kept.is_some() { null.measure(records) } else { own };
@@ -194,6 +187,15 @@ pub fn assess(
         rank: space.rank,
         floor: space.floor() / space.singular_values[0],
     })
+}
+
+/// Whether something can be said of `records` with the references that are `kept`, or of them alone.
+fn are_enough(records: ArrayView2<'_, f32>, kept: Option<&Array2<f32>>) -> Result<(), MembershipError> {
+    match kept.map_or(records.nrows(), Array2::nrows) {
+        got if kept.is_some() && got < LEAST_REFERENCES => Err(MembershipError::FewReferences { got }),
+        got if kept.is_none() && got < LEAST_RECORDS => Err(MembershipError::FewRecords { got }),
+        _ => Ok(()),
+    }
 }
 
 fn check(what: &'static str, rows: ArrayView2<'_, f32>, expected: usize) -> Result<(), MembershipError> {

@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
@@ -17,7 +17,7 @@ use palimpsest_numerics::seed::Seed;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::start::random_start;
 use crate::search::annealed::{DescentParams, anneal, start_with};
-use crate::search::restart::TerminationReason;
+use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::starts::refinement;
@@ -48,7 +48,7 @@ pub(crate) fn inputs_of(
     parallelism: Parallelism,
     observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
 ) -> Option<Vec<PictureInput>> {
-    let (count, rank) = pictures.dim();
+    let rank = pictures.ncols();
     let options = DescentParams { steps: STEPS, ..refinement(options) };
     let hypotheses = Hypothesis::of(problem, pictures, parallelism);
     let fill = candidates.saturating_sub(hypotheses.len());
@@ -56,21 +56,41 @@ pub(crate) fn inputs_of(
         random_start(&problem.spectrum[..rank], fill, options.initial_norm * problem.input_norm, seed);
     let starts = concatenate![Axis(0), starts_of(problem, pictures, &hypotheses), others];
     let mut labels: Vec<Label> = hypotheses.iter().map(|hypothesis| hypothesis.label).collect();
-    for (i, answer) in outputs(&problem.network, others.view(), parallelism).rows().into_iter().enumerate() {
-        let possible = problem.head.labels_of_answer(answer.to_slice().expect("rows are contiguous"));
-        labels.push(possible[i % possible.len()]);
-    }
+    labels.extend(labels_by_turns(problem, others.view(), parallelism));
     let pull = problem.head.pull(labels);
     let start = start_with(problem, &pull, &options, starts, parallelism);
     let restart = anneal(problem, &pull, &options, Start::State(start), parallelism, observe);
     if restart.termination != TerminationReason::MaxSteps {
         return None;
     }
+    Some(strongest(&hypotheses, pictures, &restart))
+}
+
+/// A label for each of `rows` (m, r) that the network's answer allows; where it allows several, they take turns.
+fn labels_by_turns(
+    problem: &AttackProblem,
+    rows: ArrayView2<'_, f32>,
+    parallelism: Parallelism,
+) -> Vec<Label> {
+    let answers = outputs(&problem.network, rows, parallelism);
+    let label = |(i, answer): (usize, ArrayView1<'_, f32>)| {
+        let possible = problem.head.labels_of_answer(answer.to_slice().expect("rows are contiguous"));
+        possible[i % possible.len()]
+    };
+    answers.rows().into_iter().enumerate().map(label).collect()
+}
+
+/// Of the `hypotheses` of each of `pictures` (k, r), the candidates of a `restart` that began with them, the one that explains most.
+fn strongest(
+    hypotheses: &[Hypothesis],
+    pictures: ArrayView2<'_, f32>,
+    restart: &Restart,
+) -> Vec<PictureInput> {
     let strengths: Vec<f32> = (0..hypotheses.len())
         .map(|i| restart.multipliers[i] * reduce::norm(restart.coordinates.row(i)) as f32)
         .collect();
-    let mut best: Vec<Option<usize>> = vec![None; count];
-    let mut of_signs = vec![[0.0_f32; 2]; count];
+    let mut best: Vec<Option<usize>> = vec![None; pictures.nrows()];
+    let mut of_signs = vec![[0.0_f32; 2]; pictures.nrows()];
     for (i, (hypothesis, &strength)) in hypotheses.iter().zip(&strengths).enumerate() {
         let best = &mut best[hypothesis.picture];
         *best = best.filter(|&best| strengths[best] >= strength).or(Some(i));
@@ -93,7 +113,7 @@ pub(crate) fn inputs_of(
             coordinates,
         }
     };
-    Some(best.into_iter().map(input).collect())
+    best.into_iter().map(input).collect()
 }
 
 /// What a picture may be.
