@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::AttackError;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::start::random_start;
+use crate::search::adam::{Adam, MOMENTS};
 use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::{Point, RunShape, RunState, Start};
 use crate::search::step::Step;
@@ -379,48 +380,6 @@ fn start_at(
     let typical = landscape.equation_norm() / (landscape.input_norm * deltas).max(f64::MIN_POSITIVE);
     let log_lambda = Array1::from_elem(pull.len(), (params.initial_multiplier * typical).ln() as f32);
     RunState::start(x, log_lambda, MOMENTS)
-}
-
-/// Adam without weight decay.
-///
-/// # Source
-/// Kingma and Ba (2015), with beta2 = 0.99: searches of a few hundred steps forget faster.
-struct Adam<'a> {
-    first: &'a mut [f32],
-    second: &'a mut [f32],
-}
-
-/// Moments that Adam keeps.
-pub(crate) const MOMENTS: usize = 2;
-
-const BETA1: f32 = 0.9;
-const BETA2: f32 = 0.99;
-
-impl Adam<'_> {
-    /// Step number `index`; the step size of entry i is multiplied by `relative[i % relative.len()]`.
-    fn step(self, index: usize, values: &mut [f32], gradient: &[f32], step_size: f64, relative: &[f32]) {
-        // Beyond any such number the corrections are 1.
-        let steps = i32::try_from(index + 1).unwrap_or(i32::MAX);
-        let correct1 = 1.0 / (1.0 - BETA1.powi(steps));
-        let correct2 = 1.0 / (1.0 - BETA2.powi(steps));
-        let step = step_size as f32;
-        let row = relative.len();
-        let rows = values.chunks_mut(row).zip(gradient.chunks(row));
-        let moments = self.first.chunks_mut(row).zip(self.second.chunks_mut(row));
-        for ((values, gradient), (first, second)) in rows.zip(moments) {
-            palimpsest_numerics::elementwise::vectorised(|| {
-                let moments = first.iter_mut().zip(second.iter_mut()).zip(relative);
-                for ((value, &g), ((first, second), &relative)) in
-                    values.iter_mut().zip(gradient).zip(moments)
-                {
-                    *first = BETA1 * *first + (1.0 - BETA1) * g;
-                    *second = BETA2 * *second + (1.0 - BETA2) * g * g;
-                    // Gradients here can be as small as 1e-8: the guard against 0/0 must be smaller still.
-                    *value -= step * relative * (*first * correct1) / ((*second * correct2).sqrt() + 1e-20);
-                }
-            });
-        }
-    }
 }
 
 /// `spectrum^power`, divided by the root mean square of it.

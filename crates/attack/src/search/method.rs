@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
+use crate::search::adam;
 use crate::search::alternating::{self, AlternatingParams};
-use crate::search::annealed::{self, DescentParams};
+use crate::search::annealed::DescentParams;
 use crate::search::published::{self, GradientParams};
 
 /// Which attack is run from each start.
@@ -47,7 +48,7 @@ impl Method {
 
     pub(crate) fn moments(&self) -> usize {
         match self {
-            Self::Annealed(_) => annealed::MOMENTS,
+            Self::Annealed(_) => adam::MOMENTS,
             Self::Alternating(_) => alternating::MOMENTS,
             Self::Gradient(_) => published::MOMENTS,
         }

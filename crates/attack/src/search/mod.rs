@@ -1,5 +1,6 @@
 //! Searches: from a start to candidates that satisfy the equation better.
 
+pub(crate) mod adam;
 pub mod alternating;
 pub mod annealed;
 pub mod method;
