@@ -45,7 +45,7 @@ pub use error::AttackError;
 pub use palimpsest_kkt::outputs::{Label, OutputPull};
 pub use pipeline::driver::{reconstruct, reconstruct_by, reconstruct_from};
 pub use pipeline::part::{Part, make_restarts};
-pub use pipeline::reconstruction::{Candidates, Reconstruction, RestartRecord};
+pub use pipeline::reconstruction::{Candidates, InSpan, Reconstruction, RestartRecord};
 pub use problem::exposure::{Exposure, ExposureLevel};
 pub use problem::head::{Head, Task};
 pub use problem::later_layers::LaterLayer;

@@ -93,7 +93,7 @@ impl Audit {
     /// # Errors
     /// [`Error::Results`].
     pub fn write(&self, folder: &Path) -> Result<()> {
-        reconstruct::write(folder, &self.reconstruction, &self.record)
+        reconstruct::write(folder, &self.reconstruction, &self.record, None)
             .and_then(|()| write_page(folder, &self.report))
             .map_err(|error| Error::Results(format!("{error:#}")))
     }

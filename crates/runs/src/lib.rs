@@ -7,6 +7,7 @@ pub mod join;
 pub mod kept;
 pub mod lock;
 pub mod part;
+pub mod pool;
 pub mod record;
 pub mod snapshot;
 
@@ -16,5 +17,6 @@ pub use host::Host;
 pub use kept::Kept;
 pub use lock::{FolderLock, lock_folder};
 pub use part::PartFile;
+pub use pool::PoolForm;
 pub use record::RunFile;
 pub use snapshot::{Resume, Snapshots};

@@ -89,6 +89,10 @@ impl RunFile {
 pub const RUN_FILE: &str = "run.json";
 /// Candidates (M, d), as the network sees inputs.
 pub const CANDIDATES_FILE: &str = "candidates.npy";
+/// Coordinates of the candidates, (M, r), where the pool is written as such in place of [`CANDIDATES_FILE`].
+pub const POOL_COORDINATES_FILE: &str = "pool_coordinates.npy";
+/// Directions that the coordinates belong to, (r, d), orthonormal: coordinates times these are the candidates.
+pub const POOL_BASIS_FILE: &str = "pool_basis.npy";
 /// Multipliers (M).
 pub const MULTIPLIERS_FILE: &str = "multipliers.npy";
 /// Labels (M).

@@ -193,3 +193,27 @@ fn an_odd_number_of_candidates_is_shared_out_among_the_labels() {
         desk.ok(&format!("report {attack}"));
     }
 }
+
+#[test]
+fn a_pool_in_coordinates_is_judged_as_the_same_candidates() {
+    let desk = Desk::with_victim();
+    // This method refines no raw images, which are no sums of directions.
+    let rows = ATTACK.replace("--out attack", "--method alternating --out");
+    for (options, out) in [("", "inputs"), (" --keep-pool", "coordinates")] {
+        desk.ok(&format!("{rows} {out}{options}"));
+        desk.ok(&JUDGE.replace("attack", out).replace("judged", &format!("judged-{out}")));
+        desk.ok(&format!("report {out}"));
+    }
+    assert!(!desk.path("coordinates/candidates.npy").exists());
+    let read = |name: &str| Array2::<f32>::read_npy(desk.read(name).as_slice()).unwrap();
+    let (z, basis) = (read("coordinates/pool_coordinates.npy"), read("coordinates/pool_basis.npy"));
+    let candidates = read("inputs/candidates.npy");
+    assert_eq!((z.nrows(), z.ncols(), basis.ncols()), (candidates.nrows(), basis.nrows(), 784));
+    for of in ["matches", "table", "ranking"] {
+        assert_eq!(desk.json("judged-inputs/score.json")[of], desk.json("judged-coordinates/score.json")[of]);
+    }
+    // One form replaces the other.
+    desk.ok(&format!("{rows} coordinates --keep-pool inputs"));
+    assert_eq!(read("coordinates/candidates.npy"), candidates);
+    assert!(!desk.path("coordinates/pool_coordinates.npy").exists());
+}

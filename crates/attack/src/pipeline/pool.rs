@@ -7,7 +7,7 @@ use crate::error::AttackError;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
-use crate::pipeline::reconstruction::{Candidates, Reconstruction, RestartRecord};
+use crate::pipeline::reconstruction::{Candidates, InSpan, Reconstruction, RestartRecord};
 use crate::problem::exposure::Exposure;
 use crate::stages::candidate::{Candidate, Origin, OriginGroup};
 use crate::stages::context::AttackContext;
@@ -42,6 +42,9 @@ pub(crate) fn pool(
         None if context.params.method.is_in_subspace() => problem.lift(rows.view(), parallelism),
         None => rows,
     };
+    let is_in_span = raw.is_none() && context.params.method.is_in_subspace();
+    let in_span = is_in_span
+        .then(|| InSpan { coordinates: entries.rows.clone(), basis: problem.subspace.basis().to_owned() });
     let (mut candidates, mut merged) = (lifted(entries.rows), lifted(merged));
     let mean_image = raw.zip(entries.appearance.as_ref()).map(|(raw, looks)| {
         let mean = raw.mean_image(ranking.iter().map(|&i| (looks[i], entries.confidence[i])));
@@ -51,6 +54,7 @@ pub(crate) fn pool(
     });
     Ok(Reconstruction {
         candidates: Candidates::new(candidates),
+        in_span,
         merged: Candidates::new(merged),
         origins: origins(&context, &finished, &solved),
         stages,

@@ -43,6 +43,15 @@ impl Candidates {
     }
 }
 
+/// Candidates as what they are made of: coordinates times directions are their rows, to the bit on one machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InSpan {
+    /// Coordinates of each candidate, (M, r).
+    pub coordinates: Array2<f32>,
+    /// Orthonormal directions, (r, d).
+    pub basis: Array2<f32>,
+}
+
 /// The record of one restart.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RestartRecord {
@@ -64,8 +73,10 @@ pub struct RestartRecord {
 /// All candidates of all finished restarts, with what can be said of them without the truth.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
-    /// Candidates, (M, d), ordered by run, then by index in the run; after them those of other stages, see `origins`.
+    /// Candidates, (M, d), ordered by restart, then by index in it; after them those of other stages, see `origins`.
     pub candidates: Candidates,
+    /// The same as coordinates, where the attack worked in such and candidates were not refined as raw images.
+    pub in_span: Option<InSpan>,
     /// Multipliers (M), in the convention without 1/m.
     pub multipliers: Array1<f32>,
     /// Labels (M); of a regression, the signs of errors.

@@ -14,7 +14,7 @@ use palimpsest_runs::record::{ChannelOrder, MEAN_FILE};
 use super::exposure::exposure;
 use super::input_shape::{InputShape, columns_first};
 use super::model_file::{describe, load_model};
-use super::reconstruct::{Attacked, Range, ReconstructArgs, Restarts, attack};
+use super::reconstruct::{Attacked, PoolName, Range, ReconstructArgs, Restarts, attack};
 use super::unjudged::JUDGE_PAGE;
 use crate::terminal::{Misuse, ResumeArgs, output};
 
@@ -48,7 +48,7 @@ pub struct AuditArgs {
     /// Seconds after which no restart is begun or continued; the result then depends on the machine.
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
-    /// Candidates per restart, as many of each label [default: twice the rank estimated from the spectrum].
+    /// Candidates per restart, as many of each label as can be [default: twice the rank estimated from the spectrum].
     #[arg(long, value_name = "M")]
     candidates: Option<usize>,
     /// Independent restarts, pooled [default: that of `reconstruct`].
@@ -63,6 +63,9 @@ pub struct AuditArgs {
     /// Threads [default: all cores]; the result is the same for any number.
     #[arg(long, value_name = "T")]
     threads: Option<usize>,
+    /// In which form all candidates are kept [default: inputs, or coordinates where these would take more than 64 MiB].
+    #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, default_missing_value = "coordinates")]
+    keep_pool: Option<PoolName>,
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -143,6 +146,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
         input_norm: args.input_norm,
         input_shape: args.input_shape,
         regression: args.regression,
+        keep_pool: args.keep_pool,
         resume: ResumeArgs { snapshot_every: args.snapshot_every, ..defaults.resume },
         ..defaults
     }

@@ -8,6 +8,7 @@ use palimpsest_attack::{AttackError, AttackParams, AttackProblem, Method, Recons
 use palimpsest_mlp::{Mlp, Provenance};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::{ConfidenceKind, InputKind};
+use palimpsest_runs::pool::read_pool;
 use palimpsest_runs::record::{APPEARANCE_FILE, MEAN_IMAGE_FILE};
 use palimpsest_runs::{RunFile, files};
 
@@ -76,7 +77,7 @@ impl Found {
     /// Reads the folder that `reconstruct` wrote.
     pub fn read(folder: &Path) -> Result<Self> {
         let run: RunFile = files::read_json(&folder.join("run.json"))?;
-        let candidates: Array2<f32> = files::read_npy(&folder.join("candidates.npy"))?;
+        let candidates = read_pool(folder, Parallelism::of_threads(rayon::current_num_threads()))?;
         let confidence: Array1<f32> = files::read_npy(&folder.join("confidence.npy"))?;
         let path = folder.join("agreement.npy");
         let agreement: Option<Array1<f32>> = path.exists().then(|| files::read_npy(&path)).transpose()?;

@@ -9,7 +9,7 @@ use palimpsest_runs::join::{Joined, join};
 
 use super::input_shape::{InputShape, to_channels_first};
 use super::model_file::{Model, load_model};
-use super::reconstruct::{self, Known, MAX_RESTARTS, Task, attack_from, digest};
+use super::reconstruct::{self, Known, MAX_RESTARTS, PoolName, Task, attack_from, digest};
 use crate::terminal::{Misuse, ResumeArgs, lock_folder, output};
 
 /// Join parts of an attack: restarts made by several machines with `reconstruct --restarts A..B`.
@@ -37,6 +37,9 @@ pub struct MergeArgs {
     /// Threads [default: all cores]; the result is the same for any number.
     #[arg(long, value_name = "T")]
     pub threads: Option<usize>,
+    /// In which form all candidates are kept [default: inputs, or coordinates where these would take more than 64 MiB].
+    #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, default_missing_value = "coordinates")]
+    pub keep_pool: Option<PoolName>,
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -95,5 +98,6 @@ fn task(args: &MergeArgs, joined: &Joined, threads: usize) -> Result<Task> {
         time_limit_s: None,
         out: args.out.clone(),
         resume: ResumeArgs::when_possible(&args.out),
+        pool: args.keep_pool.map(Into::into),
     })
 }

@@ -8,8 +8,11 @@ use palimpsest_attack::{
     AttackParams, AttackState, AttackStep, Label, Origin, Reconstruction, Restart, reconstruct_from,
 };
 use palimpsest_numerics::seed::Seed;
-use palimpsest_runs::record::{APPEARANCE_FILE, ChannelOrder, LABELS_FILE, MEAN_IMAGE_FILE};
-use palimpsest_runs::{Kept, MADE_BY, RunFile, files};
+use palimpsest_runs::pool::write_pool;
+use palimpsest_runs::record::{
+    APPEARANCE_FILE, ChannelOrder, LABELS_FILE, MEAN_IMAGE_FILE, RECONSTRUCTIONS_FILE,
+};
+use palimpsest_runs::{Kept, MADE_BY, PoolForm, RunFile, files};
 
 use super::model_file::load_model;
 use super::too_short::too_short;
@@ -28,7 +31,7 @@ pub(crate) use memory_need::attack_bytes;
 pub(super) use task::{Task, digest, sentence, sentence_of_stopped};
 pub(super) use watch::Watch;
 
-pub use args::{Range, ReconstructArgs, Restarts};
+pub use args::{PoolName, Range, ReconstructArgs, Restarts};
 
 /// Carries out `palimpsest reconstruct`.
 ///
@@ -82,7 +85,7 @@ pub(super) fn tell(command: &str, out: &Path, record: &RunFile) {
         });
     }
     output::line(&format!("relative residuals {}", residuals.join(" ")));
-    output::line(&format!("wrote {}", output::absolute(&out.join("candidates.npy")).display()));
+    output::line(&format!("wrote {}", output::absolute(&out.join(RECONSTRUCTIONS_FILE)).display()));
     output::event(
         "result",
         &serde_json::json!({
@@ -171,7 +174,7 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
     };
     let elapsed_s = known.elapsed_s + kept.elapsed_s();
     let record = RunFile { elapsed_s, stopped_early: stopped, ..asked.record(&found) };
-    write(out, &found, &record)?;
+    write(out, &found, &record, task.pool)?;
     if let Some(sentence) = too_short(&record) {
         output::note(&format!("warning: {sentence}"));
     }
@@ -233,9 +236,14 @@ fn write_labels(folder: &Path, found: &Reconstruction) -> Result<()> {
     Ok(files::write_npy(&path, &classes)?)
 }
 
-/// Writes the files of the contract.
-pub(crate) fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> Result<()> {
-    files::write_npy(&folder.join("candidates.npy"), &found.candidates.view())?;
+/// Writes the files of the contract, the pool in the form asked for.
+pub(crate) fn write(
+    folder: &Path,
+    found: &Reconstruction,
+    record: &RunFile,
+    pool: Option<PoolForm>,
+) -> Result<()> {
+    write_pool(folder, found.candidates.view(), found.in_span.as_ref(), pool)?;
     files::write_npy(&folder.join("multipliers.npy"), &found.multipliers)?;
     write_labels(folder, found)?;
     files::write_npy(&folder.join("confidence.npy"), &found.confidence)?;
@@ -249,6 +257,6 @@ pub(crate) fn write(folder: &Path, found: &Reconstruction, record: &RunFile) -> 
     files::write_npy_if_any(&folder.join(APPEARANCE_FILE), looks.as_ref())?;
     let mean = found.mean_image.clone().map(|mean| mean.insert_axis(Axis(0)));
     files::write_npy_if_any(&folder.join(MEAN_IMAGE_FILE), mean.as_ref())?;
-    files::write_npy(&folder.join("reconstructions.npy"), &found.merged.view().to_owned())?;
+    files::write_npy(&folder.join(RECONSTRUCTIONS_FILE), &found.merged.view().to_owned())?;
     Ok(files::write_json(&folder.join("run.json"), record)?)
 }

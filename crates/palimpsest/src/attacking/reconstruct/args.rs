@@ -12,6 +12,7 @@ use palimpsest_attack::search::published::GradientParams;
 use palimpsest_attack::stages::deflation::DeflationParams;
 use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge, Task};
 use palimpsest_numerics::range::within;
+use palimpsest_runs::PoolForm;
 use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 
@@ -26,9 +27,8 @@ use crate::terminal::{Misuse, ResumeArgs};
   palimpsest reconstruct --model net.safetensors --method gradient --candidates 200 --restarts 1 --out runs/published
   palimpsest reconstruct --model net.safetensors --restarts 0..64 --resume --out part-0
 
-Writes candidates.npy (one row a candidate, as the network sees inputs), multipliers.npy, labels.npy, confidence.npy
-(probability of being real), agreement.npy (across restarts), bias_shares.npy (whether the biases of the first layer speak for a candidate),
-reconstructions.npy (solved for exactly or merged, surest first) and run.json.
+Writes reconstructions.npy (solved for exactly or merged, surest first) and run.json; of all candidates candidates.npy (one row a candidate,
+as the network sees inputs; see --keep-pool), multipliers.npy, labels.npy, confidence.npy (probability of being real), agreement.npy (across restarts), bias_shares.npy (whether the biases of the first layer speak for a candidate).
 With --restarts A..B it makes these restarts and nothing else: part.json, and restarts.bin when all are done. `palimpsest merge` joins
 parts, and does what needs all restarts: the search for activation patterns, pooling. Separations are made by each part again.
 Ctrl-C stops early and keeps every restart that has finished; the same command with --resume goes on where it stopped,
@@ -124,6 +124,9 @@ pub struct ReconstructArgs {
     /// Coordinates to work in [default: estimated from the spectrum].
     #[arg(long, value_name = "RANK", help_heading = "Research options")]
     pub rank: Option<usize>,
+    /// In which form all candidates are kept [default: inputs, or coordinates where these would take more than 64 MiB].
+    #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, default_missing_value = "coordinates")]
+    pub keep_pool: Option<PoolName>,
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -164,8 +167,27 @@ impl ReconstructArgs {
             no_separation: false,
             no_deflation: false,
             rank: None,
+            keep_pool: None,
             resume: ResumeArgs::when_possible(&out),
             out,
+        }
+    }
+}
+
+/// In which form all candidates are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PoolName {
+    /// `candidates.npy`, as the network sees inputs.
+    Inputs,
+    /// `pool_coordinates.npy` and `pool_basis.npy`, whose product it is; inputs where candidates are no such product.
+    Coordinates,
+}
+
+impl From<PoolName> for PoolForm {
+    fn from(name: PoolName) -> Self {
+        match name {
+            PoolName::Inputs => Self::Inputs,
+            PoolName::Coordinates => Self::Coordinates,
         }
     }
 }

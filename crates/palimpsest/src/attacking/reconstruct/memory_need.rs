@@ -45,7 +45,8 @@ pub(crate) fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize
         }
         Method::Gradient(_) => Some(0),
     };
-    let found = memory::numbers(params.restarts, &[2, m, d], single);
+    // As inputs, estimated and not, and as coordinates.
+    let found = memory::numbers(params.restarts, &[m, d.checked_mul(2)?.checked_add(coordinates)?], single);
     memory::total(weights.chain([decomposition, run, inside, found]))
 }
 

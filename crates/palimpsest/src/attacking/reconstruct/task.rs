@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use palimpsest_attack::{AttackError, AttackParams};
 use palimpsest_mlp::Mlp;
-use palimpsest_runs::MADE_BY;
 use palimpsest_runs::record::ChannelOrder;
+use palimpsest_runs::{MADE_BY, PoolForm};
 use serde::Serialize;
 
 use super::args::{ReconstructArgs, params, threads, time_limit};
@@ -29,6 +29,8 @@ pub(in crate::attacking) struct Task {
     pub(in crate::attacking) time_limit_s: Option<f64>,
     pub(in crate::attacking) out: PathBuf,
     pub(in crate::attacking) resume: ResumeArgs,
+    /// In which form all candidates are written, if that was asked for.
+    pub(in crate::attacking) pool: Option<PoolForm>,
 }
 
 /// What decides the bits of an attack: a snapshot is of this attack when all of it is the same.
@@ -80,6 +82,7 @@ impl Task {
             time_limit_s: args.time_limit,
             out: args.out.clone(),
             resume: args.resume,
+            pool: args.keep_pool.map(Into::into),
         })
     }
 
