@@ -94,17 +94,7 @@ impl Snapshots {
                 folder.display()
             )));
         }
-        let mut newest: Option<Found> = None;
-        for slot in &there {
-            match read(slot) {
-                Ok(found) if newest.as_ref().is_none_or(|best| found.number > best.number) => {
-                    newest = Some(found);
-                }
-                Ok(_) => {}
-                Err(problem) => (host.tell)(&format!("{} is left unused: {problem}", slot.display())),
-            }
-        }
-        let Some(newest) = newest else {
+        let Some(newest) = newest(&there, host) else {
             return Err(RunsError::Unusable(format!(
                 "no snapshot in {} can be used; delete {names} to start anew",
                 folder.display()
@@ -179,6 +169,21 @@ pub(crate) fn pack(number: u64, options: &str, state: &impl Serialize) -> Result
     header[12..20].copy_from_slice(&(body.len() as u64).to_le_bytes());
     header[20..].copy_from_slice(blake3::hash(body).as_bytes());
     Ok(bytes)
+}
+
+/// The newest of the snapshots that are whole; of the others it is told that they are left.
+fn newest(there: &[PathBuf], host: Host) -> Option<Found> {
+    let mut newest: Option<Found> = None;
+    for slot in there {
+        match read(slot) {
+            Ok(found) if newest.as_ref().is_none_or(|best| found.number > best.number) => {
+                newest = Some(found);
+            }
+            Ok(_) => {}
+            Err(problem) => (host.tell)(&format!("{} is left unused: {problem}", slot.display())),
+        }
+    }
+    newest
 }
 
 fn slots(folder: &Path) -> [PathBuf; SLOTS as usize] {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::epoch::{check_finite, stop};
 use super::state::MOMENTUM;
 use super::{Epoch, Schedule, TrainOutcome, TrainParams, TrainState};
-use crate::loss::{Scale, Targets};
+use crate::loss::{Loss, Scale, Targets};
 use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
 use crate::{Mlp, MlpError};
 
@@ -37,13 +37,59 @@ pub(super) fn descend<T: Real>(
     for index in state.epoch.. {
         state.epoch = index;
         forward(&state.network, x, params.activation, &mut passes, parallelism);
-        let mut training_errors = 0;
-        for ((term, target), row) in terms.iter_mut().zip(targets.iter()).zip(passes.output().rows()) {
-            *term = loss.term(row, target);
-            training_errors += usize::from(target.is_missed(row));
-        }
+        let training_errors = measure(loss, targets, &passes, &mut terms);
         let log_loss = loss.log_mean(&terms);
         check_finite(loss, log_loss, index)?;
+        let pace = Pace::at(&state, log_loss, params);
+        let step_size = pace.step_size;
+        let epoch =
+            Epoch { index, log_loss, training_errors, step_size, network: &state.network, state: &state };
+        let stop = stop(params, index, log_loss, observer(&epoch));
+        if let Some(reason) = stop {
+            let network = state.network;
+            let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
+            return Ok((outcome, state.shrink.factor));
+        }
+        // Only now: a run resumed from what the observer saw comes by above again.
+        (state.step_share, state.previous_log_loss) = (pace.step_share, log_loss);
+        let scale = match params.schedule {
+            Schedule::LossNormalised { .. } | Schedule::PacedFlow { .. } => Scale::log_of_mean(log_loss, n),
+            _ => Scale::mean(log_loss, n),
+        };
+        for (((g, row), target), &term) in
+            g.rows_mut().into_iter().zip(passes.output().rows()).zip(targets.iter()).zip(&terms)
+        {
+            loss.derivative_into(row, target, term, scale, g);
+        }
+        backward(&state.network, g.view(), &mut passes, parallelism);
+        step(&mut state, x, &passes, &pace, params);
+    }
+    unreachable!("the loop over all integers returns at max_epochs")
+}
+
+/// Fills in the loss of each example, and counts those that are missed.
+fn measure<T: Real>(loss: Loss, targets: &Targets, passes: &Passes<T>, terms: &mut [f64]) -> usize {
+    let mut training_errors = 0;
+    for ((term, target), row) in terms.iter_mut().zip(targets.iter()).zip(passes.output().rows()) {
+        *term = loss.term(row, target);
+        training_errors += usize::from(target.is_missed(row));
+    }
+    training_errors
+}
+
+/// How far the next step goes.
+struct Pace {
+    step_size: f64,
+    /// Share of the step size that the schedule has come to.
+    step_share: f64,
+    /// Momentum of [`Schedule::PacedFlow`].
+    flow_momentum: f64,
+}
+
+impl Pace {
+    /// From `state`, whose logarithm of the loss is `log_loss`.
+    fn at<T: Real>(state: &TrainState<T>, log_loss: f64, params: &TrainParams) -> Self {
+        let index = state.epoch;
         let (mut step_share, mut flow_momentum) = (state.step_share, FLOW_MOMENTUM);
         let step_size = match params.schedule {
             Schedule::GradientDescent { step_size } => step_size,
@@ -75,49 +121,38 @@ pub(super) fn descend<T: Real>(
             }
             Schedule::Batches(_) => unreachable!("batches have a loop of their own"),
         };
-        let epoch =
-            Epoch { index, log_loss, training_errors, step_size, network: &state.network, state: &state };
-        let stop = stop(params, index, log_loss, observer(&epoch));
-        if let Some(reason) = stop {
-            let network = state.network;
-            let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
-            return Ok((outcome, state.shrink.factor));
-        }
-        // Only now: a run resumed from what the observer saw comes by above again.
-        (state.step_share, state.previous_log_loss) = (step_share, log_loss);
-        let scale = match params.schedule {
-            Schedule::LossNormalised { .. } | Schedule::PacedFlow { .. } => Scale::log_of_mean(log_loss, n),
-            _ => Scale::mean(log_loss, n),
-        };
-        for (((g, row), target), &term) in
-            g.rows_mut().into_iter().zip(passes.output().rows()).zip(targets.iter()).zip(&terms)
-        {
-            loss.derivative_into(row, target, term, scale, g);
-        }
-        backward(&state.network, g.view(), &mut passes, parallelism);
-        let (alpha, beta, sum) = match (&mut state.velocity, params.schedule) {
-            (Some(velocity), Schedule::WeightDecay { .. }) => (1.0, MOMENTUM, velocity),
-            (Some(velocity), _) => (-step_size, flow_momentum, velocity),
-            (None, _) => (-step_size, 1.0, &mut state.network),
-        };
-        parameter_gradient(x, &passes, T::of(alpha), T::of(beta), Scope::AllLayers, sum, parallelism);
-        match (&mut state.velocity, params.schedule) {
-            (Some(velocity), Schedule::WeightDecay { weight_decay, .. }) => {
-                // v <- v + weight_decay * w; w <- w - step * v, where v holds momentum and loss gradient.
-                let (decay, step) = (T::of(weight_decay), T::of(step_size));
-                for_each_parameter(&mut state.network, velocity, parallelism, |w, v| {
-                    *v += decay * *w;
-                    *w -= step * *v;
-                });
-                state.shrink.step(weight_decay, MOMENTUM, step_size);
-            }
-            (Some(velocity), _) => {
-                for_each_parameter(&mut state.network, velocity, parallelism, |w, v| *w += *v)
-            }
-            (None, _) => {}
-        }
+        Self { step_size, step_share, flow_momentum }
     }
-    unreachable!("the loop over all integers returns at max_epochs")
+}
+
+/// A step along the gradient of `passes`.
+fn step<T: Real>(
+    state: &mut TrainState<T>,
+    x: ArrayView2<'_, T>,
+    passes: &Passes<T>,
+    pace: &Pace,
+    params: &TrainParams,
+) {
+    let (step_size, parallelism) = (pace.step_size, params.parallelism);
+    let (alpha, beta, sum) = match (&mut state.velocity, params.schedule) {
+        (Some(velocity), Schedule::WeightDecay { .. }) => (1.0, MOMENTUM, velocity),
+        (Some(velocity), _) => (-step_size, pace.flow_momentum, velocity),
+        (None, _) => (-step_size, 1.0, &mut state.network),
+    };
+    parameter_gradient(x, passes, T::of(alpha), T::of(beta), Scope::AllLayers, sum, parallelism);
+    match (&mut state.velocity, params.schedule) {
+        (Some(velocity), Schedule::WeightDecay { weight_decay, .. }) => {
+            // v <- v + weight_decay * w; w <- w - step * v, where v holds momentum and loss gradient.
+            let (decay, by) = (T::of(weight_decay), T::of(step_size));
+            for_each_parameter(&mut state.network, velocity, parallelism, |w, v| {
+                *v += decay * *w;
+                *w -= by * *v;
+            });
+            state.shrink.step(weight_decay, MOMENTUM, step_size);
+        }
+        (Some(velocity), _) => for_each_parameter(&mut state.network, velocity, parallelism, |w, v| *w += *v),
+        (None, _) => {}
+    }
 }
 
 /// More momentum leaves the path of the flow: with 0.9 the certificate was worse by a fifth.
