@@ -8,7 +8,6 @@ mod diagnostics;
 mod evidence;
 mod fixed_point;
 mod grid;
-mod operators;
 mod whitening;
 
 use std::ops::{Bound, ControlFlow};
@@ -26,9 +25,9 @@ use self::clusters::{Cluster, Pool, Setting};
 pub use self::diagnostics::Diagnostics;
 pub use self::evidence::Evidence;
 use self::fixed_point::Schedule;
-use self::operators::{EdgeOperator, NEIGHBOURS};
 use self::whitening::WhitenedEdges;
 use crate::UnmixError;
+use crate::operators::{EdgeOperator, NEIGHBOURS};
 
 /// Options of [`separate_by_agreement`].
 #[derive(Clone, Copy, Debug, PartialEq)]

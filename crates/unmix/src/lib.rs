@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod edges;
 mod error;
 pub mod mean_image;
+mod operators;
 pub mod raw;
 pub mod separation;
 pub mod smoothness;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clusters::FoundIn;
 use super::diagnostics::Diagnostics;
-use super::operators::OPERATORS;
+use crate::operators::OPERATORS;
 
 /// What is known of a picture without any truth.
 #[derive(Clone, Debug, PartialEq)]

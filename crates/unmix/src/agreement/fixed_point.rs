@@ -12,8 +12,8 @@ use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 
-use super::operators::LANES;
 use super::whitening::WhitenedEdges;
+use crate::operators::LANES;
 
 /// A setting is one task: its products run alone.
 const ALONE: Parallelism = Parallelism::Sequential;

@@ -7,7 +7,7 @@ use ndarray::{Array2, Array3, Axis, s};
 use palimpsest_numerics::gemm::{Parallelism, gemm, matmul};
 use palimpsest_numerics::whitening::{lower_inverse, whiten_in_order};
 
-use super::operators::{Edges, LANES};
+use crate::operators::{Edges, LANES};
 
 /// Columns of a chunk, about: as many edges of a block of directions as stay in the second-level cache.
 const CHUNK: usize = 576;
@@ -66,7 +66,7 @@ mod tests {
     use palimpsest_numerics::seed::Seed;
 
     use super::*;
-    use crate::agreement::operators::EdgeOperator;
+    use crate::operators::EdgeOperator;
 
     #[test]
     fn every_truncation_of_every_operator_is_white() {

@@ -6,11 +6,11 @@
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 
 /// Sites of a tile: the planes of a group lie side by side for this many sites, so that a group is summed in registers.
-pub(super) const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// A way to take differences of pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum EdgeOperator {
+pub(crate) enum EdgeOperator {
     /// Vertical and horizontal neighbours, each for itself.
     Neighbours,
     /// Neighbours in opponent colours, the two chroma differences weighed so many times.
@@ -29,7 +29,7 @@ impl EdgeOperator {
     /// The operators used for images of so many channels; the second is [`Self::Neighbours`].
     ///
     /// The one with most edges comes first, so that two threads end together.
-    pub(super) fn of_channels(channels: usize) -> [Self; OPERATORS] {
+    pub(crate) fn of_channels(channels: usize) -> [Self; OPERATORS] {
         if channels == 3 {
             let (weak, strong) = (Self::Joint { chroma: 2.5 }, Self::Joint { chroma: 4.0 });
             [Self::Diagonals, Self::Neighbours, Self::Opponent { chroma: 2.5 }, weak, strong]
@@ -40,7 +40,7 @@ impl EdgeOperator {
     }
 
     /// Edges of each of `images` (m, d).
-    pub(super) fn edges(self, images: ArrayView2<'_, f32>, shape: [usize; 3]) -> Edges {
+    pub(crate) fn edges(self, images: ArrayView2<'_, f32>, shape: [usize; 3]) -> Edges {
         let planes = self.planes(images.row(0), shape);
         let group = planes.first().map_or(1, Vec::len);
         let sites = planes.iter().map(|group| group[0].len()).sum::<usize>();
@@ -87,20 +87,20 @@ impl EdgeOperator {
 }
 
 /// Operators that separate a span.
-pub(super) const OPERATORS: usize = 5;
+pub(crate) const OPERATORS: usize = 5;
 /// Index of [`EdgeOperator::Neighbours`] among the operators.
-pub(super) const NEIGHBOURS: usize = 1;
+pub(crate) const NEIGHBOURS: usize = 1;
 /// Weight of a diagonal difference in a group with differences of neighbours: it is that much longer.
 const JOINT_DIAGONALS: f32 = 0.7;
 
 /// Edges of images, (m, columns): tiles of [`LANES`] sites, in which one plane of a group follows the other; sites missing in the last
 /// tile of a plane are zero.
-pub(super) struct Edges {
-    pub(super) values: Array2<f32>,
+pub(crate) struct Edges {
+    pub(crate) values: Array2<f32>,
     /// Differences of a group.
-    pub(super) group: usize,
+    pub(crate) group: usize,
     /// Groups of an image.
-    pub(super) sites: usize,
+    pub(crate) sites: usize,
 }
 
 /// Luminance and two chroma differences of length one, the latter times `chroma`.
