@@ -8,5 +8,6 @@ mod operators;
 pub mod raw;
 pub mod separation;
 pub mod smoothness;
+pub mod sparsity;
 
 pub use error::UnmixError;

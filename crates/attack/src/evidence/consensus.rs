@@ -159,46 +159,73 @@ pub fn ranking(
 
 /// [`ranking`] in which a candidate and its negatives are one entry: that sign of it is taken for which more speaks, by `strength` (M).
 ///
-/// Where the candidate that comes first was `solved` for (M), its sign is known.
+/// What speaks for a sign is the strength of its candidates, as they are compared and as they are `coordinates` (M, r). Where the candidate
+/// that comes first was `solved` for (M), its sign is known. `docs/decisions/0031-sparse-edges.md` has what each says.
 ///
 /// # Panics
-/// When confidence, strength or what was solved are not one per candidate.
+/// When coordinates, confidence, strength or what was solved are not one per candidate.
 #[track_caller]
 pub fn ranking_up_to_sign(
     candidates: ArrayView2<'_, f32>,
+    coordinates: ArrayView2<'_, f32>,
     confidence: ArrayView1<'_, f32>,
     strength: ArrayView1<'_, f32>,
     solved: &[bool],
 ) -> Vec<usize> {
     let all = candidates.nrows();
     assert_eq!((solved.len(), strength.len()), (all, all), "ranking: one strength a candidate");
+    assert_eq!(coordinates.nrows(), all, "ranking: one row of coordinates a candidate");
     let unlabelled = vec![Label(0); all];
     let (mut taken, mut covered) = (Vec::new(), vec![false; all]);
     // Those of one sign come first by their own confidence; a negative of one that was taken is covered by it.
-    let unit = unit_rows(candidates);
+    let (unit, plain) = (unit_rows(candidates), unit_rows(coordinates));
     let threads = Parallelism::of_threads(rayon::current_num_threads());
     for block in ranking(candidates, &unlabelled, confidence).chunks(BLOCK) {
-        let cosines = matmul(unit.select(Axis(0), block).view(), unit.t(), threads);
-        for (&first, cosines) in block.iter().zip(cosines.rows()) {
+        let cosines_of = |unit: &Array2<f32>| matmul(unit.select(Axis(0), block).view(), unit.t(), threads);
+        let (cosines, plain) = (cosines_of(&unit), cosines_of(&plain));
+        for ((&first, cosines), plain) in block.iter().zip(cosines.rows()).zip(plain.rows()) {
             if covered[first] {
                 continue;
             }
-            let (mut own, mut other, mut turned) = (0.0, 0.0, None::<usize>);
-            for (i, &cosine) in cosines.iter().enumerate().filter(|(_, cosine)| cosine.abs() > SAME_COSINE) {
-                if cosine > 0.0 {
-                    own += strength[i];
-                } else {
-                    other += strength[i];
-                    let better = |best: usize| confidence[i] > confidence[best];
-                    turned = turned.filter(|&best| !better(best)).or(Some(i));
-                }
-                covered[i] = true;
-            }
-            let negative = turned.filter(|&i| !solved[first] && (solved[i] || other > own));
+            let alike = |i: &usize| cosines[*i].abs() > SAME_COSINE;
+            let negatives = (0..all).filter(alike).filter(|&i| cosines[i] < 0.0);
+            let turned = negatives.reduce(|best, i| if confidence[i] > confidence[best] { i } else { best });
+            let speaks = Sides::of(cosines, SAME_COSINE, strength).over(Sides::of(plain, ALIKE, strength));
+            (0..all).filter(alike).for_each(|i| covered[i] = true);
+            let negative = turned.filter(|&i| !solved[first] && (solved[i] || speaks < 0.0));
             taken.push(negative.unwrap_or(first));
         }
     }
     taken
+}
+
+/// Cosine of coordinates as they are above which two candidates are the same picture.
+const ALIKE: f32 = 0.7;
+/// Share of all strength that each sign has at least: nothing is as good as certain.
+const LEAST_SHARE: f32 = 0.05;
+
+/// Strength of the candidates on a candidate's side, and on that of its negative.
+struct Sides {
+    own: f32,
+    other: f32,
+}
+
+impl Sides {
+    fn of(cosines: ArrayView1<'_, f32>, least: f32, strength: ArrayView1<'_, f32>) -> Self {
+        let mut sides = Self { own: 0.0, other: 0.0 };
+        for (&cosine, &strength) in cosines.iter().zip(strength).filter(|(cosine, _)| cosine.abs() > least) {
+            *(if cosine > 0.0 { &mut sides.own } else { &mut sides.other }) += strength;
+        }
+        sides
+    }
+
+    /// Sum of the logarithms of the odds that these sides and `others` give a candidate's own sign.
+    fn over(self, others: Self) -> f32 {
+        let least =
+            LEAST_SHARE * (self.own + self.other + others.own + others.other) / 2.0 + f32::MIN_POSITIVE;
+        let odds = |sides: &Self| ((sides.own + least) / (sides.other + least)).ln();
+        odds(&self) + odds(&others)
+    }
 }
 
 /// One best estimate for each ranked candidate, (ranking, r), of unit length: the mean direction of itself and the
@@ -300,6 +327,42 @@ mod tests {
 
     fn draw(rows: usize, name: &str) -> Array2<f32> {
         Array2::random_using((rows, 30), StandardNormal, &mut Seed::new(1).named(name).rng())
+    }
+
+    #[test]
+    fn the_sign_is_that_for_which_more_speaks_unless_it_was_solved_for() {
+        // An input that comes first by confidence, its negative twice, and something else.
+        let candidates = ndarray::array![[1.0, 0.0], [-1.0, 0.1], [-1.0, -0.1], [0.0, 1.0]];
+        let confidence = ndarray::array![0.9, 0.5, 0.6, 0.1];
+        let rank = |strength: [f32; 4], solved: [bool; 4]| {
+            let strength = Array1::from(strength.to_vec());
+            let (rows, confidence) = (candidates.view(), confidence.view());
+            ranking_up_to_sign(rows, rows, confidence, strength.view(), &solved)
+        };
+        let unsolved = [false; 4];
+        assert_eq!(rank([3.0, 1.0, 1.0, 1.0], unsolved), [0, 3]);
+        assert_eq!(rank([1.0, 2.0, 1.0, 1.0], unsolved), [2, 3], "the surest of the stronger sign");
+        assert_eq!(rank([1.0, 2.0, 1.0, 1.0], [true, false, false, false]), [0, 3]);
+        assert_eq!(rank([0.0; 4], unsolved), [0, 3], "nothing speaks for either");
+    }
+
+    #[test]
+    fn coordinates_speak_where_whitening_hides_what_is_shared() {
+        // Compared, the negative is no stronger; as they are, another candidate is on its side.
+        let compared = ndarray::array![[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]];
+        let coordinates = ndarray::array![[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [-1.0, 0.0, 0.3]];
+        let (confidence, strength) = (ndarray::array![0.9, 0.5, 0.1], ndarray::array![1.0, 1.0, 1.0]);
+        let rank = |coordinates: &Array2<f32>| {
+            ranking_up_to_sign(
+                compared.view(),
+                coordinates.view(),
+                confidence.view(),
+                strength.view(),
+                &[false; 3],
+            )
+        };
+        assert_eq!(rank(&compared), [0, 2]);
+        assert_eq!(rank(&coordinates), [1, 2]);
     }
 
     #[test]

@@ -133,8 +133,8 @@ impl Entries {
         let solved_for = |i: usize| i >= self.of_restarts && solved[i - self.of_restarts].support.is_none();
         let solved_for: Vec<bool> = (0..self.rows.nrows()).map(solved_for).collect();
         let strength = &self.multipliers * &lengths;
-        let mut ranked =
-            ranking_up_to_sign(self.compared.view(), self.order.view(), strength.view(), &solved_for);
+        let (compared, rows, order) = (self.compared.view(), self.rows.view(), self.order.view());
+        let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for);
         ranked.truncate(most);
         self.join_witnesses(&ranked, solved, context.threads);
         // What is likelier real than not comes first, by its probability.

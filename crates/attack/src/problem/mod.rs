@@ -3,6 +3,7 @@
 pub mod entry;
 pub mod exposure;
 pub mod head;
+pub mod image_prior;
 pub mod later_layers;
 pub mod prepared;
 pub mod prior;

@@ -9,6 +9,7 @@ use palimpsest_numerics::reduce;
 use crate::error::AttackError;
 use crate::problem::entry::EntryLayer;
 use crate::problem::head::Head;
+use crate::problem::image_prior::ImagePrior;
 use crate::problem::later_layers::{LaterLayer, probes, reduce_later_layers};
 use crate::problem::prior::PriorKnowledge;
 use crate::problem::spectrum::signal_rank;
@@ -54,6 +55,8 @@ pub struct AttackProblem {
     pub input_norm: f64,
     /// The hidden layers after the first, as they were found.
     pub later_layers: Vec<LaterLayer>,
+    /// What is true of inputs if they are images.
+    pub image_prior: Option<ImagePrior>,
 }
 
 impl AttackProblem {
@@ -73,7 +76,7 @@ impl AttackProblem {
     /// [`AttackProblem::prepare`] from a first layer that is decomposed.
     ///
     /// # Errors
-    /// [`AttackError::BadOption`] when the rank is impossible.
+    /// [`AttackError::BadOption`] when the rank is impossible, [`AttackError::Factor`] when the directions of images are not finite.
     pub fn enter(
         entry: &EntryLayer,
         rank: Option<usize>,
@@ -98,7 +101,11 @@ impl AttackProblem {
         };
         let probes = probes(&spectrum[..rank], input_norm);
         let (network, later_layers) = reduce_later_layers(&projected, head, probes.view(), parallelism);
-        Ok(Self { network, subspace, spectrum, head, prior, inputs, input_norm, later_layers })
+        let weight = network.layers()[0].weight.view();
+        let image_prior =
+            prior.image_shape.map(|shape| ImagePrior::of(&subspace, shape, weight, parallelism));
+        let image_prior = image_prior.transpose()?;
+        Ok(Self { network, subspace, spectrum, head, prior, inputs, input_norm, later_layers, image_prior })
     }
 
     /// Coordinates, r.
@@ -112,9 +119,13 @@ impl AttackProblem {
         let first = &self.network.layers()[0];
         let (last, floor) = (self.spectrum[self.rank() - 1], self.spectrum.get(self.rank()));
         let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
-        let decayed = self.later_layers.iter().all(LaterLayer::is_forgotten);
         let few = LEAST_NEURONS * (self.rank() + 1) <= first.weight.nrows();
-        first.bias.is_some() && clear && decayed && few
+        first.bias.is_some() && clear && self.is_decayed() && few
+    }
+
+    /// Whether the later layers have forgotten their initialisation, as weight decay makes them.
+    pub(crate) fn is_decayed(&self) -> bool {
+        self.later_layers.iter().all(LaterLayer::is_forgotten)
     }
 
     /// Inputs (m, d) with the coordinates `z` (m, r).

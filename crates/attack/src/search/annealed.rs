@@ -23,6 +23,7 @@ use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::range::{at_least_one, not_negative, positive, share};
 use palimpsest_numerics::reduce;
+use palimpsest_unmix::sparsity::{SparseEdges, Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::error::AttackError;
@@ -57,6 +58,16 @@ pub struct DescentParams {
     /// of the prior norm, the right weight is the squared error, relative to the equation, that the true inputs leave. If not
     /// given, 0.05 where the equation looks exact (few directions for the neurons, the initialisation forgotten), else 0.15.
     pub norm_penalty: Option<f64>,
+    /// Weight of the smoothness prior, >= 0, in units of that of the squared norms, in whose place it is where inputs are smooth images; 0
+    /// for squared norms everywhere.
+    #[serde(default)]
+    pub smoothness: f64,
+    /// Weight of the sparse-edge prior of images beside the squared residual, >= 0, relative to that of a likelihood; 0 for none.
+    #[serde(default)]
+    pub edge_sparsity: f64,
+    /// Share of the steps after which that prior counts, in [0, 1]: from the start on it locks onto what comes first.
+    #[serde(default)]
+    pub edge_sparsity_after: f64,
     /// Share of the steps after which candidates that the biases say are negatives of inputs are turned round, in [0, 1]; 1 for
     /// never. Needs biases in the first layer.
     #[serde(rename = "mirror_check")]
@@ -78,6 +89,9 @@ impl Default for DescentParams {
             coordinate_error_power: 0.5,
             neuron_error_power: 0.5,
             norm_penalty: None,
+            smoothness: 2.5,
+            edge_sparsity: 1.0,
+            edge_sparsity_after: 0.5,
             sign_check: 0.5,
             initial_norm: 0.15,
             initial_multiplier: 0.15,
@@ -101,6 +115,9 @@ impl DescentParams {
         share("error power of coordinates", self.coordinate_error_power)?;
         share("error power of neurons", self.neuron_error_power)?;
         share("sign check", self.sign_check)?;
+        share("start of the sparse-edge prior", self.edge_sparsity_after)?;
+        not_negative("weight of the smoothness prior", self.smoothness)?;
+        not_negative("weight of the sparse-edge prior", self.edge_sparsity)?;
         not_negative("multiplier step size", self.multiplier_step_size)?;
         not_negative("norm penalty", self.norm_penalty.unwrap_or(0.0))?;
         Ok(())
@@ -135,10 +152,14 @@ pub(crate) struct Landscape<'a> {
     pub(crate) input_norm: f64,
     /// Squared error that the true inputs are expected to leave, relative to the equation.
     pub(crate) expected_error: f64,
+    /// The same as the priors of images see it, which need not make up for inputs that are missing.
+    pub(crate) error_at_images: f64,
     /// The equation without what is known already, if something is.
     pub(crate) remaining: Option<&'a RemainingEquation>,
-    /// What takes the place of the squared norm in the penalty, if inputs are images of which more is known, (r, r).
+    /// What takes the place of the squared norm in the penalty, if inputs are smooth images, (r, r).
     pub(crate) smoothness: Option<&'a Array2<f32>>,
+    /// What tells images from blends of images, if inputs are images.
+    pub(crate) sparse_edges: Option<&'a SparseEdges>,
 }
 
 /// Expected squared errors of an equation that looks exact, and of others (`docs/decisions/0013-norms-and-mirrors.md`).
@@ -147,13 +168,16 @@ const INEXACT: f64 = 0.15;
 
 impl<'a> Landscape<'a> {
     pub(crate) fn of(problem: &'a AttackProblem) -> Self {
+        let images = problem.image_prior.as_ref();
         Self {
             network: &problem.network,
             spectrum: &problem.spectrum[..problem.rank()],
             input_norm: problem.input_norm,
             expected_error: if problem.is_exact() { EXACT } else { INEXACT },
+            error_at_images: if problem.is_decayed() { EXACT } else { INEXACT },
             remaining: None,
-            smoothness: None,
+            smoothness: images.and_then(|prior| prior.smoothness.as_ref()).map(|prior| &prior.matrix),
+            sparse_edges: images.and_then(|prior| prior.sparse_edges.as_ref()),
         }
     }
 
@@ -220,6 +244,10 @@ struct Descent<'a> {
     weights: GeneralisedWeights,
     /// Weight of the squared norms, or of the smoothness prior, beside the squared residual.
     prior_weight: f64,
+    /// The smoothness prior, where it counts, (r, r).
+    smoothness: Option<&'a Array2<f32>>,
+    /// The sparse-edge prior, where it counts.
+    sparsity: Option<Sparsity<'a>>,
     /// Relative step of each coordinate, (r).
     column_steps: Vec<f32>,
     terms: TermWeights,
@@ -228,6 +256,13 @@ struct Descent<'a> {
     lambda: Array1<f32>,
     dx: Array2<f32>,
     dlambda: Array1<f32>,
+}
+
+/// The sparse-edge prior in a descent.
+struct Sparsity<'a> {
+    edges: &'a SparseEdges,
+    weight: f32,
+    workspace: Workspace,
 }
 
 impl<'a> Descent<'a> {
@@ -246,7 +281,11 @@ impl<'a> Descent<'a> {
         // The prior variance of a coordinate is input_norm^2 / r, the error of one of the h r equations this share of their sum.
         let equations =
             weights.squared_norm(landscape.equation()) / network.layers()[0].weight.nrows() as f64;
-        let penalty = params.norm_penalty.unwrap_or(landscape.expected_error);
+        let smoothness = landscape.smoothness.filter(|_| params.smoothness > 0.0);
+        let strength = if smoothness.is_some() { params.smoothness } else { 1.0 };
+        let penalty = strength * params.norm_penalty.unwrap_or(landscape.expected_error);
+        let of_equation = 2.0 * landscape.error_at_images * equations / r as f64;
+        let sparse_edges = landscape.sparse_edges.filter(|_| params.edge_sparsity > 0.0);
         Self {
             landscape,
             pull,
@@ -255,6 +294,12 @@ impl<'a> Descent<'a> {
             units: Units::of(landscape),
             weights,
             prior_weight: 2.0 * penalty * equations / landscape.input_norm.powi(2),
+            smoothness,
+            sparsity: sparse_edges.map(|edges| Sparsity {
+                edges,
+                weight: (params.edge_sparsity * of_equation * edges.log_density_weight()) as f32,
+                workspace: edges.workspace(m),
+            }),
             column_steps: relative_powers(landscape.spectrum, params.step_power),
             terms: TermWeights::uniform(network.depth()),
             residual,
@@ -298,9 +343,14 @@ impl<'a> Descent<'a> {
         let network = self.landscape.network;
         self.residual.gradient(network, gates, &self.terms, x.view(), dx, dlambda, parallelism);
         let prior_weight = self.prior_weight as f32;
-        match self.landscape.smoothness {
+        match self.smoothness {
             Some(prior) => gemm(prior_weight, x.view(), prior.view(), 1.0, dx.view_mut(), parallelism),
             None => dx.scaled_add(prior_weight, x),
+        }
+        if let Some(Sparsity { edges, weight, workspace }) = &mut self.sparsity
+            && progress >= self.params.edge_sparsity_after
+        {
+            edges.add_gradient(index, *weight, x.view(), workspace, dx.view_mut(), parallelism);
         }
         *dlambda *= &self.lambda;
         let fall = 0.51 + 0.49 * (std::f64::consts::PI * progress).cos();

@@ -87,6 +87,10 @@ pub struct AttackContext<'a> {
 /// Probability of a supported picture from which on restarts begin with it.
 const LIKELY: f64 = 0.5;
 
+/// Such pictures, as a share of the directions, from which on restarts begin with them: where most candidates are random all the same,
+/// annealing from soft gates finds more than refinement.
+const LEAST_PICTURES: f64 = 0.33;
+
 /// Tells an observer where the attack is; `stopped` remembers when it ends it.
 pub(crate) fn tell(
     observe: &AttackObserver<'_>,
@@ -125,11 +129,14 @@ impl AttackContext<'_> {
         are_known && number.is_multiple_of(SEPARATED_EVERY)
     }
 
-    /// Supported pictures that are likelier images than not, of both signs and of the prior norm, (k, r).
+    /// Supported pictures that are likelier images than not, of both signs and of the prior norm, (k, r); none where they are few.
     pub(crate) fn supported_images(&self) -> Array2<f32> {
         let Ok(supported) = &self.supported else { return Array2::zeros((0, self.problem.rank())) };
         let likely =
             supported.evidence.iter().take_while(|evidence| evidence.probability() >= LIKELY).count();
+        if (likely as f64) < LEAST_PICTURES * self.problem.rank() as f64 {
+            return Array2::zeros((0, self.problem.rank()));
+        }
         let pictures = supported.truncated(likely, self.problem.rank());
         of_both_signs(pictures.view(), self.problem.input_norm)
     }

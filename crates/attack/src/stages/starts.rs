@@ -24,6 +24,7 @@ pub(crate) fn refinement(params: &DescentParams) -> DescentParams {
         alpha: (FIRST_SLOPE, params.alpha.1.max(FIRST_SLOPE)),
         step_size: STEP_SIZE,
         multiplier_step_size: MULTIPLIER_STEP_SIZE,
+        edge_sparsity_after: 0.0,
         sign_check: 1.0,
         ..*params
     }

@@ -251,8 +251,10 @@ fn look_again(
         spectrum: &left.spectrum,
         input_norm: problem.input_norm,
         expected_error: 0.0,
+        error_at_images: 0.0,
         remaining: Some(&left.equation),
         smoothness: None,
+        sparse_edges: None,
     };
     let restarts: Vec<_> = (0..params.restarts)
         .into_par_iter()

@@ -26,7 +26,7 @@ use palimpsest_mlp::passes::Scope;
 use palimpsest_numerics::factor::svd;
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::quantile::upper_median;
-use palimpsest_numerics::range::{not_negative, share, within};
+use palimpsest_numerics::range::{share, within};
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::smoothness::SmoothnessPrior;
 use serde::{Deserialize, Serialize};
@@ -50,14 +50,11 @@ pub struct DeflationParams {
     pub agreement: (f32, f32),
     /// Mean bias share (see [`crate::evidence::confidence::Evidence`]) below which it is not: its negative may be one.
     pub bias_share: f32,
-    /// Weight of the smoothness prior of the candidates beside the squared residual, >= 0, in units of the weight that squared norms
-    /// have elsewhere.
-    pub edge_penalty: f64,
 }
 
 impl Default for DeflationParams {
     fn default() -> Self {
-        Self { restarts: 4, agreement: (0.7, 0.5), bias_share: 0.35, edge_penalty: 2.5 }
+        Self { restarts: 4, agreement: (0.7, 0.5), bias_share: 0.35 }
     }
 }
 
@@ -72,7 +69,6 @@ impl DeflationParams {
         share("agreement of a deflation", self.agreement.1)?;
         let any = f32::NEG_INFINITY..=f32::INFINITY;
         within("bias share of a deflation", self.bias_share, any, "a number")?;
-        not_negative("edge penalty", self.edge_penalty)?;
         Ok(())
     }
 }
@@ -97,9 +93,6 @@ const LEAST_RESTARTS: usize = 4;
 const SAME: f32 = 0.6;
 /// Directions for each neuron above which first-layer deltas fill too much of their space to be told apart.
 pub(crate) const MOST_DIRECTIONS: f64 = 0.5;
-/// Energy of the rows of the weights under the smoothness prior, relative to their squared norms, above which the inputs are not the smooth images that are
-/// likely under it: 0.87 on CIFAR-10, 1.4 and 1.6 on MNIST and Fashion-MNIST (n = 500).
-const MOST_ENERGY: f64 = 1.1;
 /// Share of the directions at which no more are taken out: what rounds still agree on is real less and less often.
 const MOST_KNOWN: f64 = 0.75;
 
@@ -113,7 +106,7 @@ pub(crate) struct Deflation<'a> {
     weight: Array2<f64>,
     /// Orthonormal basis of the column space of `weight`, (h, k).
     basis: Array2<f64>,
-    prior: SmoothnessPrior,
+    prior: &'a SmoothnessPrior,
     /// Weight of each neuron's equation, (h).
     neurons: Vec<f32>,
     images: Vec<AgreedImage>,
@@ -125,23 +118,21 @@ pub(crate) struct Deflation<'a> {
 }
 
 impl<'a> Deflation<'a> {
-    /// Of `problem`, whose candidates have `labels` (m) and whose inputs are images of `shape`: nothing where these do not look smooth.
+    /// Of `problem`, whose candidates have `labels` (m): nothing where its inputs are no smooth images.
     ///
     /// # Errors
     /// [`AttackError::Factor`].
     pub(crate) fn of(
         problem: &'a AttackProblem,
         labels: &'a [Label],
-        shape: [usize; 3],
         params: DeflationParams,
         descent: DescentParams,
         parallelism: Parallelism,
     ) -> Result<Option<Self>, AttackError> {
         let weight = problem.first_layer_target().mapv(f64::from);
-        let prior = SmoothnessPrior::of(problem.subspace.basis(), shape, parallelism)?;
-        if prior.relative(problem.network.layers()[0].weight.view(), parallelism) > MOST_ENERGY {
+        let Some(prior) = problem.image_prior.as_ref().and_then(|prior| prior.smoothness.as_ref()) else {
             return Ok(None);
-        }
+        };
         let basis = svd(weight.view(), parallelism)?.u;
         let spectrum = &problem.spectrum[..problem.rank()];
         let powers = (descent.coordinate_error_power, descent.neuron_error_power);
@@ -194,13 +185,7 @@ impl<'a> Deflation<'a> {
         parallelism: Parallelism,
         observe: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
     ) -> Restart {
-        let landscape = Landscape::of(self.problem);
-        let landscape = Landscape {
-            expected_error: self.params.edge_penalty * landscape.expected_error,
-            remaining: self.remaining.as_ref(),
-            smoothness: Some(&self.prior.matrix),
-            ..landscape
-        };
+        let landscape = Landscape { remaining: self.remaining.as_ref(), ..Landscape::of(self.problem) };
         anneal_on(&landscape, pull, &self.descent, start, parallelism, observe)
     }
 

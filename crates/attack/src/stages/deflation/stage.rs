@@ -6,7 +6,6 @@ use palimpsest_numerics::gemm::Parallelism;
 
 use crate::error::AttackError;
 use crate::evidence::confidence::probability_of_agreed;
-use crate::problem::later_layers::LaterLayer;
 use crate::problem::prepared::AttackProblem;
 use crate::search::annealed::DescentParams;
 use crate::search::method::Method;
@@ -42,11 +41,8 @@ impl Stage for DeflationRounds {
             Ok(options) => options,
             Err(why_not) => return Ok(Outcome::Nothing(why_not)),
         };
-        let Some(shape) = context.problem.prior.image_shape else {
-            return Ok(Outcome::Nothing(WhyNot::because(NO_SHAPE)));
-        };
         let (problem, threads) = (context.problem, context.threads);
-        let of = Deflation::of(problem, context.labels, shape, params, descent, threads)?;
+        let of = Deflation::of(problem, context.labels, params, descent, threads)?;
         let Some(mut deflation) = of else {
             return Ok(Outcome::Nothing(WhyNot::because(
                 "the weights do not look like sums of smooth images",
@@ -83,8 +79,6 @@ impl Stage for DeflationRounds {
     }
 }
 
-const NO_SHAPE: &str = "the shape of an image was not declared";
-
 /// The options of the rounds and of their restarts.
 fn options(context: &AttackContext<'_>) -> Result<(DeflationParams, DescentParams), WhyNot> {
     let Method::Annealed(descent) = context.params.method else {
@@ -99,7 +93,7 @@ fn options(context: &AttackContext<'_>) -> Result<(DeflationParams, DescentParam
 /// Whether the weights say that backpropagated signals were the same for long, and that they can be told apart.
 fn suits(problem: &AttackProblem) -> Result<(), WhyNot> {
     if problem.prior.image_shape.is_none() {
-        return Err(WhyNot::because(NO_SHAPE));
+        return Err(WhyNot::because("the shape of an image was not declared"));
     }
     if problem.is_exact() {
         return Err(WhyNot::because("the equation is exact, and activation patterns find more"));
@@ -110,7 +104,7 @@ fn suits(problem: &AttackProblem) -> Result<(), WhyNot> {
             "with one hidden layer the weights do not say whether they were decayed",
         ));
     }
-    if !later.iter().all(LaterLayer::is_forgotten) {
+    if !problem.is_decayed() {
         return Err(WhyNot::because("the later layers have not forgotten their initialisation"));
     }
     let first = &problem.network.layers()[0];

@@ -105,6 +105,15 @@ pub struct ReconstructArgs {
     /// say that the equation is exact, else 0.15].
     #[arg(long, value_name = "WEIGHT", help_heading = "Research options")]
     pub norm_penalty: Option<f64>,
+    /// Annealed: weight of the smoothness prior of images, where the weights are sums of smooth ones; 0 for squared norms [default: 2.5].
+    #[arg(long, value_name = "W", help_heading = "Research options")]
+    pub smoothness: Option<f64>,
+    /// Annealed: weight of the sparse-edge prior of images beside the equation; 0 for none [default: 1, that of a likelihood].
+    #[arg(long, value_name = "W", help_heading = "Research options")]
+    pub edge_sparsity: Option<f64>,
+    /// Annealed: share of the steps of a random restart after which that prior counts [default: 0.5].
+    #[arg(long, value_name = "SHARE", help_heading = "Research options")]
+    pub edge_sparsity_after: Option<f64>,
     /// Annealed: share of the steps after which candidates that the biases say are negatives are turned round; 1 for never.
     #[arg(long, alias = "mirror-check", value_name = "SHARE", help_heading = "Research options")]
     pub sign_check: Option<f64>,
@@ -161,6 +170,9 @@ impl ReconstructArgs {
             coordinate_error_power: None,
             neuron_error_power: None,
             norm_penalty: None,
+            smoothness: None,
+            edge_sparsity: None,
+            edge_sparsity_after: None,
             sign_check: None,
             initial_multiplier: None,
             pattern_rounds: None,
@@ -266,6 +278,9 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         ("--coordinate-error-power", args.coordinate_error_power.is_some()),
         ("--neuron-error-power", args.neuron_error_power.is_some()),
         ("--norm-penalty", args.norm_penalty.is_some()),
+        ("--smoothness", args.smoothness.is_some()),
+        ("--edge-sparsity", args.edge_sparsity.is_some()),
+        ("--edge-sparsity-after", args.edge_sparsity_after.is_some()),
         ("--sign-check", args.sign_check.is_some()),
         ("--initial-multiplier", args.initial_multiplier.is_some()),
         ("--pattern-rounds", args.pattern_rounds.is_some()),
@@ -289,6 +304,9 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
                     .unwrap_or(defaults.coordinate_error_power),
                 neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
                 norm_penalty: args.norm_penalty.or(defaults.norm_penalty),
+                smoothness: args.smoothness.unwrap_or(defaults.smoothness),
+                edge_sparsity: args.edge_sparsity.unwrap_or(defaults.edge_sparsity),
+                edge_sparsity_after: args.edge_sparsity_after.unwrap_or(defaults.edge_sparsity_after),
                 sign_check: args.sign_check.unwrap_or(defaults.sign_check),
                 initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
                 initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
