@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::failure;
-use crate::watch::{Watch, watched};
+use crate::watch::{Interrupted, Watch, watched};
 
 /// Restarts unless told otherwise, as on the command line.
 const RESTARTS: usize = 8;
@@ -155,7 +155,7 @@ pub fn audit(
         };
         audit_observed(&path, &options, &observe)
     };
-    let made = watched(py, threads, time_limit, on_progress, attack)?;
+    let made = watched(py, threads, time_limit, on_progress, Interrupted::Keeps, attack)?;
     Ok(Audit { audit: made.result.map_err(failure::of)?, stopped_early: made.stopped_early })
 }
 
@@ -184,7 +184,8 @@ pub fn peek<'py>(
         };
         palimpsest::peek(&path, &options, &mut observe)
     };
-    let found = watched(py, threads, time_limit, on_progress, look)?.result.map_err(failure::of)?;
+    let found = watched(py, threads, time_limit, on_progress, Interrupted::Keeps, look)?;
+    let found = found.result.map_err(failure::of)?;
     let told = PyDict::new(py);
     let pixels = |rows: Array2<f32>| rows.into_pyarray(py);
     told.set_item("pictures", pixels(found.pictures))?;

@@ -63,6 +63,15 @@ impl Watch {
     }
 }
 
+/// What a first Ctrl-C does, apart from ending the work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Interrupted {
+    /// What was found comes back, and says that it was stopped early.
+    Keeps,
+    /// It raises: half of the work is worth nothing.
+    Raises,
+}
+
 /// What work comes back with.
 pub struct Done<T> {
     /// Its result.
@@ -73,13 +82,14 @@ pub struct Done<T> {
 
 /// Does `work` in a pool of `threads` (all cores if not given) with the interpreter free.
 ///
-/// A first Ctrl-C, and the time limit, end it early with what it has; a second Ctrl-C, and a callback that raises, raise when it
-/// has ended.
+/// The time limit ends it early with what it has, and so does a first Ctrl-C where it `Keeps`; any other Ctrl-C, and a callback that
+/// raises, raise when it has ended.
 pub fn watched<T: Send>(
     py: Python<'_>,
     threads: Option<usize>,
     time_limit_s: Option<f64>,
     on_progress: Option<Py<PyAny>>,
+    interrupted: Interrupted,
     work: impl FnOnce(&Watch) -> T + Send,
 ) -> PyResult<Done<T>> {
     let limit = time_limit_s.map(limit).transpose()?.flatten();
@@ -121,7 +131,7 @@ pub fn watched<T: Send>(
                     (Err(interrupt), _) => {
                         watch.end();
                         interrupts += 1;
-                        if interrupts > 1 {
+                        if interrupts > 1 || interrupted == Interrupted::Raises {
                             raised.get_or_insert(interrupt);
                         }
                     }

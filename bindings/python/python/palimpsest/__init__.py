@@ -8,7 +8,7 @@ Four lines from a live model to pictures::
     audit.to_html("report.html")      # pictures, exposure, limits; in a notebook, `audit` alone shows it
 
 Arrays are read, never kept or changed; what comes back is yours. Work runs on all cores with the interpreter free: Ctrl-C ends it
-early and keeps what was found. Mistakes of the caller are `ValueError` or `TypeError`, each a sentence that says what to do.
+early and keeps what was found; where half of the work is worth nothing it raises. Mistakes of the caller are `ValueError` or `TypeError`, each a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import _rust
 from ._weights import as_file as _as_file
 
 __version__ = _rust.__version__
-__all__ = ["Audit", "Peek", "audit", "certificate", "ncc", "peek", "reconstruct", "sample", "separate", "ssim", "train"]
+__all__ = ["Audit", "Peek", "audit", "certificate", "members", "ncc", "peek", "reconstruct", "sample", "separate", "ssim", "train"]
 
 #: A path, a mapping of names to arrays or tensors (a state dict), or anything with a `state_dict()`.
 Model = Union[str, "_os.PathLike[str]", Mapping[str, Any], Any]
@@ -200,7 +200,7 @@ def reconstruct(model: Model, **options: Any) -> dict[str, Any]:
 
     Returns:
         A dict with `reconstructions` (k, d), `confidence` (k,), `candidates` (M, d), `multipliers` (M,), `candidate_confidence` (M,),
-        `ranking` (k,) and `stages`.
+        `ranking` (k,), `stages` and `stopped_early`.
     """
     found = audit(model, **options)
     names = (
@@ -251,6 +251,41 @@ def separate(weight: ArrayLike, input_shape: Sequence[int], **options: Any) -> P
     return peek({"layers.1.weight": matrix}, input_shape, layer="layers.1.weight", **options)
 
 
+def members(
+    model: Model,
+    records: ArrayLike,
+    reference: ArrayLike | None = None,
+    *,
+    layer: str | None = None,
+    chain: str | None = None,
+    outputs: str = "classes",
+    prior: float | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Tells which of given records a network was trained on, with a p-value each.
+
+    Args:
+        model: as in :func:`audit`.
+        records: the records in question as the network sees them, (m, d) or (m, channels, height, width).
+        reference: at least 200 records of the same kind that were surely not trained on, (n, d); without it records are only ranked.
+        layer: name of a dense layer; the records are then what it sees, and the rest of the network does not matter.
+        chain: which chain of dense layers is meant, where there are several.
+        outputs: "classes" for margins and logits, "values" for a regression.
+        prior: probability of being a member before looking, above 0 and below 1.
+
+    Returns:
+        A dict with a vector (m,) each: `p_value`, `log10_p`, `probability`, `score`, `span_share`, `span_score`, `gradient_score`,
+        `multiplier`, `own_loss`, `margin`, `strangeness`, as in docs/members.md (None where it is not known), `same_reference` (row of
+        the reference that is the same, or -1) and `ranking`, the most exposed first. Besides, `called_members`: how many of the first in
+        `ranking` can be called members with at most 5 % of these wrong; `references` that were used; `rank` and `floor` of the layer.
+    """
+    rows = _rows("records", records)
+    others = None if reference is None else _rows("reference", reference)
+    prior = None if prior is None else float(prior)
+    with _as_file(model) as path:
+        return _rust.members(path, rows, others, layer, chain, outputs, prior, _count("threads", threads))
+
+
 def ssim(
     a: ArrayLike,
     b: ArrayLike,
@@ -299,8 +334,11 @@ def train(
     epochs: int = 4000,
     seed: int = 0,
     threads: int | None = None,
+    on_progress: Progress | None = None,
 ) -> dict[str, NDArray[_np.float32]]:
     """Trains a binary classifier to try the rest on: `inputs` (n, d), their mean removed, `labels` (n,) in {-1, +1}.
+
+    Ctrl-C raises: weights of half a training are not returned.
 
     Returns:
         Its weights by name, as :func:`audit` takes them: `layers.1.weight` (out, in), `layers.1.bias` (out,), ...
@@ -309,7 +347,8 @@ def train(
     y = _labels(labels).astype(_np.float32)
     widths = [_count("hidden", width) or 0 for width in hidden]
     epochs = _count("epochs", epochs) or 0
-    return _rust.train(x, y, widths, float(weight_decay), epochs, _seed(seed), _count("threads", threads))
+    threads = _count("threads", threads)
+    return _rust.train(x, y, widths, float(weight_decay), epochs, _seed(seed), threads, _callback(on_progress))
 
 
 def sample(name: str = "mnist") -> dict[str, Any]:
