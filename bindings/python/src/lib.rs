@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 
 mod attack;
 mod failure;
-mod members;
 mod measures;
+mod members;
 mod watch;
 
 /// Compiled part of palimpsest.

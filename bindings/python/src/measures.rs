@@ -23,7 +23,8 @@ use crate::watch::{Interrupted, Watch, aside, watched};
 
 /// The shape of images (n, d) of these sides.
 fn shape_of([channels, height, width]: [usize; 3], rows: [(usize, usize); 2]) -> PyResult<ImageShape> {
-    let size = channels.checked_mul(height).and_then(|plane| plane.checked_mul(width)).filter(|&size| size > 0);
+    let size =
+        channels.checked_mul(height).and_then(|plane| plane.checked_mul(width)).filter(|&size| size > 0);
     match size {
         Some(size) if rows.iter().all(|rows| rows.1 == size) => Ok(ImageShape { channels, height, width }),
         _ => Err(failure::misuse(format!(
@@ -91,7 +92,11 @@ pub fn certificate<'py>(
     } else {
         load_network(&path).map_err(failure::misuse)?.network.cast()
     };
-    if network.outputs() != 1 || network.inputs() != x.ncols() || labels.len() != x.nrows() || labels.is_empty() {
+    if network.outputs() != 1
+        || network.inputs() != x.ncols()
+        || labels.len() != x.nrows()
+        || labels.is_empty()
+    {
         return Err(failure::misuse(format!(
             "a certificate needs a network of one output, an input of its {} values a row and a label a row; got {} outputs, inputs {:?} and {} \
              labels",
@@ -108,14 +113,17 @@ pub fn certificate<'py>(
         "first_layer" => Scope::FirstLayer,
         "all_layers" => Scope::AllLayers,
         other => {
-            return Err(failure::misuse(format!("scope must be \"first_layer\" or \"all_layers\", got {other:?}")));
+            return Err(failure::misuse(format!(
+                "scope must be \"first_layer\" or \"all_layers\", got {other:?}"
+            )));
         }
     };
     let work = |_: &Watch| {
         let parallelism = Parallelism::of_threads(rayon::current_num_threads());
         certify(&network, Activation::Relu, x, &labels, scope, parallelism)
     };
-    let made = watched(py, threads, None, None, Interrupted::Raises, work)?.result.map_err(failure::misuse)?;
+    let made =
+        watched(py, threads, None, None, Interrupted::Raises, work)?.result.map_err(failure::misuse)?;
     let told = PyDict::new(py);
     told.set_item("relative_residual", made.relative_residual)?;
     told.set_item("layers", made.layers)?;
@@ -160,7 +168,8 @@ pub fn train<'py>(
         return Err(failure::misuse("inputs must be finite and labels -1 or +1"));
     }
     let mut options = TrainOptions::default();
-    (options.hidden, options.weight_decay, options.epochs, options.seed) = (hidden, weight_decay, epochs, seed);
+    (options.hidden, options.weight_decay, options.epochs, options.seed) =
+        (hidden, weight_decay, epochs, seed);
     let work = |watch: &Watch| {
         let mut observe = |done: usize| {
             let stop = watch.pass("training", done as u64, epochs as u64);

@@ -39,7 +39,9 @@ pub fn members<'py>(
     options.outputs = match outputs {
         "classes" => Outputs::Classes,
         "values" => Outputs::Values,
-        other => return Err(failure::misuse(format!("outputs must be \"classes\" or \"values\", got {other:?}"))),
+        other => {
+            return Err(failure::misuse(format!("outputs must be \"classes\" or \"values\", got {other:?}")));
+        }
     };
     let (records, references) = (records.as_array(), references.as_ref().map(|rows| rows.as_array()));
     let work = |_: &_| palimpsest::members(&path, records, references, &options);
@@ -57,7 +59,11 @@ pub fn members<'py>(
 }
 
 /// One vector a quantity, or None where it is not known.
-fn columns<'py>(py: Python<'py>, records: &[RecordEvidence], prior: Option<f64>) -> PyResult<Bound<'py, PyDict>> {
+fn columns<'py>(
+    py: Python<'py>,
+    records: &[RecordEvidence],
+    prior: Option<f64>,
+) -> PyResult<Bound<'py, PyDict>> {
     let told = PyDict::new(py);
     let column = |value: &dyn Fn(&RecordEvidence) -> Option<f64>| {
         let values: Option<Vec<f64>> = records.iter().map(value).collect();

@@ -7,6 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -78,6 +79,20 @@ pub struct Done<T> {
     pub result: T,
     /// Whether it was ended early.
     pub stopped_early: bool,
+    /// The Ctrl-C that ended it, if it was one.
+    interrupt: Option<PyErr>,
+}
+
+impl<T> Done<palimpsest::Result<T>> {
+    /// What was found, and whether that was ended early.
+    ///
+    /// # Errors
+    /// Ctrl-C when it came before anything was found; else the error of the library.
+    pub fn kept(self) -> PyResult<(T, bool)> {
+        let stopped_early = self.stopped_early;
+        let failed = |error| self.interrupt.unwrap_or_else(|| failure::of(error));
+        self.result.map_err(failed).map(|found| (found, stopped_early))
+    }
 }
 
 /// Does `work` in a pool of `threads` (all cores if not given) with the interpreter free.
@@ -106,51 +121,45 @@ pub fn watched<T: Send>(
         done: AtomicU64::new(0),
         of: AtomicU64::new(0),
     };
-    let mut raised = None;
+    let (mut raised, mut interrupt) = (None, None);
     let result = py.detach(|| {
         thread::scope(|scope| {
             let (sender, ended) = channel::<()>();
-            let (watch, raised) = (&watch, &mut raised);
-            let worker = scope.spawn(move || {
+            let (watch, raised, interrupt) = (&watch, &mut raised, &mut interrupt);
+            let worker = thread::Builder::new().spawn_scoped(scope, move || {
                 let result = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(watch))));
                 drop(sender);
                 result
             });
+            let worker = worker.map_err(failure::misuse)?;
             let mut told = Instant::now();
-            let mut interrupts = 0;
             while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
                 let due = on_progress.as_ref().filter(|_| told.elapsed() >= TOLD_EVERY && raised.is_none());
-                let looked = Python::attach(|py| {
-                    let signal = py.check_signals();
-                    (signal, due.map_or(Ok(()), |callback| watch.tell(py, callback)))
+                let asked = Python::attach(|py| {
+                    py.check_signals()
+                        .and_then(|()| due.map_or(Ok(()), |callback| watch.tell(py, callback)))
+                        .map_err(|error| (error.is_instance_of::<PyKeyboardInterrupt>(py), error))
                 });
                 if due.is_some() {
                     told = Instant::now();
                 }
-                match looked {
-                    (Err(interrupt), _) => {
-                        watch.end();
-                        interrupts += 1;
-                        if interrupts > 1 || interrupted == Interrupted::Raises {
-                            raised.get_or_insert(interrupt);
-                        }
-                    }
-                    (_, Err(error)) => {
-                        watch.end();
-                        raised.get_or_insert(error);
-                    }
-                    _ => {}
+                let Err((by_hand, error)) = asked else { continue };
+                watch.end();
+                if by_hand && interrupted == Interrupted::Keeps && interrupt.is_none() {
+                    *interrupt = Some(error);
+                } else {
+                    raised.get_or_insert(error);
                 }
             }
-            worker.join()
+            // A panic of the work was caught inside; the thread itself has none.
+            worker.join().and_then(|result| result).map_err(|payload| failure::panicked(&*payload))
         })
     });
     if let Some(raised) = raised {
         return Err(raised);
     }
-    // A panic of the work was caught inside; the thread itself has none.
-    let result = result.and_then(|result| result).map_err(|payload| failure::panicked(&*payload))?;
-    Ok(Done { result, stopped_early: watch.is_stopped() })
+    let result = result?;
+    Ok(Done { result, stopped_early: watch.is_stopped(), interrupt })
 }
 
 /// Does short `work` on this thread with the interpreter free; a panic becomes an exception.
@@ -161,7 +170,9 @@ pub fn aside<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResu
 /// The limit of so many seconds; none that is too long to be measured.
 fn limit(seconds: f64) -> PyResult<Option<Duration>> {
     if seconds.is_nan() || seconds <= 0.0 {
-        return Err(failure::misuse(format!("time_limit must be a number of seconds above 0, got {seconds}")));
+        return Err(failure::misuse(format!(
+            "time_limit must be a number of seconds above 0, got {seconds}"
+        )));
     }
     Ok(Duration::try_from_secs_f64(seconds).ok())
 }

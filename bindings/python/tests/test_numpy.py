@@ -180,6 +180,27 @@ def test_ctrl_c_raises_where_half_of_the_work_is_worth_nothing(victim):
     assert time.monotonic() - start < 30
 
 
+def test_only_ctrl_c_keeps_and_only_the_first(victim):
+    class Alarm(Exception):
+        pass
+
+    def alarm(*_):
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.7)
+        with pytest.raises(Alarm):
+            palimpsest.audit(victim[0], restarts=2, steps=10**9)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    def ctrl_c(at):
+        raise KeyboardInterrupt
+
+    assert palimpsest.audit(victim[0], restarts=2, steps=10**9, on_progress=ctrl_c).stopped_early
+
+
 def test_training_tells_its_progress(victim):
     _, inputs, labels = victim
 
