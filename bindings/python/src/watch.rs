@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -121,45 +121,65 @@ pub fn watched<T: Send>(
         done: AtomicU64::new(0),
         of: AtomicU64::new(0),
     };
-    let (mut raised, mut interrupt) = (None, None);
-    let result = py.detach(|| {
+    let (asked, result) = py.detach(|| {
         thread::scope(|scope| {
             let (sender, ended) = channel::<()>();
-            let (watch, raised, interrupt) = (&watch, &mut raised, &mut interrupt);
+            let watch = &watch;
             let worker = thread::Builder::new().spawn_scoped(scope, move || {
                 let result = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(watch))));
                 drop(sender);
                 result
             });
             let worker = worker.map_err(failure::misuse)?;
-            let mut told = Instant::now();
-            while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
-                let due = on_progress.as_ref().filter(|_| told.elapsed() >= TOLD_EVERY && raised.is_none());
-                let asked = Python::attach(|py| {
-                    py.check_signals()
-                        .and_then(|()| due.map_or(Ok(()), |callback| watch.tell(py, callback)))
-                        .map_err(|error| (error.is_instance_of::<PyKeyboardInterrupt>(py), error))
-                });
-                if due.is_some() {
-                    told = Instant::now();
-                }
-                let Err((by_hand, error)) = asked else { continue };
-                watch.end();
-                if by_hand && interrupted == Interrupted::Keeps && interrupt.is_none() {
-                    *interrupt = Some(error);
-                } else {
-                    raised.get_or_insert(error);
-                }
-            }
+            let asked = look_on(watch, &ended, on_progress.as_ref(), interrupted);
             // A panic of the work was caught inside; the thread itself has none.
-            worker.join().and_then(|result| result).map_err(|payload| failure::panicked(&*payload))
+            Ok::<_, PyErr>((asked, worker.join().and_then(|result| result)))
         })
-    });
-    if let Some(raised) = raised {
+    })?;
+    if let Some(raised) = asked.raised {
         return Err(raised);
     }
-    let result = result?;
-    Ok(Done { result, stopped_early: watch.is_stopped(), interrupt })
+    let result = result.map_err(|payload| failure::panicked(&*payload))?;
+    Ok(Done { result, stopped_early: watch.is_stopped(), interrupt: asked.interrupt })
+}
+
+/// What the interpreter said while work went on.
+#[derive(Default)]
+struct Asked {
+    /// What is to be raised when the work has ended.
+    raised: Option<PyErr>,
+    /// The Ctrl-C that ended it and keeps what was found.
+    interrupt: Option<PyErr>,
+}
+
+/// Asks the interpreter for signals and calls `on_progress` until the work has `ended`; what either raises ends the work.
+fn look_on(
+    watch: &Watch,
+    ended: &Receiver<()>,
+    on_progress: Option<&Py<PyAny>>,
+    interrupted: Interrupted,
+) -> Asked {
+    let mut asked = Asked::default();
+    let mut told = Instant::now();
+    while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+        let due = on_progress.filter(|_| told.elapsed() >= TOLD_EVERY && asked.raised.is_none());
+        let said = Python::attach(|py| {
+            py.check_signals()
+                .and_then(|()| due.map_or(Ok(()), |callback| watch.tell(py, callback)))
+                .map_err(|error| (error.is_instance_of::<PyKeyboardInterrupt>(py), error))
+        });
+        if due.is_some() {
+            told = Instant::now();
+        }
+        let Err((by_hand, error)) = said else { continue };
+        watch.end();
+        if by_hand && interrupted == Interrupted::Keeps && asked.interrupt.is_none() {
+            asked.interrupt = Some(error);
+        } else {
+            asked.raised.get_or_insert(error);
+        }
+    }
+    asked
 }
 
 /// Does short `work` on this thread with the interpreter free; a panic becomes an exception.
