@@ -41,7 +41,7 @@ def rounds(count):
         palimpsest.ssim(rows, rows, SHAPE)
         refused(palimpsest.ssim, rows, rows[:2], SHAPE)
         # These make a file and a pool of threads.
-        if number % 10 == 0:
+        if number % 20 == 0:
             palimpsest.certificate(weights, rows, labels)
             palimpsest.train(rows[:2], [1, -1], hidden=[2], epochs=1)
             refused(palimpsest.audit, weights, input_shape=(1, 5, 5))

@@ -181,7 +181,7 @@ def audit(
         inner = _rust.audit(
             path,
             input_shape=shape,
-            input_range=(float(input_range[0]), float(input_range[1])),
+            input_range=_range(input_range),
             input_norm=None if input_norm is None else float(input_norm),
             restarts=_count("restarts", restarts),
             steps=_count("steps", steps),
@@ -395,6 +395,12 @@ def _needed(input_shape: Sequence[int]) -> tuple[int, int, int]:
     return shape
 
 
+def _range(input_range: Sequence[float]) -> tuple[float, float]:
+    if not isinstance(input_range, Sequence) and not isinstance(input_range, _np.ndarray) or len(input_range) != 2:
+        raise TypeError(f"input_range must be two numbers, the smallest and the largest raw value, got {input_range!r}")
+    return (float(input_range[0]), float(input_range[1]))
+
+
 def _count(name: str, value: Any) -> int | None:
     if value is None:
         return None
@@ -424,7 +430,9 @@ def _matrix(name: str, value: ArrayLike, dtype: Any) -> NDArray:
     array = _real(name, value)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must be a matrix that is not empty, got shape {array.shape}")
-    return _np.ascontiguousarray(array, dtype=dtype)
+    # What is above the largest float32 becomes infinite, and that is refused further on.
+    with _np.errstate(over="ignore"):
+        return _np.ascontiguousarray(array, dtype=dtype)
 
 
 def _rows(name: str, value: ArrayLike) -> NDArray:
