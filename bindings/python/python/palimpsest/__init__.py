@@ -43,7 +43,8 @@ class Audit:
         self._report = _json.loads(inner.report_json())
         #: Channels, height and width of an input, or None for rows of plain numbers.
         self.input_shape = input_shape
-        #: Distinct inputs found, (k, d) float32, surest first, as the network saw them (their mean removed, if it was).
+        #: Distinct inputs found, (k, d) float32, as the network saw them (their mean removed, if it was). They stand in the order of the
+        #: attack, likely ones first, which is not quite that of `confidence`.
         self.reconstructions: NDArray[_np.float32] = inner.reconstructions
         #: The same as raw values, (k, d) float32, where the attack tells what was taken from all inputs; else None.
         self.raw_reconstructions: NDArray[_np.float32] | None = inner.raw_reconstructions
@@ -97,12 +98,13 @@ class Audit:
         return folder
 
     def plot(self, count: int = 50, columns: int = 10):
-        """The first `count` pictures with their confidence, a matplotlib figure."""
+        """The surest `count` pictures with their confidence, a matplotlib figure."""
         try:
             from matplotlib import pyplot
         except ImportError:
             raise ImportError("plot() needs matplotlib: pip install matplotlib; to_html() does not") from None
-        return _plot(pyplot, self.images[:count], self.confidence[:count], columns)
+        surest = _np.argsort(-self.confidence, kind="stable")[:count]
+        return _plot(pyplot, self.images[surest], self.confidence[surest], columns)
 
     def __str__(self) -> str:
         return self.answer
