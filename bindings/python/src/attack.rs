@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::failure;
-use crate::watch::{Watch, watched};
+use crate::watch::{Interrupted, Watch, watched};
 
 /// Restarts unless told otherwise, as on the command line.
 const RESTARTS: usize = 8;
@@ -146,7 +146,9 @@ pub fn audit(
     let attack = |watch: &Watch| {
         let observe = |at: &AttackStep<'_>| {
             let stop = match at {
-                AttackStep::Restart(_) => watch.pass("restarts", done.fetch_add(1, Ordering::Relaxed) + 1, all),
+                AttackStep::Restart(_) => {
+                    watch.pass("restarts", done.fetch_add(1, Ordering::Relaxed) + 1, all)
+                }
                 AttackStep::Separation(found) => watch.pass("separation", *found as u64, 0),
                 AttackStep::Agreed(images) => watch.pass("deflation", *images as u64, 0),
                 AttackStep::Patterns(at) => watch.pass("activation patterns", at.certified as u64, 0),
@@ -155,8 +157,9 @@ pub fn audit(
         };
         audit_observed(&path, &options, &observe)
     };
-    let made = watched(py, threads, time_limit, on_progress, attack)?;
-    Ok(Audit { audit: made.result.map_err(failure::of)?, stopped_early: made.stopped_early })
+    let (audit, stopped_early) =
+        watched(py, threads, time_limit, on_progress, Interrupted::Keeps, attack)?.kept()?;
+    Ok(Audit { audit, stopped_early })
 }
 
 /// Looks for pictures in one layer of the network in the file `path`.
@@ -184,7 +187,7 @@ pub fn peek<'py>(
         };
         palimpsest::peek(&path, &options, &mut observe)
     };
-    let found = watched(py, threads, time_limit, on_progress, look)?.result.map_err(failure::of)?;
+    let (found, _) = watched(py, threads, time_limit, on_progress, Interrupted::Keeps, look)?.kept()?;
     let told = PyDict::new(py);
     let pixels = |rows: Array2<f32>| rows.into_pyarray(py);
     told.set_item("pictures", pixels(found.pictures))?;

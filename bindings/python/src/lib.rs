@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 mod attack;
 mod failure;
 mod measures;
+mod members;
 mod watch;
 
 /// Compiled part of palimpsest.
@@ -15,6 +16,7 @@ fn _rust(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<attack::Audit>()?;
     module.add_function(wrap_pyfunction!(attack::audit, module)?)?;
     module.add_function(wrap_pyfunction!(attack::peek, module)?)?;
+    module.add_function(wrap_pyfunction!(members::members, module)?)?;
     module.add_function(wrap_pyfunction!(measures::ssim, module)?)?;
     module.add_function(wrap_pyfunction!(measures::ncc, module)?)?;
     module.add_function(wrap_pyfunction!(measures::certificate, module)?)?;

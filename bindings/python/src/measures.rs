@@ -1,8 +1,11 @@
 //! Measures of images, certificates and training: arrays in, numbers out.
 
+use std::ops::ControlFlow;
+
 use ndarray::Array1;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
-use palimpsest::TrainOptions;
+use palimpsest::terminal::memory;
+use palimpsest::{TrainOptions, train_observed};
 use palimpsest_datasets::{DataName, InputShape, load};
 use palimpsest_kkt::certificate::certify;
 use palimpsest_metrics::ImageShape;
@@ -16,11 +19,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::failure;
-use crate::watch::{aside, watched};
+use crate::watch::{Interrupted, Watch, aside, watched};
 
 /// The shape of images (n, d) of these sides.
 fn shape_of([channels, height, width]: [usize; 3], rows: [(usize, usize); 2]) -> PyResult<ImageShape> {
-    let size = channels.checked_mul(height).and_then(|plane| plane.checked_mul(width)).filter(|&size| size > 0);
+    let size =
+        channels.checked_mul(height).and_then(|plane| plane.checked_mul(width)).filter(|&size| size > 0);
     match size {
         Some(size) if rows.iter().all(|rows| rows.1 == size) => Ok(ImageShape { channels, height, width }),
         _ => Err(failure::misuse(format!(
@@ -62,6 +66,12 @@ pub fn ncc<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let (a, b) = (a.as_array(), b.as_array());
     let shape = shape_of(shape, [a.dim(), b.dim()])?;
+    let bytes = memory::total([
+        memory::numbers(2, &[a.nrows(), b.nrows()], size_of::<f32>()),
+        memory::numbers(2, &[a.nrows(), a.ncols()], size_of::<f32>()),
+        memory::numbers(2, &[b.nrows(), b.ncols()], size_of::<f32>()),
+    ]);
+    memory::fits("ncc", bytes, "compare fewer pictures at a time").map_err(failure::misuse)?;
     let compared = aside(py, || ncc_matrix(a, b, shape, Parallelism::Sequential))?;
     Ok(compared.map_err(failure::misuse)?.into_pyarray(py))
 }
@@ -82,7 +92,11 @@ pub fn certificate<'py>(
     } else {
         load_network(&path).map_err(failure::misuse)?.network.cast()
     };
-    if network.outputs() != 1 || network.inputs() != x.ncols() || labels.len() != x.nrows() || labels.is_empty() {
+    if network.outputs() != 1
+        || network.inputs() != x.ncols()
+        || labels.len() != x.nrows()
+        || labels.is_empty()
+    {
         return Err(failure::misuse(format!(
             "a certificate needs a network of one output, an input of its {} values a row and a label a row; got {} outputs, inputs {:?} and {} \
              labels",
@@ -99,14 +113,17 @@ pub fn certificate<'py>(
         "first_layer" => Scope::FirstLayer,
         "all_layers" => Scope::AllLayers,
         other => {
-            return Err(failure::misuse(format!("scope must be \"first_layer\" or \"all_layers\", got {other:?}")));
+            return Err(failure::misuse(format!(
+                "scope must be \"first_layer\" or \"all_layers\", got {other:?}"
+            )));
         }
     };
-    let work = |_: &crate::watch::Watch| {
+    let work = |_: &Watch| {
         let parallelism = Parallelism::of_threads(rayon::current_num_threads());
         certify(&network, Activation::Relu, x, &labels, scope, parallelism)
     };
-    let made = watched(py, threads, None, None, work)?.result.map_err(failure::misuse)?;
+    let made =
+        watched(py, threads, None, None, Interrupted::Raises, work)?.result.map_err(failure::misuse)?;
     let told = PyDict::new(py);
     told.set_item("relative_residual", made.relative_residual)?;
     told.set_item("layers", made.layers)?;
@@ -141,6 +158,7 @@ pub fn train<'py>(
     epochs: usize,
     seed: u64,
     threads: Option<usize>,
+    on_progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (x, y) = (inputs.as_array(), labels.as_array());
     if x.nrows() != y.len() || x.is_empty() {
@@ -150,8 +168,16 @@ pub fn train<'py>(
         return Err(failure::misuse("inputs must be finite and labels -1 or +1"));
     }
     let mut options = TrainOptions::default();
-    (options.hidden, options.weight_decay, options.epochs, options.seed) = (hidden, weight_decay, epochs, seed);
-    let trained = watched(py, threads, None, None, |_| palimpsest::train(x, y, &options))?;
+    (options.hidden, options.weight_decay, options.epochs, options.seed) =
+        (hidden, weight_decay, epochs, seed);
+    let work = |watch: &Watch| {
+        let mut observe = |done: usize| {
+            let stop = watch.pass("training", done as u64, epochs as u64);
+            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        train_observed(x, y, &options, &mut observe)
+    };
+    let trained = watched(py, threads, None, on_progress, Interrupted::Raises, work)?;
     let network = trained.result.map_err(failure::of)?;
     let told = PyDict::new(py);
     for (layer, number) in network.layers().iter().zip(1..) {

@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -63,23 +64,47 @@ impl Watch {
     }
 }
 
+/// What a first Ctrl-C does, apart from ending the work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Interrupted {
+    /// What was found comes back, and says that it was stopped early.
+    Keeps,
+    /// It raises: half of the work is worth nothing.
+    Raises,
+}
+
 /// What work comes back with.
 pub struct Done<T> {
     /// Its result.
     pub result: T,
     /// Whether it was ended early.
     pub stopped_early: bool,
+    /// The Ctrl-C that ended it, if it was one.
+    interrupt: Option<PyErr>,
+}
+
+impl<T> Done<palimpsest::Result<T>> {
+    /// What was found, and whether that was ended early.
+    ///
+    /// # Errors
+    /// Ctrl-C when it came before anything was found; else the error of the library.
+    pub fn kept(self) -> PyResult<(T, bool)> {
+        let stopped_early = self.stopped_early;
+        let failed = |error| self.interrupt.unwrap_or_else(|| failure::of(error));
+        self.result.map_err(failed).map(|found| (found, stopped_early))
+    }
 }
 
 /// Does `work` in a pool of `threads` (all cores if not given) with the interpreter free.
 ///
-/// A first Ctrl-C, and the time limit, end it early with what it has; a second Ctrl-C, and a callback that raises, raise when it
-/// has ended.
+/// The time limit ends it early with what it has, and so does a first Ctrl-C where it `Keeps`; any other Ctrl-C, and a callback that
+/// raises, raise when it has ended.
 pub fn watched<T: Send>(
     py: Python<'_>,
     threads: Option<usize>,
     time_limit_s: Option<f64>,
     on_progress: Option<Py<PyAny>>,
+    interrupted: Interrupted,
     work: impl FnOnce(&Watch) -> T + Send,
 ) -> PyResult<Done<T>> {
     let limit = time_limit_s.map(limit).transpose()?.flatten();
@@ -96,51 +121,65 @@ pub fn watched<T: Send>(
         done: AtomicU64::new(0),
         of: AtomicU64::new(0),
     };
-    let mut raised = None;
-    let result = py.detach(|| {
+    let (asked, result) = py.detach(|| {
         thread::scope(|scope| {
             let (sender, ended) = channel::<()>();
-            let (watch, raised) = (&watch, &mut raised);
-            let worker = scope.spawn(move || {
+            let watch = &watch;
+            let worker = thread::Builder::new().spawn_scoped(scope, move || {
                 let result = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(watch))));
                 drop(sender);
                 result
             });
-            let mut told = Instant::now();
-            let mut interrupts = 0;
-            while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
-                let due = on_progress.as_ref().filter(|_| told.elapsed() >= TOLD_EVERY && raised.is_none());
-                let looked = Python::attach(|py| {
-                    let signal = py.check_signals();
-                    (signal, due.map_or(Ok(()), |callback| watch.tell(py, callback)))
-                });
-                if due.is_some() {
-                    told = Instant::now();
-                }
-                match looked {
-                    (Err(interrupt), _) => {
-                        watch.end();
-                        interrupts += 1;
-                        if interrupts > 1 {
-                            raised.get_or_insert(interrupt);
-                        }
-                    }
-                    (_, Err(error)) => {
-                        watch.end();
-                        raised.get_or_insert(error);
-                    }
-                    _ => {}
-                }
-            }
-            worker.join()
+            let worker = worker.map_err(failure::misuse)?;
+            let asked = look_on(watch, &ended, on_progress.as_ref(), interrupted);
+            // A panic of the work was caught inside; the thread itself has none.
+            Ok::<_, PyErr>((asked, worker.join().and_then(|result| result)))
         })
-    });
-    if let Some(raised) = raised {
+    })?;
+    if let Some(raised) = asked.raised {
         return Err(raised);
     }
-    // A panic of the work was caught inside; the thread itself has none.
-    let result = result.and_then(|result| result).map_err(|payload| failure::panicked(&*payload))?;
-    Ok(Done { result, stopped_early: watch.is_stopped() })
+    let result = result.map_err(|payload| failure::panicked(&*payload))?;
+    Ok(Done { result, stopped_early: watch.is_stopped(), interrupt: asked.interrupt })
+}
+
+/// What the interpreter said while work went on.
+#[derive(Default)]
+struct Asked {
+    /// What is to be raised when the work has ended.
+    raised: Option<PyErr>,
+    /// The Ctrl-C that ended it and keeps what was found.
+    interrupt: Option<PyErr>,
+}
+
+/// Asks the interpreter for signals and calls `on_progress` until the work has `ended`; what either raises ends the work.
+fn look_on(
+    watch: &Watch,
+    ended: &Receiver<()>,
+    on_progress: Option<&Py<PyAny>>,
+    interrupted: Interrupted,
+) -> Asked {
+    let mut asked = Asked::default();
+    let mut told = Instant::now();
+    while matches!(ended.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
+        let due = on_progress.filter(|_| told.elapsed() >= TOLD_EVERY && asked.raised.is_none());
+        let said = Python::attach(|py| {
+            py.check_signals()
+                .and_then(|()| due.map_or(Ok(()), |callback| watch.tell(py, callback)))
+                .map_err(|error| (error.is_instance_of::<PyKeyboardInterrupt>(py), error))
+        });
+        if due.is_some() {
+            told = Instant::now();
+        }
+        let Err((by_hand, error)) = said else { continue };
+        watch.end();
+        if by_hand && interrupted == Interrupted::Keeps && asked.interrupt.is_none() {
+            asked.interrupt = Some(error);
+        } else {
+            asked.raised.get_or_insert(error);
+        }
+    }
+    asked
 }
 
 /// Does short `work` on this thread with the interpreter free; a panic becomes an exception.
@@ -151,7 +190,9 @@ pub fn aside<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResu
 /// The limit of so many seconds; none that is too long to be measured.
 fn limit(seconds: f64) -> PyResult<Option<Duration>> {
     if seconds.is_nan() || seconds <= 0.0 {
-        return Err(failure::misuse(format!("time_limit must be a number of seconds above 0, got {seconds}")));
+        return Err(failure::misuse(format!(
+            "time_limit must be a number of seconds above 0, got {seconds}"
+        )));
     }
     Ok(Duration::try_from_secs_f64(seconds).ok())
 }

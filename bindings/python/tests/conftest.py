@@ -27,7 +27,7 @@ def victim():
     raw = pictures()
     inputs = raw - raw.mean(axis=0)
     labels = np.where(np.arange(COUNT) % 2 == 0, 1, -1)
-    weights = palimpsest.train(inputs, labels, hidden=[120, 60], weight_decay=4e-3, epochs=1500)
+    weights = palimpsest.train(inputs, labels, hidden=[120, 60], weight_decay=4e-3, epochs=6000)
     return weights, inputs, labels
 
 

@@ -6,11 +6,13 @@ pub mod cli;
 mod error;
 mod installed;
 pub mod judging;
+mod members;
 mod peek;
 pub mod terminal;
 mod train;
 
 pub use audit::{Audit, AuditOptions, audit, audit_observed, reconstruct};
 pub use error::{Error, Result};
+pub use members::{MembersOptions, members};
 pub use peek::{Peek, PeekOptions, peek};
-pub use train::{TrainOptions, train};
+pub use train::{TrainOptions, train, train_observed};

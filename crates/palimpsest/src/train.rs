@@ -8,7 +8,8 @@ use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 
 use crate::error::{Error, Result};
-use crate::judging::descent::{FirstLayer, initial, widths};
+use crate::judging::descent::{FirstLayer, initial, training_bytes, widths};
+use crate::terminal::memory;
 
 /// How a network is trained.
 #[derive(Clone, Debug)]
@@ -50,8 +51,23 @@ pub fn train(
     labels: ArrayView1<'_, f32>,
     options: &TrainOptions,
 ) -> Result<Mlp<f32>> {
+    train_observed(inputs, labels, options, &mut |_| ControlFlow::Continue(()))
+}
+
+/// [`train`], watched: `observe` is told how many steps are done, and ends the training early by `Break`.
+///
+/// # Errors
+/// Those of [`train`].
+pub fn train_observed(
+    inputs: ArrayView2<'_, f32>,
+    labels: ArrayView1<'_, f32>,
+    options: &TrainOptions,
+    observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Result<Mlp<f32>> {
     let dims =
         widths(inputs.ncols(), &options.hidden).map_err(|error| Error::Option(format!("{error:#}")))?;
+    let bytes = training_bytes(inputs.dim(), &dims);
+    memory::fits("training", bytes, "choose fewer examples or smaller widths").map_err(Error::Option)?;
     let schedule = Schedule::WeightDecay { weight_decay: options.weight_decay, step_size: 0.15 };
     let params = TrainParams {
         max_epochs: options.epochs,
@@ -59,6 +75,6 @@ pub fn train(
         ..TrainParams::new(schedule)
     };
     let network = initial::<f32>(&dims, BiasPlacement::FirstLayer, FirstLayer::Ordinary, options.seed);
-    let mut observe = |_: &Epoch<'_, f32>| ControlFlow::Continue(());
+    let mut observe = |epoch: &Epoch<'_, f32>| observe(epoch.index);
     Ok(palimpsest_mlp::train::train(network, inputs, labels, &params, &mut observe)?.network)
 }

@@ -8,7 +8,7 @@ Four lines from a live model to pictures::
     audit.to_html("report.html")      # pictures, exposure, limits; in a notebook, `audit` alone shows it
 
 Arrays are read, never kept or changed; what comes back is yours. Work runs on all cores with the interpreter free: Ctrl-C ends it
-early and keeps what was found. Mistakes of the caller are `ValueError` or `TypeError`, each a sentence that says what to do.
+early and keeps what was found; where half of the work is worth nothing it raises. Mistakes of the caller are `ValueError` or `TypeError`, each a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import _rust
 from ._weights import as_file as _as_file
 
 __version__ = _rust.__version__
-__all__ = ["Audit", "Peek", "audit", "certificate", "ncc", "peek", "reconstruct", "sample", "separate", "ssim", "train"]
+__all__ = ["Audit", "Peek", "audit", "certificate", "members", "ncc", "peek", "reconstruct", "sample", "separate", "ssim", "train"]
 
 #: A path, a mapping of names to arrays or tensors (a state dict), or anything with a `state_dict()`.
 Model = Union[str, "_os.PathLike[str]", Mapping[str, Any], Any]
@@ -43,7 +43,8 @@ class Audit:
         self._report = _json.loads(inner.report_json())
         #: Channels, height and width of an input, or None for rows of plain numbers.
         self.input_shape = input_shape
-        #: Distinct inputs found, (k, d) float32, surest first, as the network saw them (their mean removed, if it was).
+        #: Distinct inputs found, (k, d) float32, as the network saw them (their mean removed, if it was). They stand in the order of the
+        #: attack, likely ones first, which is not quite that of `confidence`.
         self.reconstructions: NDArray[_np.float32] = inner.reconstructions
         #: The same as raw values, (k, d) float32, where the attack tells what was taken from all inputs; else None.
         self.raw_reconstructions: NDArray[_np.float32] | None = inner.raw_reconstructions
@@ -97,12 +98,13 @@ class Audit:
         return folder
 
     def plot(self, count: int = 50, columns: int = 10):
-        """The first `count` pictures with their confidence, a matplotlib figure."""
+        """The surest `count` pictures with their confidence, a matplotlib figure."""
         try:
             from matplotlib import pyplot
         except ImportError:
             raise ImportError("plot() needs matplotlib: pip install matplotlib; to_html() does not") from None
-        return _plot(pyplot, self.images[:count], self.confidence[:count], columns)
+        surest = _np.argsort(-self.confidence, kind="stable")[:count]
+        return _plot(pyplot, self.images[surest], self.confidence[surest], columns)
 
     def __str__(self) -> str:
         return self.answer
@@ -181,7 +183,7 @@ def audit(
         inner = _rust.audit(
             path,
             input_shape=shape,
-            input_range=(float(input_range[0]), float(input_range[1])),
+            input_range=_range(input_range),
             input_norm=None if input_norm is None else float(input_norm),
             restarts=_count("restarts", restarts),
             steps=_count("steps", steps),
@@ -200,7 +202,7 @@ def reconstruct(model: Model, **options: Any) -> dict[str, Any]:
 
     Returns:
         A dict with `reconstructions` (k, d), `confidence` (k,), `candidates` (M, d), `multipliers` (M,), `candidate_confidence` (M,),
-        `ranking` (k,) and `stages`.
+        `ranking` (k,), `stages` and `stopped_early`.
     """
     found = audit(model, **options)
     names = (
@@ -251,6 +253,41 @@ def separate(weight: ArrayLike, input_shape: Sequence[int], **options: Any) -> P
     return peek({"layers.1.weight": matrix}, input_shape, layer="layers.1.weight", **options)
 
 
+def members(
+    model: Model,
+    records: ArrayLike,
+    reference: ArrayLike | None = None,
+    *,
+    layer: str | None = None,
+    chain: str | None = None,
+    outputs: str = "classes",
+    prior: float | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Tells which of given records a network was trained on, with a p-value each.
+
+    Args:
+        model: as in :func:`audit`.
+        records: the records in question as the network sees them, (m, d) or (m, channels, height, width).
+        reference: at least 200 records of the same kind that were surely not trained on, (n, d); without it records are only ranked.
+        layer: name of a dense layer; the records are then what it sees, and the rest of the network does not matter.
+        chain: which chain of dense layers is meant, where there are several.
+        outputs: "classes" for margins and logits, "values" for a regression.
+        prior: probability of being a member before looking, above 0 and below 1.
+
+    Returns:
+        A dict with a vector (m,) each: `p_value`, `log10_p`, `probability`, `score`, `span_share`, `span_score`, `gradient_score`,
+        `multiplier`, `own_loss`, `margin`, `strangeness`, as in docs/members.md (None where it is not known), `same_reference` (row of
+        the reference that is the same, or -1) and `ranking`, the most exposed first. Besides, `called_members`: how many of the first in
+        `ranking` can be called members with at most 5 % of these wrong; `references` that were used; `rank` and `floor` of the layer.
+    """
+    rows = _rows("records", records)
+    others = None if reference is None else _rows("reference", reference)
+    prior = None if prior is None else float(prior)
+    with _as_file(model) as path:
+        return _rust.members(path, rows, others, layer, chain, outputs, prior, _count("threads", threads))
+
+
 def ssim(
     a: ArrayLike,
     b: ArrayLike,
@@ -299,8 +336,11 @@ def train(
     epochs: int = 4000,
     seed: int = 0,
     threads: int | None = None,
+    on_progress: Progress | None = None,
 ) -> dict[str, NDArray[_np.float32]]:
     """Trains a binary classifier to try the rest on: `inputs` (n, d), their mean removed, `labels` (n,) in {-1, +1}.
+
+    Ctrl-C raises: weights of half a training are not returned.
 
     Returns:
         Its weights by name, as :func:`audit` takes them: `layers.1.weight` (out, in), `layers.1.bias` (out,), ...
@@ -309,7 +349,8 @@ def train(
     y = _labels(labels).astype(_np.float32)
     widths = [_count("hidden", width) or 0 for width in hidden]
     epochs = _count("epochs", epochs) or 0
-    return _rust.train(x, y, widths, float(weight_decay), epochs, _seed(seed), _count("threads", threads))
+    threads = _count("threads", threads)
+    return _rust.train(x, y, widths, float(weight_decay), epochs, _seed(seed), threads, _callback(on_progress))
 
 
 def sample(name: str = "mnist") -> dict[str, Any]:
@@ -356,6 +397,12 @@ def _needed(input_shape: Sequence[int]) -> tuple[int, int, int]:
     return shape
 
 
+def _range(input_range: Sequence[float]) -> tuple[float, float]:
+    if not isinstance(input_range, Sequence) and not isinstance(input_range, _np.ndarray) or len(input_range) != 2:
+        raise TypeError(f"input_range must be two numbers, the smallest and the largest raw value, got {input_range!r}")
+    return (float(input_range[0]), float(input_range[1]))
+
+
 def _count(name: str, value: Any) -> int | None:
     if value is None:
         return None
@@ -385,7 +432,9 @@ def _matrix(name: str, value: ArrayLike, dtype: Any) -> NDArray:
     array = _real(name, value)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must be a matrix that is not empty, got shape {array.shape}")
-    return _np.ascontiguousarray(array, dtype=dtype)
+    # What is above the largest float32 becomes infinite, and that is refused further on.
+    with _np.errstate(over="ignore"):
+        return _np.ascontiguousarray(array, dtype=dtype)
 
 
 def _rows(name: str, value: ArrayLike) -> NDArray:

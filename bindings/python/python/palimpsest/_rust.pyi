@@ -58,6 +58,16 @@ def peek(
     time_limit: float | None = None,
     on_progress: Callable[[dict], Any] | None = None,
 ) -> dict[str, Any]: ...
+def members(
+    path: str | PathLike[str],
+    records: NDArray[np.float32],
+    references: NDArray[np.float32] | None,
+    layer: str | None,
+    chain: str | None,
+    outputs: str,
+    prior: float | None,
+    threads: int | None,
+) -> dict[str, Any]: ...
 def ssim(
     a: NDArray[np.float32],
     b: NDArray[np.float32],
@@ -78,5 +88,6 @@ def train(
     epochs: int,
     seed: int,
     threads: int | None,
+    on_progress: Callable[[dict], Any] | None,
 ) -> dict[str, NDArray[np.float32]]: ...
 def sample(name: str) -> dict[str, Any]: ...

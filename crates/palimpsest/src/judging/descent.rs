@@ -39,7 +39,7 @@ pub(super) fn widths_to(inputs: usize, hidden: &[usize], outputs: usize) -> Resu
 }
 
 /// Memory of training on inputs (n, d) and of its certificates, from above.
-pub(super) fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u64> {
+pub(crate) fn training_bytes((n, d): (usize, usize), dims: &[usize]) -> Option<u64> {
     let hidden: usize =
         dims[1..dims.len() - 1].iter().try_fold(0_usize, |sum, &width| sum.checked_add(width))?;
     let weights = dims.windows(2).map(|pair| memory::numbers(6, pair, size_of::<f64>()));

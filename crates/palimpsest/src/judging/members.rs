@@ -2,7 +2,10 @@
 //!
 //! Records are declared prior knowledge of this command alone: nothing here calls an attack, and no attack sees them.
 
+use std::path::Path;
+
 use anyhow::{Result, anyhow, bail};
+use ndarray::Array2;
 use palimpsest_attack::evidence::membership::{Membership, MembershipError, Outputs, Weights, assess};
 use palimpsest_mlp::Mlp;
 use palimpsest_mlp::import::MatrixChoice;
@@ -26,7 +29,7 @@ pub use record::{MemberRecord, MembersFile};
 /// What is looked into, read.
 enum Read {
     Network(Mlp<f32>),
-    Layer(ndarray::Array2<f32>),
+    Layer(Array2<f32>),
 }
 
 /// Carries out `palimpsest members`.
@@ -81,33 +84,55 @@ fn weights(args: &MembersArgs, model: Option<Model>, given: &Given) -> Result<(R
         return Ok((Read::Network(model.network), format!("{path}: dense layers {}", dims.join("-"))));
     }
     let name = args.layer.as_deref().expect("without a layer the network was read");
-    let layer =
-        load_layer(&args.model, MatrixChoice::Named(name), given.records.ncols(), "--layer or the records")?;
+    let (name, weight) = layer_weights(&args.model, name, given.records.ncols(), "--layer or the records")?;
+    let looked_into =
+        format!("{path}: {name}, {} neurons that see {} values", weight.nrows(), weight.ncols());
+    Ok((Read::Layer(weight), looked_into))
+}
+
+/// Name and weights (h, inputs) of the dense layer `name` of the file at `path`; `correct` names the options that a caller may have wrong.
+///
+/// # Errors
+/// When there is no such layer, or its weights are above what `f32` holds.
+pub(crate) fn layer_weights(
+    path: &Path,
+    name: &str,
+    inputs: usize,
+    correct: &str,
+) -> Result<(String, Array2<f32>)> {
+    let layer = load_layer(path, MatrixChoice::Named(name), inputs, correct)?;
     let weight = layer.weight.mapv(|value| value as f32);
     if !weight.iter().all(|value| value.is_finite()) {
         bail!("{} has weights above what f32 holds; scale them down", layer.name);
     }
-    let looked_into =
-        format!("{path}: {}, {} neurons that see {} values", layer.name, weight.nrows(), weight.ncols());
-    Ok((Read::Layer(weight), looked_into))
+    Ok((layer.name, weight))
 }
 
 fn require_memory(read: &Read, given: &Given) -> Result<()> {
-    let (h, d) = match read {
+    let layer = match read {
         Read::Network(network) => network.layers()[0].weight.dim(),
         Read::Layer(layer) => layer.dim(),
     };
-    let (m, n) =
-        (given.records.nrows(), given.references.as_ref().map_or(given.records.nrows(), |r| r.nrows()));
-    let needed = memory::total([
+    let references = given.references.as_ref().map(|references| references.nrows());
+    let needed = membership_bytes(layer, given.records.nrows(), references);
+    memory::require("members", needed, "give fewer references or records")
+}
+
+/// Memory that evidence on so many records takes, of a layer (h, d), from above.
+pub(crate) fn membership_bytes(
+    (h, d): (usize, usize),
+    records: usize,
+    references: Option<usize>,
+) -> Option<u64> {
+    let (m, n) = (records, references.unwrap_or(records));
+    memory::total([
         memory::numbers(4, &[h, d], size_of::<f64>()),
         memory::numbers(9, &[n, d], size_of::<f64>()),
         memory::numbers(6, &[n, n], size_of::<f64>()),
         memory::numbers(4, &[h.min(d), h.min(d)], size_of::<f64>()),
         memory::numbers(2, &[m, d], size_of::<f64>()),
         memory::numbers(3, &[m.min(3000), m.min(3000)], size_of::<f64>()),
-    ]);
-    memory::require("members", needed, "give fewer references or records")
+    ])
 }
 
 /// What a person can correct is a misuse.
