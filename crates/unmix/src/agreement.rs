@@ -57,7 +57,7 @@ impl Default for AgreementParams {
             rank_growth: 1.3,
             least_support: 3,
             edge_scales: (1.0, 0.3),
-            iterations: (15, 12, 3),
+            iterations: (15, 12, 4),
             same_cosine: 0.75,
             merged_cosine: 0.5,
         }

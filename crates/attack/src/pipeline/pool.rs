@@ -87,7 +87,8 @@ fn without_repeats(
     if raw.is_some() || !are_images(context) {
         return (ranking, estimates);
     }
-    let kept = distinct(finished.comparison.apply(estimates.view(), context.threads).view());
+    let compared = finished.comparison.apply(estimates.view(), context.threads);
+    let kept = distinct(estimates.view(), compared.view());
     (kept.iter().map(|&i| ranking[i]).collect(), estimates.select(Axis(0), &kept))
 }
 
