@@ -376,7 +376,7 @@ mod tests {
             "**50 of 100 training images look recovered (95 % interval: 44 to 57).**",
             "| held-out images | 1 of 1,000 (0.5 to 3.5) |",
             "| 20 | 16 | 80 % |",
-            "| 12 | 1 | 0.40 | class 1 | 5 | 72 | 0.750 | 0.750 |",
+            "| 12 | 1 | 0.40 | class 1 | 72 | 0.750 | 0.750 |",
             "| prior: labels | half and half |",
             "| time: attack | 26.0 s |",
         ] {
