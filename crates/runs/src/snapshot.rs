@@ -19,7 +19,7 @@ use crate::Host;
 use crate::error::{Result, RunsError};
 
 const MAGIC: &[u8; 8] = b"PLMPSNAP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: usize = 8 + 4 + 8 + 32;
 /// Largest file: twice the state of the largest network that `train` makes.
 const MAX_BYTES: u64 = 5 << 30;
