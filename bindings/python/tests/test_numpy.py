@@ -58,7 +58,8 @@ def test_the_same_bits_for_any_number_of_threads_and_any_layout(victim):
     assert np.array_equal(one.confidence, two.confidence)
 
 
-def test_the_command_line_finds_the_same_bits(victim, tmp_path):
+@pytest.mark.parametrize("options", [{"restarts": 2, "steps": 60}, {"restarts": 3, "seed": 11, "threads": 1}, {}])
+def test_the_command_line_finds_the_same_bits(victim, tmp_path, options):
     program = os.environ.get("PALIMPSEST_PROGRAM") or shutil.which("palimpsest")
     if program is None:
         pytest.skip("left out: no command `palimpsest` is installed to compare with; set PALIMPSEST_PROGRAM to one")
@@ -66,9 +67,10 @@ def test_the_command_line_finds_the_same_bits(victim, tmp_path):
 
     with as_file(victim[0]) as path:
         shutil.copy(path, tmp_path / "net.safetensors")
-    words = f"audit net.safetensors --input-shape 1x{SIDE}x{SIDE} --restarts 2 --steps 60 --out out".split()
+    words = f"audit net.safetensors --input-shape 1x{SIDE}x{SIDE} --out out".split()
+    words += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     subprocess.run([program, *words], cwd=tmp_path, check=True, capture_output=True)
-    audited = palimpsest.audit(tmp_path / "net.safetensors", input_shape=SHAPE, restarts=2, steps=60)
+    audited = palimpsest.audit(tmp_path / "net.safetensors", input_shape=SHAPE, **options)
     for name, array in [
         ("reconstructions", audited.reconstructions),
         ("candidates", audited.candidates),
