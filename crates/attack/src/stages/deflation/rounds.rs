@@ -133,6 +133,8 @@ impl<'a> Deflation<'a> {
         let Some(prior) = problem.image_prior.as_ref().and_then(|prior| prior.smoothness.as_ref()) else {
             return Ok(None);
         };
+        // In long runs of rounds the sparse-edge prior finds fewer (`docs/decisions/0031-sparse-edges.md`).
+        let descent = DescentParams { edge_sparsity: 0.0, ..descent };
         let basis = svd(weight.view(), parallelism)?.u;
         let spectrum = &problem.spectrum[..problem.rank()];
         let powers = (descent.coordinate_error_power, descent.neuron_error_power);
