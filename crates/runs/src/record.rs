@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use palimpsest_attack::evidence::witnesses::Witnesses;
 use palimpsest_attack::pipeline::reconstruction;
 use palimpsest_attack::{AttackParams, Exposure, Origin, OriginGroup, RestartRecord, StageRecord};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct RunFile {
     pub distinct_share: f64,
     /// Candidates that stand for the distinct inputs found, surest first.
     pub ranking: Vec<usize>,
+    /// Who found each of them, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<Vec<Witnesses>>,
     /// Typical norm of an input, declared or told.
     pub input_norm: f64,
     /// Singular values of the first layer, descending.

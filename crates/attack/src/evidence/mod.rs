@@ -3,3 +3,4 @@
 pub mod confidence;
 pub mod consensus;
 pub mod membership;
+pub mod witnesses;

@@ -2,14 +2,16 @@
 
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_kkt::outputs::Label;
-use palimpsest_numerics::gemm::{Parallelism, matmul};
-use palimpsest_numerics::reduce::{self, unit_rows};
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::reduce;
 use palimpsest_unmix::raw::{Appearance, RawImages};
 
 use crate::evidence::confidence::{ConfidenceModel, Evidence};
 use crate::evidence::consensus::{ranking, ranking_up_to_sign};
+use crate::evidence::witnesses::Witnesses;
 use crate::pipeline::finished::{Finished, joined};
-use crate::stages::candidate::{Candidate, Origin};
+use crate::pipeline::witnesses::witnesses;
+use crate::stages::candidate::Candidate;
 use crate::stages::context::AttackContext;
 
 /// Entries of the list for each direction of the weights: there are about as many inputs as directions, and what comes later is chance.
@@ -19,8 +21,9 @@ const LEAST_LISTED: usize = 10;
 /// Smallest and largest length of an image that is given back, in units of the prior norm: that of real ones is 0.4 to 1.8 on the data
 /// sets here.
 const LENGTHS: (f64, f64) = (0.5, 2.0);
-/// Cosine above which candidates of different origins are witnesses of the same input.
-const SAME_INPUT: f32 = 0.8;
+
+/// A candidate that is listed, by its index, and who found it, where that is known.
+pub(super) type Listed = (usize, Option<Witnesses>);
 
 /// All candidates, those of the restarts first.
 pub(super) struct Entries {
@@ -37,7 +40,7 @@ pub(super) struct Entries {
     /// By which they are ranked.
     order: Array1<f32>,
     /// Those of the restarts.
-    of_restarts: usize,
+    pub(super) of_restarts: usize,
 }
 
 impl Entries {
@@ -117,9 +120,10 @@ impl Entries {
     pub(super) fn ranking(
         &mut self,
         context: &AttackContext<'_>,
+        finished: &Finished<'_>,
         solved: &[Candidate],
         raw: Option<&RawImages>,
-    ) -> Vec<usize> {
+    ) -> Vec<Listed> {
         let most = LISTED * context.problem.rank().max(LEAST_LISTED);
         if raw.is_some() || !are_images(context) {
             // A raw image is the same whatever label it was found with; of others, two labels see an input and its negative.
@@ -127,48 +131,32 @@ impl Entries {
                 if raw.is_some() { vec![Label(0); self.labels.len()] } else { self.labels.clone() };
             let mut ranked = ranking(self.compared.view(), &told_apart, self.order.view());
             ranked.truncate(most);
-            return ranked;
+            return ranked.into_iter().map(|i| (i, None)).collect();
         }
-        let lengths = self.rows.map_axis(Axis(1), |row| reduce::norm(row) as f32);
         let solved_for = |i: usize| i >= self.of_restarts && solved[i - self.of_restarts].support.is_none();
         let solved_for: Vec<bool> = (0..self.rows.nrows()).map(solved_for).collect();
-        let strength = &self.multipliers * &lengths;
+        let strength = self.strength();
         let (compared, rows, order) = (self.compared.view(), self.rows.view(), self.order.view());
         let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for);
         ranked.truncate(most);
-        self.join_witnesses(&ranked, solved, context.threads);
+        let witnesses = witnesses(context, finished, self, solved, &ranked);
+        for (&i, witnesses) in ranked.iter().zip(&witnesses) {
+            self.confidence[i] = witnesses.probability();
+        }
         // What is likelier real than not comes first, by its probability.
         let key = |i: usize| match self.confidence[i] {
             likely if likely >= 0.5 => 1.0 + likely,
             _ => self.order[i].min(1.0),
         };
-        ranked.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
-        ranked
+        let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
+        listed.sort_by(|(a, _), (b, _)| key(*b).total_cmp(&key(*a)));
+        listed
     }
 
-    /// Raises the confidence of those that were `ranked` where candidates of another origin say the same: restarts, a separation and an
-    /// activation pattern err independently of each other, so that the probability that all are wrong is the product.
-    fn join_witnesses(&mut self, ranked: &[usize], solved: &[Candidate], parallelism: Parallelism) {
-        let unit = unit_rows(self.rows.view());
-        let cosines = matmul(unit.select(Axis(0), ranked).view(), unit.t(), parallelism);
-        let kind = |i: usize| match i.checked_sub(self.of_restarts).map(|i| solved[i].origin) {
-            // What rounds of restarts agree on are restarts, too.
-            None | Some(Origin::Restart(_) | Origin::Deflation) => 0,
-            Some(Origin::Separation) => 1,
-            Some(Origin::ActivationPattern) => 2,
-        };
-        let mut joint = Vec::with_capacity(ranked.len());
-        for cosines in cosines.rows() {
-            let mut surest = [0.0_f32; 3];
-            for (i, _) in cosines.iter().enumerate().filter(|(_, cosine)| **cosine > SAME_INPUT) {
-                let of_kind = &mut surest[kind(i)];
-                *of_kind = of_kind.max(self.confidence[i]);
-            }
-            joint.push(1.0 - surest.iter().map(|p| 1.0 - p).product::<f32>());
-        }
-        for (&i, joint) in ranked.iter().zip(joint) {
-            self.confidence[i] = self.confidence[i].max(joint);
-        }
+    /// Multiplier times length of each candidate (M), which does not depend on how an input is split into the two.
+    pub(super) fn strength(&self) -> Array1<f32> {
+        let lengths = self.rows.map_axis(Axis(1), |row| reduce::norm(row) as f32);
+        &self.multipliers * &lengths
     }
 }
 
@@ -207,35 +195,5 @@ mod tests {
         lengthen(&mut candidates, &mut multipliers, 5.0);
         assert_eq!(candidates, array![[0.0, 2.5], [3.0, 4.0], [6.0, 8.0], [0.0, 0.0]]);
         assert_eq!(multipliers, array![0.08, 2.0, 10.0, 2.0]);
-    }
-
-    #[test]
-    fn witnesses_of_different_origins_are_surer_together_and_those_of_one_are_not() {
-        let rows =
-            array![[1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [1.0, 0.1, 0.0], [0.0, 0.0, 1.0]];
-        let ones = Array1::ones(5);
-        let mut entries = Entries {
-            compared: rows.clone(),
-            rows,
-            labels: vec![Label(0); 5],
-            multipliers: ones.clone(),
-            agreement: ones.clone(),
-            bias_share: ones.clone(),
-            appearance: None,
-            confidence: array![0.8, 0.8, 0.8, 0.9, 0.9],
-            order: ones,
-            of_restarts: 3,
-        };
-        let separated = Candidate {
-            origin: Origin::Separation,
-            coordinates: Array1::zeros(3),
-            multiplier: 1.0,
-            label: Label(0),
-            probability: 0.9,
-            support: None,
-        };
-        entries.join_witnesses(&[0, 2, 4], &[separated.clone(), separated], Parallelism::Sequential);
-        assert!((entries.confidence[0] - 0.98).abs() < 1e-6, "{}", entries.confidence);
-        assert_eq!((entries.confidence[2], entries.confidence[4]), (0.8, 0.9));
     }
 }

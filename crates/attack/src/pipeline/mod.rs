@@ -7,3 +7,4 @@ mod finished;
 pub mod part;
 mod pool;
 pub mod reconstruction;
+mod witnesses;

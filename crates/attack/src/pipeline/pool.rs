@@ -1,6 +1,6 @@
 //! What the restarts and the other stages of an attack found, in one reconstruction.
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_unmix::raw::RawImages;
 
 use crate::error::AttackError;
@@ -34,9 +34,11 @@ pub(crate) fn pool(
     let finished = Finished::compare(&context, restarts)?;
     let mut entries = Entries::of(&context, &finished, raw);
     entries.add(&solved, &finished, raw, parallelism);
-    let ranked = entries.ranking(&context, &solved, raw);
+    let (ranked, of_each): (Vec<_>, Vec<_>) =
+        entries.ranking(&context, &finished, &solved, raw).into_iter().unzip();
     let merged = estimates(&context, &finished, &entries, &solved, &ranked, raw);
-    let (ranking, merged) = without_repeats(&context, &finished, (ranked, merged), raw);
+    let kept = without_repeats(&context, &finished, merged.view(), raw);
+    let (ranking, merged) = (of(&kept, &ranked), merged.select(Axis(0), &kept));
     let lifted = |rows: Array2<f32>| match raw {
         Some(raw) => raw.images(rows.view(), parallelism),
         None if context.params.method.is_in_subspace() => problem.lift(rows.view(), parallelism),
@@ -66,6 +68,7 @@ pub(crate) fn pool(
         mean_image,
         distinct_share: finished.distinct_share,
         confidence: entries.confidence,
+        witnesses: of(&kept, &of_each).into_iter().collect(),
         ranking,
         restarts: records(&context, &finished),
         exposure: Exposure::of(context.network, problem),
@@ -77,19 +80,23 @@ pub(crate) fn pool(
     })
 }
 
-/// A ranking and its estimates (ranking, r), without those that were told apart and have become the same image.
+/// Which of `estimates` (ranking, r) to keep: those that were told apart and have become the same image are one.
 fn without_repeats(
     context: &AttackContext<'_>,
     finished: &Finished<'_>,
-    (ranking, estimates): (Vec<usize>, Array2<f32>),
+    estimates: ArrayView2<'_, f32>,
     raw: Option<&RawImages>,
-) -> (Vec<usize>, Array2<f32>) {
+) -> Vec<usize> {
     if raw.is_some() || !are_images(context) {
-        return (ranking, estimates);
+        return (0..estimates.nrows()).collect();
     }
-    let compared = finished.comparison.apply(estimates.view(), context.threads);
-    let kept = distinct(estimates.view(), compared.view());
-    (kept.iter().map(|&i| ranking[i]).collect(), estimates.select(Axis(0), &kept))
+    let compared = finished.comparison.apply(estimates, context.threads);
+    distinct(estimates, compared.view())
+}
+
+/// Those of `values` at `indices`.
+fn of<T: Copy>(indices: &[usize], values: &[T]) -> Vec<T> {
+    indices.iter().map(|&i| values[i]).collect()
 }
 
 /// The record of each restart.

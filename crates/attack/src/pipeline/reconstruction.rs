@@ -5,6 +5,7 @@ use palimpsest_kkt::outputs::Label;
 use palimpsest_unmix::raw::Appearance;
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::witnesses::Witnesses;
 use crate::problem::exposure::Exposure;
 use crate::problem::head::Head;
 use crate::search::restart::TerminationReason;
@@ -96,6 +97,8 @@ pub struct Reconstruction {
     pub confidence: Array1<f32>,
     /// Candidates that stand for the distinct inputs found, surest first.
     pub ranking: Vec<usize>,
+    /// Who found each ranked input, (ranking), where candidates are images in the directions of the weights.
+    pub witnesses: Option<Vec<Witnesses>>,
     /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly, else what the restarts agree on,
     /// of the prior norm, or, where raw images are known, as long as these are.
     pub merged: Candidates,

@@ -216,6 +216,7 @@ impl Asked {
             stages: found.stages.clone(),
             distinct_share: found.distinct_share,
             ranking: found.ranking.clone(),
+            witnesses: found.witnesses.clone(),
             input_norm: found.input_norm,
             spectrum: found.spectrum.clone(),
             stopped_early: false,

@@ -1,0 +1,79 @@
+//! Who found each entry of the list.
+
+use ndarray::{ArrayView1, Axis};
+use palimpsest_numerics::gemm::matmul;
+use palimpsest_numerics::quantile::upper_median;
+use palimpsest_numerics::reduce::unit_rows;
+
+use crate::evidence::witnesses::Witnesses;
+use crate::pipeline::entries::Entries;
+use crate::pipeline::finished::Finished;
+use crate::stages::candidate::{Candidate, Origin};
+use crate::stages::context::AttackContext;
+
+/// Cosine above which candidates are witnesses of the same input.
+const SAME_INPUT: f32 = 0.8;
+
+/// What speaks for each of those `ranked`.
+pub(super) fn witnesses(
+    context: &AttackContext<'_>,
+    finished: &Finished<'_>,
+    entries: &Entries,
+    solved: &[Candidate],
+    ranked: &[usize],
+) -> Vec<Witnesses> {
+    let strength = entries.strength();
+    let mut strengths: Vec<f64> = ranked.iter().map(|&i| f64::from(strength[i])).collect();
+    let median = upper_median(&mut strengths).unwrap_or(0.0).max(f64::MIN_POSITIVE) as f32;
+    let began: Vec<bool> =
+        finished.restarts.iter().map(|(number, _)| context.begins_with_images(*number)).collect();
+    let of_all = Witnesses {
+        distinct_share: finished.distinct_share as f32,
+        separated_share: context.separated_share() as f32,
+        explained: (1.0 - finished.residual * finished.residual).clamp(0.0, 1.0) as f32,
+        ..Witnesses::default()
+    };
+    let unit = unit_rows(entries.rows.view());
+    let cosines = matmul(unit.select(Axis(0), ranked).view(), unit.t(), context.threads);
+    let of_each = ranked.iter().zip(cosines.rows()).map(|(&i, cosines)| {
+        let mut of_this = Witnesses {
+            agreement: entries.agreement[i],
+            bias_share: entries.bias_share[i],
+            strength: strength[i] / median,
+            sign_share: sign_share(cosines, strength.view()),
+            ..of_all
+        };
+        let restarts = entries.of_restarts;
+        for (other, _) in cosines.iter().enumerate().filter(|(_, cosine)| **cosine > SAME_INPUT) {
+            let surest = match other.checked_sub(restarts).map(|i| solved[i].origin) {
+                // What rounds of restarts agree on are restarts, too.
+                None | Some(Origin::Restart(_) | Origin::Deflation) => &mut of_this.restarts,
+                Some(Origin::Separation) => &mut of_this.separation,
+                Some(Origin::ActivationPattern) => &mut of_this.activation_pattern,
+            };
+            *surest = surest.max(entries.confidence[other]);
+        }
+        let found = |from_pictures: bool| {
+            let near = cosines.slice_axis(Axis(0), (0..restarts).into());
+            let each = near.axis_chunks_iter(Axis(0), context.labels.len()).into_iter().zip(&began);
+            let of_kind: Vec<bool> = each
+                .filter(|(_, began)| **began == from_pictures)
+                .map(|(near, _)| near.iter().any(|&cosine| cosine > SAME_INPUT))
+                .collect();
+            of_kind.iter().filter(|found| **found).count() as f32 / of_kind.len().max(1) as f32
+        };
+        (of_this.found_from_random, of_this.found_from_pictures) = (found(false), found(true));
+        of_this
+    });
+    of_each.collect()
+}
+
+/// Strength on a candidate's own side, as a share of that of both.
+fn sign_share(cosines: ArrayView1<'_, f32>, strength: ArrayView1<'_, f32>) -> f32 {
+    let near = |sign: f32| {
+        let near = cosines.iter().zip(strength).filter(|(cosine, _)| sign * **cosine > SAME_INPUT);
+        near.map(|(_, &strength)| strength).sum::<f32>()
+    };
+    let (own, other) = (near(1.0), near(-1.0));
+    if own + other > 0.0 { own / (own + other) } else { 0.5 }
+}
