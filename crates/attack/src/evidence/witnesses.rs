@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What speaks for an entry of the list, without the truth. Candidates are near it where their cosine with it is above 0.8.
+/// What speaks for an entry of the list, without the truth. A candidate is near the entry with which it
+/// has the largest cosine, if that is above 0.8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Witnesses {
     /// Probability of the surest separated picture near it, in [0, 1]; 0 where there is none.
@@ -15,9 +16,11 @@ pub struct Witnesses {
     pub found_from_random: f32,
     /// Share of the restarts that began with separated pictures which have a candidate near it, in [0, 1].
     pub found_from_pictures: f32,
-    /// Mean cosine with the nearest candidates of other restarts, in [0, 1].
+    /// Support of the separated picture near it that has most, as a share of what every setting finding it would give, in [0, 1].
+    pub support_share: f32,
+    /// Mean cosine of the candidate of restarts near it that agrees most with the nearest ones of other restarts, in [0, 1].
     pub agreement: f32,
-    /// Bias share, see [`crate::evidence::confidence::Evidence`].
+    /// Largest bias share of candidates of restarts near it, see [`crate::evidence::confidence::Evidence`]; 0 where there are none.
     pub bias_share: f32,
     /// Strength (multiplier times length) of the candidates near it, as a share of that of those near it or its negative, in [0, 1].
     pub sign_share: f32,

@@ -35,30 +35,36 @@ pub(super) fn witnesses(
     };
     let unit = unit_rows(entries.rows.view());
     let cosines = matmul(unit.select(Axis(0), ranked).view(), unit.t(), context.threads);
-    let of_each = ranked.iter().zip(cosines.rows()).map(|(&i, cosines)| {
+    let nearest: Vec<Option<usize>> = cosines.columns().into_iter().map(nearest).collect();
+    let of_each = ranked.iter().zip(cosines.rows()).enumerate().map(|(entry, (&i, cosines))| {
         let mut of_this = Witnesses {
-            agreement: entries.agreement[i],
-            bias_share: entries.bias_share[i],
             strength: strength[i] / median,
             sign_share: sign_share(cosines, strength.view()),
             ..of_all
         };
         let restarts = entries.of_restarts;
-        for (other, _) in cosines.iter().enumerate().filter(|(_, cosine)| **cosine > SAME_INPUT) {
+        for other in (0..nearest.len()).filter(|&other| nearest[other] == Some(entry)) {
+            let (agreement, bias_share) = (entries.agreement[other], entries.bias_share[other]);
             let surest = match other.checked_sub(restarts).map(|i| solved[i].origin) {
                 // What rounds of restarts agree on are restarts, too.
-                None | Some(Origin::Restart(_) | Origin::Deflation) => &mut of_this.restarts,
-                Some(Origin::Separation) => &mut of_this.separation,
+                None | Some(Origin::Restart(_) | Origin::Deflation) => {
+                    of_this.agreement = of_this.agreement.max(agreement);
+                    of_this.bias_share = of_this.bias_share.max(bias_share);
+                    &mut of_this.restarts
+                }
+                Some(Origin::Separation) => {
+                    of_this.support_share = of_this.support_share.max(agreement);
+                    &mut of_this.separation
+                }
                 Some(Origin::ActivationPattern) => &mut of_this.activation_pattern,
             };
             *surest = surest.max(entries.confidence[other]);
         }
         let found = |from_pictures: bool| {
-            let near = cosines.slice_axis(Axis(0), (0..restarts).into());
-            let each = near.axis_chunks_iter(Axis(0), context.labels.len()).into_iter().zip(&began);
+            let each = nearest[..restarts].chunks_exact(context.labels.len()).zip(&began);
             let of_kind: Vec<bool> = each
                 .filter(|(_, began)| **began == from_pictures)
-                .map(|(near, _)| near.iter().any(|&cosine| cosine > SAME_INPUT))
+                .map(|(nearest, _)| nearest.contains(&Some(entry)))
                 .collect();
             of_kind.iter().filter(|found| **found).count() as f32 / of_kind.len().max(1) as f32
         };
@@ -66,6 +72,16 @@ pub(super) fn witnesses(
         of_this
     });
     of_each.collect()
+}
+
+/// The entry that a candidate speaks for: the nearest by these cosines, if it is near. Of two entries that are alike it speaks for one, since
+/// the other may be a poor copy.
+fn nearest(cosines: ArrayView1<'_, f32>) -> Option<usize> {
+    let of = cosines
+        .iter()
+        .enumerate()
+        .fold((0, SAME_INPUT), |best, (i, &cosine)| if cosine > best.1 { (i, cosine) } else { best });
+    (of.1 > SAME_INPUT).then_some(of.0)
 }
 
 /// Strength on a candidate's own side, as a share of that of both.
@@ -76,4 +92,24 @@ fn sign_share(cosines: ArrayView1<'_, f32>, strength: ArrayView1<'_, f32>) -> f3
     };
     let (own, other) = (near(1.0), near(-1.0));
     if own + other > 0.0 { own / (own + other) } else { 0.5 }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn a_candidate_speaks_for_the_entry_that_is_nearest_to_it() {
+        assert_eq!(nearest(array![0.81, 0.9, 0.9].view()), Some(1));
+        assert_eq!(nearest(array![0.5, 0.8].view()), None);
+    }
+
+    #[test]
+    fn a_sign_has_the_share_of_its_strength() {
+        let strength = array![1.0, 2.0, 5.0, 1.0];
+        assert_eq!(sign_share(array![1.0, 0.9, 0.1, -0.95].view(), strength.view()), 0.75);
+        assert_eq!(sign_share(array![0.1, 0.1, 0.1, 0.1].view(), strength.view()), 0.5);
+    }
 }

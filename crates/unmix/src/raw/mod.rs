@@ -60,7 +60,7 @@ pub struct RawImages {
 impl RawImages {
     /// Those in the span of `basis` (r, d), orthonormal rows that are images of the channels, height and width `shape`, with an
     /// `mean_image` if there is one. `sources` (k, r + 1), as they are found in the span with the mean image, tell its part in the span and the unit;
-    /// none if they tell nothing of them. Without a mean image the unit is white.
+    /// none if they tell nothing of them, or are no pictures that it was taken from. Without a mean image the unit is white.
     pub fn of(
         basis: ArrayView2<'_, f32>,
         shape: [usize; 3],
@@ -84,6 +84,10 @@ impl RawImages {
         };
         if mean_image.is_none() {
             return Some(raw);
+        }
+        let shares = sources.column(raw.mean.len());
+        if !background::are_light(matmul(sources, widened.view(), parallelism).view(), shares) {
+            return None;
         }
         let images = raw.of_sources(sources);
         // Pictures commonly use the range that they have.
