@@ -5,13 +5,18 @@ use serde::{Deserialize, Serialize};
 /// What speaks for an entry of the list, without the truth. A candidate is near the entry with which it
 /// has the largest cosine, if that is above 0.8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Witnesses {
     /// Probability of the surest separated picture near it, in [0, 1]; 0 where there is none.
     pub separation: f32,
     /// The same of inputs solved for exactly from their activation pattern.
     pub activation_pattern: f32,
-    /// The same of candidates of restarts, and of what rounds of restarts agree on.
+    /// The same of what rounds of restarts agree on.
+    pub rounds: f32,
+    /// The same of candidates of restarts.
     pub restarts: f32,
+    /// Share of all restarts which have a candidate near it, in [0, 1].
+    pub found: f32,
     /// Share of the restarts that began at random which have a candidate near it, in [0, 1].
     pub found_from_random: f32,
     /// Share of the restarts that began with separated pictures which have a candidate near it, in [0, 1].
@@ -34,13 +39,83 @@ pub struct Witnesses {
     pub explained: f32,
 }
 
+/// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0032-the-list.md`.
+const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.40, 0.63, 0.90, 4.94, 0.21];
+/// Probabilities of a separated picture beyond which it is as sure as it can be.
+const SEPARATION: (f64, f64) = (0.05, 0.98);
+/// The same of inputs that were solved for.
+const ACTIVATION_PATTERN: (f64, f64) = (0.05, 0.995);
+/// Shares of a sign outside of which it is as sure as it can be.
+const SIGN_SHARE: (f64, f64) = (0.1, 0.95);
+
 impl Witnesses {
-    /// Probability in [0, 1] that the entry is a training input: restarts, a separation and an activation pattern err independently of each
-    /// other, so that the probability that all are wrong is the product of theirs.
+    /// How many features there are.
+    pub const FEATURES: usize = 5;
+
+    /// What the probability is estimated from: 1, the log odds of what a separation and an activation pattern say, the share of the restarts
+    /// that found it, and the log odds of its sign.
+    pub fn features(&self) -> [f64; Self::FEATURES] {
+        [
+            1.0,
+            log_odds(self.separation, SEPARATION),
+            log_odds(self.activation_pattern, ACTIVATION_PATTERN),
+            f64::from(self.found),
+            log_odds(self.sign_share, SIGN_SHARE),
+        ]
+    }
+
+    /// Probability in [0, 1] that the entry is a training input, sign included. What rounds of restarts agree on errs independently of all
+    /// else, so that the probability that both are wrong is the product of theirs.
     pub fn probability(&self) -> f32 {
-        1.0 - [self.restarts, self.separation, self.activation_pattern]
-            .map(|p| 1.0 - p)
-            .iter()
-            .product::<f32>()
+        let score: f64 = self.features().iter().zip(COEFFICIENTS).map(|(f, c)| f * c).sum();
+        let p = 1.0 / (1.0 + (-score).exp());
+        (1.0 - (1.0 - p) * (1.0 - f64::from(self.rounds))) as f32
+    }
+}
+
+/// Log odds of a probability that is brought within `ends`.
+fn log_odds(probability: f32, ends: (f64, f64)) -> f64 {
+    let p = f64::from(probability).clamp(ends.0, ends.1);
+    (p / (1.0 - p)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every restart and a separation found, of a sign that is sure.
+    const FOUND: Witnesses = Witnesses {
+        separation: 0.97,
+        activation_pattern: 0.0,
+        rounds: 0.0,
+        restarts: 0.0,
+        found: 1.0,
+        found_from_random: 1.0,
+        found_from_pictures: 1.0,
+        support_share: 1.0,
+        agreement: 1.0,
+        bias_share: 1.0,
+        sign_share: 0.95,
+        strength: 1.0,
+        distinct_share: 0.5,
+        separated_share: 0.5,
+        explained: 1.0,
+    };
+
+    #[test]
+    fn who_is_found_by_all_is_sure_and_each_witness_counts() {
+        assert!(FOUND.probability() > 0.95);
+        assert!(Witnesses { found: 0.5, ..FOUND }.probability() < 0.9);
+        assert!(Witnesses { separation: 0.0, ..FOUND }.probability() < 0.7);
+        assert!(Witnesses { sign_share: 0.3, ..FOUND }.probability() < FOUND.probability());
+        assert!(Witnesses { activation_pattern: 1.0, separation: 0.0, ..FOUND }.probability() > 0.95);
+        assert!(Witnesses::default().probability() < 0.05);
+    }
+
+    #[test]
+    fn what_rounds_agree_on_stands_for_itself() {
+        let nobody = Witnesses { rounds: 0.97, ..Witnesses::default() };
+        assert!((0.97..0.98).contains(&nobody.probability()));
+        assert_eq!(Witnesses { rounds: 1.0, ..FOUND }.probability(), 1.0);
     }
 }

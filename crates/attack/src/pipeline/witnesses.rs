@@ -46,12 +46,12 @@ pub(super) fn witnesses(
         for other in (0..nearest.len()).filter(|&other| nearest[other] == Some(entry)) {
             let (agreement, bias_share) = (entries.agreement[other], entries.bias_share[other]);
             let surest = match other.checked_sub(restarts).map(|i| solved[i].origin) {
-                // What rounds of restarts agree on are restarts, too.
-                None | Some(Origin::Restart(_) | Origin::Deflation) => {
+                None | Some(Origin::Restart(_)) => {
                     of_this.agreement = of_this.agreement.max(agreement);
                     of_this.bias_share = of_this.bias_share.max(bias_share);
                     &mut of_this.restarts
                 }
+                Some(Origin::Deflation) => &mut of_this.rounds,
                 Some(Origin::Separation) => {
                     of_this.support_share = of_this.support_share.max(agreement);
                     &mut of_this.separation
@@ -60,15 +60,16 @@ pub(super) fn witnesses(
             };
             *surest = surest.max(entries.confidence[other]);
         }
-        let found = |from_pictures: bool| {
-            let each = nearest[..restarts].chunks_exact(context.labels.len()).zip(&began);
-            let of_kind: Vec<bool> = each
-                .filter(|(_, began)| **began == from_pictures)
-                .map(|(nearest, _)| nearest.contains(&Some(entry)))
-                .collect();
-            of_kind.iter().filter(|found| **found).count() as f32 / of_kind.len().max(1) as f32
+        let found: Vec<bool> = nearest[..restarts]
+            .chunks_exact(context.labels.len())
+            .map(|of_restart| of_restart.contains(&Some(entry)))
+            .collect();
+        let of_those = |began_with_pictures: bool| {
+            let these = found.iter().zip(&began).filter(|(_, began)| **began == began_with_pictures);
+            share(these.map(|(found, _)| *found))
         };
-        (of_this.found_from_random, of_this.found_from_pictures) = (found(false), found(true));
+        of_this.found = share(found.iter().copied());
+        (of_this.found_from_random, of_this.found_from_pictures) = (of_those(false), of_those(true));
         of_this
     });
     of_each.collect()
@@ -82,6 +83,12 @@ fn nearest(cosines: ArrayView1<'_, f32>) -> Option<usize> {
         .enumerate()
         .fold((0, SAME_INPUT), |best, (i, &cosine)| if cosine > best.1 { (i, cosine) } else { best });
     (of.1 > SAME_INPUT).then_some(of.0)
+}
+
+/// Share of what is true, in [0, 1]; 0 of nothing.
+fn share(these: impl Iterator<Item = bool>) -> f32 {
+    let (all, hold) = these.fold((0, 0), |(all, hold), this| (all + 1, hold + usize::from(this)));
+    hold as f32 / all.max(1) as f32
 }
 
 /// Strength on a candidate's own side, as a share of that of both.

@@ -36,6 +36,9 @@ pub struct Judgement {
     pub pool: PoolTable,
     /// What each image of the list is at the held-out threshold of NCC, surest first.
     pub findings: Vec<Finding>,
+    /// The same at the bar of what is legible.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub findings_legible: Vec<Finding>,
     /// Whether probabilities hold, an image being real above the held-out threshold of NCC; none for "ranking only".
     pub reliability: Option<Reliability>,
     /// The same, an image being real when it is legible.
@@ -79,6 +82,7 @@ pub fn evaluate(
         reliability: held(threshold, &found)?,
         reliability_legible: held(LEGIBLE, &readable)?,
         findings: found,
+        findings_legible: readable,
     };
     Ok((judgement, judged.rows))
 }
