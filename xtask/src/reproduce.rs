@@ -3,6 +3,7 @@
 mod calibrate;
 mod listed;
 mod nulls;
+mod rows;
 mod tables;
 mod victims;
 
@@ -18,6 +19,7 @@ use palimpsest::judging::regime::RegimeArgs;
 use palimpsest::judging::score::{ScoreFile, training_row};
 use palimpsest::judging::train::{self, TrainArgs};
 use palimpsest::terminal::{Misuse, ResumeArgs, interrupt, lock_folder, output};
+use palimpsest_datasets::DataName;
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
 use palimpsest_mlp::train::StopReason;
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use self::calibrate::calibrate;
 use self::nulls::Null;
+use self::rows::{Row, Rows};
 pub(crate) use self::victims::ReproduceArgs;
 use self::victims::{Regime, Victim, What, victims};
 
@@ -74,6 +77,8 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     let _lock = lock_folder(&args.out)?;
     let table = if matches!(args.what, What::Nulls) { "nulls.json" } else { "table.json" };
     let mut lines = Vec::new();
+    let rows_file = args.out.join("rows.json");
+    let mut rows = Rows::read(&rows_file)?;
     for victim in &victims {
         if interrupt::requested() {
             bail!(broken_off(args));
@@ -82,8 +87,13 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             What::Victims => make(args, victim)?,
             What::Attack | What::Nulls => {
                 make(args, victim)?;
-                lines.push(attack(args, victim)?);
+                let (line, row) = attack(args, victim)?;
+                lines.push(line);
                 files::write_json(&args.out.join(table), &lines)?;
+                if let Some(row) = row {
+                    rows.put(row);
+                    files::write_json(&rows_file, &rows)?;
+                }
             }
             What::Calibrate | What::CalibrateList(_) | What::Table(_) => {}
         }
@@ -188,7 +198,8 @@ fn broken_off(args: &ReproduceArgs) -> String {
     format!("interrupted; what was done is in {}: the same command goes on from there", args.out.display())
 }
 
-fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
+/// Attacks a victim and judges that, if it was not done before: its line, and its row where it is no null.
+fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<(Line, Option<Row>)> {
     let attacked = victim.folder(args, "attack");
     if !finished(&attacked, "run.json") {
         output::note(&format!("attacking {victim}"));
@@ -216,7 +227,15 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<Line> {
         let score = judge(noise, victim.folder(args, "judged-by-noise"))?;
         line.sure_and_noise = Some(sure_and_real(&score, &attacked)?.1);
     }
-    Ok(line)
+    let row = victim.null.is_none().then(|| Row::of(victim, &score, &attacked, command(args, victim)));
+    Ok((line, row.transpose()?))
+}
+
+/// The command that makes the row of a victim.
+fn command(args: &ReproduceArgs, victim: &Victim) -> String {
+    let folder = if victim.data == DataName::Cifar10 { " --cifar10-dir DIR" } else { "" };
+    let block = args.block.map_or_else(String::new, |block| format!(" --block {block}"));
+    format!("cargo xtask reproduce attack{folder}{block} --only {victim} --seeds {}", victim.seed)
 }
 
 /// How many candidates an attack calls 95 % sure, and how many of these are real.

@@ -9,6 +9,7 @@ use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
 use crate::pipeline::reconstruction::{Candidates, InSpan, Reconstruction, RestartRecord};
 use crate::problem::exposure::Exposure;
+use crate::search::restart::Restart;
 use crate::stages::candidate::{Candidate, Origin, OriginGroup};
 use crate::stages::context::AttackContext;
 use crate::stages::separated_starts::sources::Sources;
@@ -25,11 +26,7 @@ pub(crate) fn pool(
 ) -> Result<Reconstruction, AttackError> {
     let mut restarts = finished(std::mem::take(&mut context.restarts))?;
     let (problem, parallelism) = (context.problem, context.threads);
-    let raw = context.sources.as_ref().and_then(Sources::raw).map(|raw| {
-        raw.told_by(
-            restarts.iter_mut().map(|(_, restart)| (&mut restart.coordinates, restart.unrefined.as_ref())),
-        )
-    });
+    let raw = raw_images(&context, &mut restarts);
     let raw = raw.as_ref();
     let finished = Finished::compare(&context, restarts)?;
     let mut entries = Entries::of(&context, &finished, raw);
@@ -39,11 +36,7 @@ pub(crate) fn pool(
     let merged = estimates(&context, &finished, &entries, &solved, &ranked, raw);
     let kept = without_repeats(&context, &finished, merged.view(), raw);
     let (ranking, merged) = (of(&kept, &ranked), merged.select(Axis(0), &kept));
-    let lifted = |rows: Array2<f32>| match raw {
-        Some(raw) => raw.images(rows.view(), parallelism),
-        None if context.params.method.is_in_subspace() => problem.lift(rows.view(), parallelism),
-        None => rows,
-    };
+    let lifted = |rows: Array2<f32>| lifted(&context, raw, rows);
     let is_in_span = raw.is_none() && context.params.method.is_in_subspace();
     let in_span = is_in_span
         .then(|| InSpan { coordinates: entries.rows.clone(), basis: problem.subspace.basis().to_owned() });
@@ -78,6 +71,23 @@ pub(crate) fn pool(
         input_norm: problem.input_norm,
         spectrum: problem.spectrum.clone(),
     })
+}
+
+/// What is known of raw images, as the candidates of the restarts tell it, which then are images without the mean that they tell.
+fn raw_images(context: &AttackContext<'_>, restarts: &mut [(u64, Restart)]) -> Option<RawImages> {
+    let raw = context.sources.as_ref().and_then(Sources::raw)?;
+    let candidates =
+        restarts.iter_mut().map(|(_, restart)| (&mut restart.coordinates, restart.unrefined.as_ref()));
+    Some(raw.told_by(candidates))
+}
+
+/// Inputs (k, d), or raw images, of candidates in the coordinates of the attack (k, r).
+fn lifted(context: &AttackContext<'_>, raw: Option<&RawImages>, rows: Array2<f32>) -> Array2<f32> {
+    match raw {
+        Some(raw) => raw.images(rows.view(), context.threads),
+        None if context.params.method.is_in_subspace() => context.problem.lift(rows.view(), context.threads),
+        None => rows,
+    }
 }
 
 /// Which of `estimates` (ranking, r) to keep: those that were told apart and have become the same image are one.

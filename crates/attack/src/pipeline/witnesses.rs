@@ -42,37 +42,50 @@ pub(super) fn witnesses(
             sign_share: sign_share(cosines, strength.view()),
             ..of_all
         };
-        let restarts = entries.of_restarts;
-        for other in (0..nearest.len()).filter(|&other| nearest[other] == Some(entry)) {
-            let (agreement, bias_share) = (entries.agreement[other], entries.bias_share[other]);
-            let surest = match other.checked_sub(restarts).map(|i| solved[i].origin) {
-                None | Some(Origin::Restart(_)) => {
-                    of_this.agreement = of_this.agreement.max(agreement);
-                    of_this.bias_share = of_this.bias_share.max(bias_share);
-                    &mut of_this.restarts
-                }
-                Some(Origin::Deflation) => &mut of_this.rounds,
-                Some(Origin::Separation) => {
-                    of_this.support_share = of_this.support_share.max(agreement);
-                    &mut of_this.separation
-                }
-                Some(Origin::ActivationPattern) => &mut of_this.activation_pattern,
-            };
-            *surest = surest.max(entries.confidence[other]);
-        }
-        let found: Vec<bool> = nearest[..restarts]
-            .chunks_exact(context.labels.len())
-            .map(|of_restart| of_restart.contains(&Some(entry)))
-            .collect();
-        let of_those = |began_with_pictures: bool| {
-            let these = found.iter().zip(&began).filter(|(_, began)| **began == began_with_pictures);
-            share(these.map(|(found, _)| *found))
-        };
-        of_this.found = share(found.iter().copied());
-        (of_this.found_from_random, of_this.found_from_pictures) = (of_those(false), of_those(true));
+        let near = (0..nearest.len()).filter(|&other| nearest[other] == Some(entry));
+        hear_candidates(&mut of_this, entries, solved, near);
+        let of_restarts = nearest[..entries.of_restarts].chunks_exact(context.labels.len());
+        let found: Vec<bool> = of_restarts.map(|of_restart| of_restart.contains(&Some(entry))).collect();
+        hear_restarts(&mut of_this, &found, &began);
         of_this
     });
     of_each.collect()
+}
+
+/// Adds what the candidates `near` an entry say, by their indices.
+fn hear_candidates(
+    of_this: &mut Witnesses,
+    entries: &Entries,
+    solved: &[Candidate],
+    near: impl Iterator<Item = usize>,
+) {
+    for other in near {
+        let (agreement, bias_share) = (entries.agreement[other], entries.bias_share[other]);
+        let surest = match other.checked_sub(entries.of_restarts).map(|i| solved[i].origin) {
+            None | Some(Origin::Restart(_)) => {
+                of_this.agreement = of_this.agreement.max(agreement);
+                of_this.bias_share = of_this.bias_share.max(bias_share);
+                &mut of_this.restarts
+            }
+            Some(Origin::Deflation) => &mut of_this.rounds,
+            Some(Origin::Separation) => {
+                of_this.support_share = of_this.support_share.max(agreement);
+                &mut of_this.separation
+            }
+            Some(Origin::ActivationPattern) => &mut of_this.activation_pattern,
+        };
+        *surest = surest.max(entries.confidence[other]);
+    }
+}
+
+/// Adds which restarts `found` an entry; `began` says which of them began with pictures.
+fn hear_restarts(of_this: &mut Witnesses, found: &[bool], began: &[bool]) {
+    let of_those = |with_pictures: bool| {
+        let these = found.iter().zip(began).filter(|(_, began)| **began == with_pictures);
+        share(these.map(|(found, _)| *found))
+    };
+    of_this.found = share(found.iter().copied());
+    (of_this.found_from_random, of_this.found_from_pictures) = (of_those(false), of_those(true));
 }
 
 /// The entry that a candidate speaks for: the nearest by these cosines, if it is near. Of two entries that are alike it speaks for one, since

@@ -1,0 +1,127 @@
+//! The rows of `docs/results/*.json`, made from what was judged.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use palimpsest::judging::score::ScoreFile;
+use palimpsest_datasets::DataName;
+use palimpsest_metrics::judge::pool::{Bar, Measure};
+use palimpsest_runs::{MADE_BY, RunFile, files};
+use serde::{Deserialize, Serialize};
+
+use super::victims::{Regime, Victim};
+
+/// A judged attack as the tables of the documents show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    victim: String,
+    block: Option<String>,
+    seed: u64,
+    training_set: String,
+    training: String,
+    hidden: String,
+    taken_from_inputs: String,
+    restarts: usize,
+    seconds: u64,
+    /// Distinct training images among the first n of the list with an NCC above 0.9.
+    legible: usize,
+    /// The same of held-out images.
+    legible_held_out: usize,
+    /// Negatives among these first n.
+    negatives: usize,
+    /// Over the pool, one to one, with an NCC above 0.9 and an SSIM above 0.4; of held-out images, of class means, and what the training images
+    /// count themselves as far as the directions of the attack hold them.
+    pool_ncc: usize,
+    pool_ncc_held_out: usize,
+    pool_ncc_class_means: usize,
+    pool_ncc_limit: Option<usize>,
+    pool_ssim: usize,
+    pool_ssim_held_out: usize,
+    pool_ssim_class_means: usize,
+    pool_ssim_limit: Option<usize>,
+    sure: usize,
+    sure_real: usize,
+    sure_negative: usize,
+    build: String,
+    command: String,
+}
+
+/// The rows of a folder of victims, `rows.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Rows {
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    /// Those that `file` has.
+    pub(super) fn read(file: &Path) -> Result<Self> {
+        Ok(if file.exists() { files::read_json(file)? } else { Self::default() })
+    }
+
+    /// Adds a row, in place of one of the same victim.
+    pub(super) fn put(&mut self, row: Row) {
+        match self.rows.iter_mut().find(|of| of.victim == row.victim) {
+            Some(old) => *old = row,
+            None => self.rows.push(row),
+        }
+    }
+}
+
+impl Row {
+    /// Of a judged attack in the folder `attacked`, made by `command`.
+    pub(super) fn of(victim: &Victim, score: &ScoreFile, attacked: &Path, command: String) -> Result<Self> {
+        let run: RunFile = files::read_json(&attacked.join("run.json"))?;
+        let judgement =
+            score.judgement.as_ref().context("score.json was written by an older build; judge again")?;
+        let over_pool = |measure| {
+            judgement
+                .pool
+                .count(measure, Bar::Fixed)
+                .context("score.json has no count over the pool at a fixed bar")
+        };
+        let (ncc, ssim) = (over_pool(Measure::Ncc)?, over_pool(Measure::Ssim)?);
+        let sure = judgement.reliability.as_ref().map(|reliability| reliability.sure);
+        let pictures = match victim.data {
+            DataName::Cifar10 => "photographs (CIFAR-10)",
+            DataName::Mnist => "digits (MNIST)",
+            _ => "garments (Fashion-MNIST)",
+        };
+        let hidden: Vec<String> = victim.hidden.iter().map(usize::to_string).collect();
+        Ok(Self {
+            victim: victim.to_string(),
+            block: score.data.block.clone(),
+            seed: victim.seed,
+            training_set: format!("{} {pictures}", victim.n),
+            training: match victim.regime {
+                Regime::Published => "published point",
+                Regime::Deep => "deep convergence",
+                Regime::WeightDecay => "weight decay",
+            }
+            .into(),
+            hidden: hidden.join(","),
+            taken_from_inputs: match victim.subtract {
+                None => "mean image".into(),
+                Some(0.0) => "nothing".into(),
+                Some(value) => value.to_string(),
+            },
+            restarts: run.restarts.len(),
+            seconds: run.elapsed_s.round() as u64,
+            legible: judgement.legible.legible,
+            legible_held_out: judgement.legible_held_out,
+            negatives: judgement.legible.negatives,
+            pool_ncc: ncc.count,
+            pool_ncc_held_out: ncc.held_out,
+            pool_ncc_class_means: ncc.class_means,
+            pool_ncc_limit: ncc.span_keeps,
+            pool_ssim: ssim.count,
+            pool_ssim_held_out: ssim.held_out,
+            pool_ssim_class_means: ssim.class_means,
+            pool_ssim_limit: ssim.span_keeps,
+            sure: sure.map_or(0, |sure| sure.called),
+            sure_real: sure.map_or(0, |sure| sure.real),
+            sure_negative: sure.map_or(0, |sure| sure.negatives),
+            build: MADE_BY.into(),
+            command,
+        })
+    }
+}
