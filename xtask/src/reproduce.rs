@@ -55,9 +55,9 @@ struct Line {
     precision: Vec<(usize, usize)>,
     sure: usize,
     sure_and_real: usize,
-    /// Of a network that was trained on noise, those called sure that are among that noise.
+    /// Of a null, those called sure that are among what it was trained on, or that its rows span.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sure_and_noise: Option<usize>,
+    sure_and_own: Option<usize>,
     calibration_error: f64,
     restarts: usize,
     seconds: f64,
@@ -105,10 +105,9 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             print(&lines);
             let sum = |count: fn(&Line) -> usize| lines.iter().map(count).sum::<usize>();
             output::line(&format!(
-                "called 95 % sure: {}; of these {} are among the noise that their network was trained on, {} among real images",
+                "called 95 % sure: {}; of these {} are among what their network was trained on",
                 sum(|line| line.sure),
-                sum(|line| line.sure_and_noise.unwrap_or(0)),
-                sum(|line| line.sure_and_real),
+                sum(|line| line.sure_and_own.unwrap_or(0)),
             ));
         }
         What::Calibrate => calibrate(args, &victims)?,
@@ -138,22 +137,25 @@ fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
             let network = descent::initial(&dims, BiasPlacement::FirstLayer, first_layer, victim.seed);
             untrained(network, data.image_shape())
         }
-        Some(Null::Shuffled) => {
+        Some(null @ (Null::Shuffled | Null::Neurons)) => {
             let trained = Victim { null: None, ..victim.clone() };
             train_victim(args, &trained, trained.data(args)?)?;
             let model = trained.folder(args, "victim").join(MODEL_FILE);
             let Checkpoint { mut network, provenance } = Checkpoint::load(&model)?;
-            nulls::shuffle(&mut network, &seed.named("shuffled"));
+            match null {
+                Null::Neurons => nulls::exchange_neurons(&mut network, &seed.named("neurons")),
+                _ => nulls::shuffle(&mut network, &seed.named("shuffled")),
+            }
             untrained(network, provenance.image_shape)
         }
-        Some(Null::Noise) => {
+        Some(null) => {
             let real = victim.data(args)?;
-            let shape = VictimData::load(&real)?.shape;
+            let own = null.trained_on(&real, &out)?.context("the others are trained on something")?;
             {
                 let _lock = lock_folder(&out)?;
-                nulls::write_noise(victim.n, shape, &out, &seed.named("noise"))?;
+                null.write(&real, &out, &seed.named(&null.to_string()))?;
             }
-            train_victim(args, victim, nulls::noise_data(&real, &out)?)
+            train_victim(args, victim, own)
         }
     }
 }
@@ -222,10 +224,14 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<(Line, Option<Row>)> 
     let real = victim.data(args)?;
     let score = judge(real.clone(), victim.folder(args, "judged"))?;
     let mut line = line(victim, &score, &attacked)?;
-    if victim.null == Some(Null::Noise) {
-        let noise = nulls::noise_data(&real, &victim.folder(args, "victim"))?;
-        let score = judge(noise, victim.folder(args, "judged-by-noise"))?;
-        line.sure_and_noise = Some(sure_and_real(&score, &attacked)?.1);
+    if let Some(null) = victim.null {
+        line.sure_and_own = match null.trained_on(&real, &victim.folder(args, "victim"))? {
+            Some(own) => {
+                let score = judge(own, victim.folder(args, "judged-by-own"))?;
+                Some(sure_and_real(&score, &attacked)?.1)
+            }
+            None => Some(if null.holds_the_images() { line.sure_and_real } else { 0 }),
+        };
     }
     let row = victim.null.is_none().then(|| Row::of(victim, &score, &attacked, command(args, victim)));
     Ok((line, row.transpose()?))
@@ -279,7 +285,7 @@ fn line(victim: &Victim, score: &ScoreFile, attacked: &Path) -> Result<Line> {
         precision: score.ranking.precision_at.iter().map(|p| (p.k, p.real)).collect(),
         sure,
         sure_and_real,
-        sure_and_noise: None,
+        sure_and_own: None,
         calibration_error: score.ranking.calibration.expected_error,
         restarts: run.restarts.len(),
         seconds: run.elapsed_s,

@@ -1,5 +1,5 @@
-//! Networks that hold none of the images they are judged by: all that may be called sure of them is the noise that one was
-//! trained on.
+//! Networks that do not hold the images they are judged by, or not as the attack expects: all that may be called sure of them is what
+//! they were trained on.
 
 use std::fmt;
 use std::io::Cursor;
@@ -8,27 +8,93 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
-use palimpsest::judging::data::{DataArgs, HELD_OUT};
-use palimpsest_datasets::{DataName, InputShape};
-use palimpsest_metrics::null_model::random_noise;
+use palimpsest::judging::data::{DataArgs, HELD_OUT, VictimData};
+use palimpsest_datasets::{Block, DataName, InputShape};
+use palimpsest_metrics::ImageShape;
+use palimpsest_metrics::null_model::{permuted_neurons, random_noise};
+use palimpsest_metrics::pink_noise::pink_noise;
 use palimpsest_mlp::Mlp;
 use palimpsest_mlp::checkpoint::write_atomically;
 use palimpsest_numerics::seed::Seed;
 use rand::seq::SliceRandom;
 
-/// Where a network without the images comes from.
+/// Where a network comes from that does not hold the images, or not as the attack expects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Null {
     /// Weights as training begins with them.
     Random,
     /// The weights of a trained network, in each layer in another order, biases likewise.
     Shuffled,
+    /// A trained network whose first layer's neurons have changed places, the later layers kept: its rows still span the images, its
+    /// equation does not hold.
+    Neurons,
     /// A network trained like the others, on images of noise whose labels say nothing.
     Noise,
+    /// The same on noise whose spectrum is that of photographs.
+    PinkNoise,
+    /// A network trained on other images of the same kind, those of another block.
+    OtherImages,
+    /// A network trained on these images, with labels at random.
+    RandomLabels,
 }
 
 impl Null {
-    pub(super) const ALL: [Self; 3] = [Self::Random, Self::Shuffled, Self::Noise];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Random,
+        Self::Shuffled,
+        Self::Neurons,
+        Self::Noise,
+        Self::PinkNoise,
+        Self::OtherImages,
+        Self::RandomLabels,
+    ];
+
+    /// What the network was trained on in the place of `real`, where that is something else; its files are in `folder`.
+    pub(super) fn trained_on(self, real: &DataArgs, folder: &Path) -> Result<Option<DataArgs>> {
+        Ok(match self {
+            Self::Random | Self::Shuffled | Self::Neurons => None,
+            Self::Noise | Self::PinkNoise | Self::RandomLabels => Some(archived(real, folder)?),
+            Self::OtherImages => Some(DataArgs { block: Some(other_block(real.block)), ..real.clone() }),
+        })
+    }
+
+    /// Whether the images are in its rows all the same.
+    pub(super) fn holds_the_images(self) -> bool {
+        matches!(self, Self::Neurons | Self::RandomLabels)
+    }
+
+    /// Writes what it is trained on into `folder`, where that is no data set: as many images as `real` has, and others to hold out.
+    pub(super) fn write(self, real: &DataArgs, folder: &Path, seed: &Seed) -> Result<()> {
+        let data = VictimData::load(real)?;
+        let n = data.train.count();
+        for (name, count, images) in [("train.npz", n, &data.train), ("test.npz", HELD_OUT, &data.held_out)] {
+            let seed = seed.named(name);
+            let pixels = match (self, data.shape) {
+                (Self::Noise, shape) => {
+                    random_noise(count, shape.size(), 0.25, &seed).mapv(|v| (v + 0.5).clamp(0.0, 1.0))
+                }
+                (Self::PinkNoise, InputShape::Image { channels, height, width }) => {
+                    pink_noise(count, ImageShape { channels, height, width }, &seed)
+                }
+                (Self::RandomLabels, _) => images.dataset.inputs().to_owned(),
+                _ => return Ok(()),
+            };
+            let mut labels: Vec<u8> = (0..pixels.nrows()).map(|i| u8::from(i % 2 == 1)).collect();
+            if self == Self::RandomLabels {
+                labels.shuffle(&mut seed.named("labels").rng());
+            }
+            let path = folder.join(name);
+            let bytes = archive(pixels, data.shape, &Array1::from(labels))
+                .with_context(|| format!("cannot encode {}", path.display()))?;
+            write_atomically(&path, &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Another block than this.
+fn other_block(block: Option<Block>) -> Block {
+    if block == Some(Block::Report) { Block::Dev } else { Block::Report }
 }
 
 impl fmt::Display for Null {
@@ -36,9 +102,21 @@ impl fmt::Display for Null {
         f.write_str(match self {
             Self::Random => "random",
             Self::Shuffled => "shuffled",
+            Self::Neurons => "neurons",
             Self::Noise => "noise",
+            Self::PinkNoise => "pink-noise",
+            Self::OtherImages => "other-images",
+            Self::RandomLabels => "random-labels",
         })
     }
+}
+
+/// Gives the neurons of the first layer other places, the later layers stay.
+pub(super) fn exchange_neurons(network: &mut Mlp<f32>, seed: &Seed) {
+    let first = &mut network.layers_mut()[0];
+    let bias = first.bias.as_ref().map(|bias| bias.view());
+    let (weight, bias) = permuted_neurons(first.weight.view(), bias, seed);
+    (first.weight, first.bias) = (weight, bias);
 }
 
 /// Reorders the values of every weight matrix, and those of every bias.
@@ -52,24 +130,10 @@ pub(super) fn shuffle(network: &mut Mlp<f32>, seed: &Seed) {
     }
 }
 
-/// Where the noise in `folder` is, in the place of the images that `real` names.
-pub(super) fn noise_data(real: &DataArgs, folder: &Path) -> Result<DataArgs> {
+/// The archives in `folder`, in the place of the images that `real` names.
+fn archived(real: &DataArgs, folder: &Path) -> Result<DataArgs> {
     let (data_dir, task) = (Some(folder.to_path_buf()), "1/0".parse()?);
     Ok(DataArgs { data: DataName::Npz, data_dir, task, counts: None, block: None, ..real.clone() })
-}
-
-/// Writes n images of noise to train on, and others to hold out: pixels are normal around 0.5 with a deviation of 0.25, cut to [0, 1],
-/// labels 0 and 1 in turn.
-pub(super) fn write_noise(n: usize, shape: InputShape, folder: &Path, seed: &Seed) -> Result<()> {
-    for (name, count) in [("train.npz", n), ("test.npz", HELD_OUT)] {
-        let pixels = random_noise(count, shape.size(), 0.25, &seed.named(name));
-        let labels = Array1::from_iter((0..count).map(|i| u8::from(i % 2 == 1)));
-        let path = folder.join(name);
-        let bytes = archive(pixels.mapv(|v| (v + 0.5).clamp(0.0, 1.0)), shape, &labels)
-            .with_context(|| format!("cannot encode {}", path.display()))?;
-        write_atomically(&path, &bytes)?;
-    }
-    Ok(())
 }
 
 fn archive(inputs: Array2<f32>, shape: InputShape, labels: &Array1<u8>) -> Result<Vec<u8>> {
@@ -86,7 +150,6 @@ fn archive(inputs: Array2<f32>, shape: InputShape, labels: &Array1<u8>) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use palimpsest::judging::data::VictimData;
     use palimpsest_mlp::BiasPlacement;
 
     use super::*;
@@ -112,18 +175,45 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_read_back_as_images_of_the_shape_and_number_of_the_real_ones() {
-        let folder = tempfile::tempdir().unwrap();
+    fn exchanged_neurons_keep_their_rows_and_lose_their_places() {
+        let network = Mlp::<f32>::initialise(&[6, 5, 4, 1], BiasPlacement::FirstLayer, 0.1, Seed::new(1));
+        let mut exchanged = network.clone();
+        exchange_neurons(&mut exchanged, &Seed::new(2));
+        let (before, after) = (&network.layers()[0], &exchanged.layers()[0]);
+        assert_ne!(before.weight, after.weight);
+        for (row, bias) in after.weight.rows().into_iter().zip(after.bias.as_ref().unwrap()) {
+            let same = |i: &usize| before.weight.row(*i) == row && before.bias.as_ref().unwrap()[*i] == *bias;
+            assert_eq!((0..5).filter(same).count(), 1);
+        }
+        assert_eq!(network.layers()[1].weight, exchanged.layers()[1].weight);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_as_images_of_the_shape_and_number_of_the_real_ones() {
         let (data, task) = ("mnist".parse().unwrap(), "odd-even".parse().unwrap());
         let real = DataArgs::balanced(data, task, 10);
-        let shape = VictimData::load(&real).unwrap().shape;
-        write_noise(10, shape, folder.path(), &Seed::new(3)).unwrap();
-        let noise = VictimData::load(&noise_data(&real, folder.path()).unwrap()).unwrap();
-        assert_eq!((noise.shape, noise.centered.dim()), (shape, (10, 784)));
-        assert_eq!(noise.held_out.count(), HELD_OUT);
-        assert_eq!(noise.signs().unwrap().iter().map(|&sign| i32::from(sign)).sum::<i32>(), 0);
-        let pixels = noise.train.dataset.inputs();
-        let mean = pixels.mean().unwrap();
-        assert!(pixels.iter().all(|v| (0.0..=1.0).contains(v)) && (mean - 0.5).abs() < 0.02, "{mean}");
+        let original = VictimData::load(&real).unwrap();
+        for null in [Null::Noise, Null::PinkNoise, Null::RandomLabels] {
+            let folder = tempfile::tempdir().unwrap();
+            null.write(&real, folder.path(), &Seed::new(3)).unwrap();
+            let written = null.trained_on(&real, folder.path()).unwrap().unwrap();
+            let written = VictimData::load(&written).unwrap();
+            assert_eq!((written.shape, written.centered.dim()), (original.shape, (10, 784)));
+            assert_eq!(written.held_out.count(), HELD_OUT);
+            assert_eq!(written.signs().unwrap().iter().map(|&sign| i32::from(sign)).sum::<i32>(), 0);
+            let pixels = written.train.dataset.inputs();
+            assert!(pixels.iter().all(|v| (0.0..=1.0).contains(v)), "{null}");
+        }
+    }
+
+    #[test]
+    fn other_images_are_of_another_block() {
+        let real = DataArgs::balanced("mnist".parse().unwrap(), "odd-even".parse().unwrap(), 10);
+        for block in [None, Some(Block::Dev), Some(Block::Report)] {
+            let real = DataArgs { block, ..real.clone() };
+            let other = Null::OtherImages.trained_on(&real, Path::new("unused")).unwrap().unwrap();
+            assert_ne!(other.block, block);
+            assert!(other.block.is_some());
+        }
     }
 }
