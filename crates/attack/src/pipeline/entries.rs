@@ -7,23 +7,13 @@ use palimpsest_numerics::reduce;
 use palimpsest_unmix::raw::{Appearance, RawImages};
 
 use crate::evidence::confidence::{ConfidenceModel, Evidence};
-use crate::evidence::consensus::{ranking, ranking_up_to_sign};
-use crate::evidence::witnesses::Witnesses;
 use crate::pipeline::finished::{Finished, joined};
-use crate::pipeline::witnesses::witnesses;
 use crate::stages::candidate::Candidate;
 use crate::stages::context::AttackContext;
 
-/// Entries of the list for each direction of the weights: there are about as many inputs as directions, and what comes later is chance.
-const LISTED: usize = 3;
-/// Directions below which the list is as long as for so many.
-const LEAST_LISTED: usize = 10;
 /// Smallest and largest length of an image that is given back, in units of the prior norm: that of real ones is 0.4 to 1.8 on the data
 /// sets here.
 const LENGTHS: (f64, f64) = (0.5, 2.0);
-
-/// A candidate that is listed, by its index, and who found it, where that is known.
-pub(super) type Listed = (usize, Option<Witnesses>);
 
 /// All candidates, those of the restarts first.
 pub(super) struct Entries {
@@ -38,7 +28,7 @@ pub(super) struct Entries {
     pub(super) appearance: Option<Vec<Appearance>>,
     pub(super) confidence: Array1<f32>,
     /// By which they are ranked.
-    order: Array1<f32>,
+    pub(super) order: Array1<f32>,
     /// Those of the restarts.
     pub(super) of_restarts: usize,
 }
@@ -114,43 +104,6 @@ impl Entries {
         self.labels.extend(labels);
         self.rows.append(Axis(0), rows.view()).expect("inputs have the coordinates of the restarts");
         self.compared.append(Axis(0), compared.view()).expect("they are compared alike");
-    }
-
-    /// The distinct inputs among them, surest first.
-    pub(super) fn ranking(
-        &mut self,
-        context: &AttackContext<'_>,
-        finished: &Finished<'_>,
-        solved: &[Candidate],
-        raw: Option<&RawImages>,
-    ) -> Vec<Listed> {
-        let most = LISTED * context.problem.rank().max(LEAST_LISTED);
-        if raw.is_some() || !are_images(context) {
-            // A raw image is the same whatever label it was found with; of others, two labels see an input and its negative.
-            let told_apart =
-                if raw.is_some() { vec![Label(0); self.labels.len()] } else { self.labels.clone() };
-            let mut ranked = ranking(self.compared.view(), &told_apart, self.order.view());
-            ranked.truncate(most);
-            return ranked.into_iter().map(|i| (i, None)).collect();
-        }
-        let solved_for = |i: usize| i >= self.of_restarts && solved[i - self.of_restarts].support.is_none();
-        let solved_for: Vec<bool> = (0..self.rows.nrows()).map(solved_for).collect();
-        let strength = self.strength();
-        let (compared, rows, order) = (self.compared.view(), self.rows.view(), self.order.view());
-        let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for);
-        ranked.truncate(most);
-        let witnesses = witnesses(context, finished, self, solved, &ranked);
-        for (&i, witnesses) in ranked.iter().zip(&witnesses) {
-            self.confidence[i] = witnesses.probability();
-        }
-        // What is likelier real than not comes first, by its probability.
-        let key = |i: usize| match self.confidence[i] {
-            likely if likely >= 0.5 => 1.0 + likely,
-            _ => self.order[i].min(1.0),
-        };
-        let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
-        listed.sort_by(|(a, _), (b, _)| key(*b).total_cmp(&key(*a)));
-        listed
     }
 
     /// Multiplier times length of each candidate (M), which does not depend on how an input is split into the two.

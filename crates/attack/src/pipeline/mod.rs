@@ -4,6 +4,7 @@ pub mod driver;
 mod entries;
 mod estimates;
 mod finished;
+mod listing;
 pub mod part;
 mod pool;
 pub mod reconstruction;

@@ -7,6 +7,7 @@ use crate::error::AttackError;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
+use crate::pipeline::listing::listed;
 use crate::pipeline::reconstruction::{Candidates, InSpan, Reconstruction, RestartRecord};
 use crate::problem::exposure::Exposure;
 use crate::search::restart::Restart;
@@ -32,7 +33,7 @@ pub(crate) fn pool(
     let mut entries = Entries::of(&context, &finished, raw);
     entries.add(&solved, &finished, raw, parallelism);
     let (ranked, of_each): (Vec<_>, Vec<_>) =
-        entries.ranking(&context, &finished, &solved, raw).into_iter().unzip();
+        listed(&mut entries, &context, &finished, &solved, raw).into_iter().unzip();
     let merged = estimates(&context, &finished, &entries, &solved, &ranked, raw);
     let kept = without_repeats(&context, &finished, merged.view(), raw);
     let (ranking, merged) = (of(&kept, &ranked), merged.select(Axis(0), &kept));

@@ -1,0 +1,56 @@
+//! The list of the distinct inputs among all candidates.
+
+use palimpsest_kkt::outputs::Label;
+use palimpsest_unmix::raw::RawImages;
+
+use crate::evidence::consensus::{ranking, ranking_up_to_sign};
+use crate::evidence::witnesses::Witnesses;
+use crate::pipeline::entries::{Entries, are_images};
+use crate::pipeline::finished::Finished;
+use crate::pipeline::witnesses::witnesses;
+use crate::stages::candidate::Candidate;
+use crate::stages::context::AttackContext;
+
+/// Entries of the list for each direction of the weights: there are about as many inputs as directions, and what comes later is chance.
+const LISTED: usize = 3;
+/// Directions below which the list is as long as for so many.
+const LEAST_LISTED: usize = 10;
+/// A candidate that is listed, by its index, and who found it, where that is known.
+pub(super) type Listed = (usize, Option<Witnesses>);
+
+/// The distinct inputs among `entries`, surest first, whose confidence is from here on what their witnesses say.
+pub(super) fn listed(
+    entries: &mut Entries,
+    context: &AttackContext<'_>,
+    finished: &Finished<'_>,
+    solved: &[Candidate],
+    raw: Option<&RawImages>,
+) -> Vec<Listed> {
+    let most = LISTED * context.problem.rank().max(LEAST_LISTED);
+    if raw.is_some() || !are_images(context) {
+        // A raw image is the same whatever label it was found with; of others, two labels see an input and its negative.
+        let told_apart =
+            if raw.is_some() { vec![Label(0); entries.labels.len()] } else { entries.labels.clone() };
+        let mut ranked = ranking(entries.compared.view(), &told_apart, entries.order.view());
+        ranked.truncate(most);
+        return ranked.into_iter().map(|i| (i, None)).collect();
+    }
+    let solved_for = |i: usize| i >= entries.of_restarts && solved[i - entries.of_restarts].support.is_none();
+    let solved_for: Vec<bool> = (0..entries.rows.nrows()).map(solved_for).collect();
+    let strength = entries.strength();
+    let (compared, rows, order) = (entries.compared.view(), entries.rows.view(), entries.order.view());
+    let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for);
+    ranked.truncate(most);
+    let witnesses = witnesses(context, finished, entries, solved, &ranked);
+    for (&i, witnesses) in ranked.iter().zip(&witnesses) {
+        entries.confidence[i] = witnesses.probability();
+    }
+    // What is likelier real than not comes first, by its probability.
+    let key = |i: usize| match entries.confidence[i] {
+        likely if likely >= 0.5 => 1.0 + likely,
+        _ => entries.order[i].min(1.0),
+    };
+    let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
+    listed.sort_by(|(a, _), (b, _)| key(*b).total_cmp(&key(*a)));
+    listed
+}
