@@ -45,12 +45,7 @@ pub(super) fn listed(
     for (&i, witnesses) in ranked.iter().zip(&witnesses) {
         entries.confidence[i] = witnesses.probability();
     }
-    // What is likelier real than not comes first, by its probability.
-    let key = |i: usize| match entries.confidence[i] {
-        likely if likely >= 0.5 => 1.0 + likely,
-        _ => entries.order[i].min(1.0),
-    };
     let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
-    listed.sort_by(|(a, _), (b, _)| key(*b).total_cmp(&key(*a)));
+    listed.sort_by(|(a, _), (b, _)| entries.confidence[*b].total_cmp(&entries.confidence[*a]));
     listed
 }
