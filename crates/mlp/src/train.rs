@@ -16,6 +16,7 @@ use crate::loss::Targets;
 use crate::{InputSubspace, Mlp, MlpError};
 
 mod augmentation;
+mod batch;
 mod batch_options;
 #[cfg(test)]
 mod batch_tests;
