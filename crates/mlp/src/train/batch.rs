@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, s};
 use ndarray_rand::rand::RngCore;
+use ndarray_rand::rand_distr::{Distribution, StandardNormal};
 use palimpsest_numerics::Real;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::{Rng, Seed};
 
 use super::{BatchOrder, BatchSchedule};
 use crate::loss::{Loss, Scale, Targets};
-use crate::passes::{Passes, forward};
+use crate::passes::{Passes, Scope, backward, forward, forward_masked, parameter_gradient};
 use crate::{Activation, Mlp};
 
 /// What is learned, and how.
@@ -73,12 +74,48 @@ impl<T: Real> Task<'_, T> {
         (self.loss.log_mean(terms), missed)
     }
 
+    /// Writes the gradient of the mean loss of `rows` of all, which were gathered, into `gradient`; with `as_evaluated`, of all
+    /// examples, whose outputs are known.
+    pub(super) fn mean_gradient(
+        &self,
+        network: &Mlp<T>,
+        rows: &[usize],
+        as_evaluated: bool,
+        batch: &mut Batch<T>,
+        gradient: &mut Mlp<T>,
+    ) {
+        let parallelism = self.parallelism;
+        if !as_evaluated {
+            let (inputs, masks) = (batch.inputs.view(), &batch.masks);
+            forward_masked(network, inputs, self.activation, masks, &mut batch.passes, parallelism);
+        }
+        self.weigh(batch, rows);
+        backward(network, batch.g.view(), &mut batch.passes, parallelism);
+        let inputs = if as_evaluated { self.x } else { batch.inputs.view() };
+        let (passes, scope) = (&batch.passes, Scope::AllLayers);
+        parameter_gradient(inputs, passes, T::one(), T::zero(), scope, gradient, parallelism);
+    }
+
     /// Fills what the loss of the batch's examples, `rows` of all, weighs the outputs with.
     pub(super) fn weigh(&self, batch: &mut Batch<T>, rows: &[usize]) {
         for ((term, outputs), &row) in batch.terms.iter_mut().zip(batch.passes.output().rows()).zip(rows) {
             *term = self.loss.term(outputs, self.targets.at(row));
         }
         let scale = Scale::mean(self.loss.log_mean(&batch.terms), rows.len());
+        self.derive(batch, rows, scale);
+    }
+
+    /// Fills what each example's own loss weighs its outputs with; `rows` may be fewer than the batch has room for, and the rest
+    /// weighs nothing.
+    pub(super) fn weigh_each(&self, batch: &mut Batch<T>, rows: &[usize]) {
+        batch.g.fill(T::zero());
+        for ((term, outputs), &row) in batch.terms.iter_mut().zip(batch.passes.output().rows()).zip(rows) {
+            *term = self.loss.term(outputs, self.targets.at(row));
+        }
+        self.derive(batch, rows, Scale::each());
+    }
+
+    fn derive(&self, batch: &mut Batch<T>, rows: &[usize], scale: Scale) {
         let outputs = batch.passes.output();
         for (((g, outputs), &term), &row) in
             batch.g.rows_mut().into_iter().zip(outputs.rows()).zip(&batch.terms).zip(rows)
@@ -90,12 +127,13 @@ impl<T: Real> Task<'_, T> {
 
 /// What is drawn: each epoch has streams of its own, so that a resumed run draws the same.
 pub(super) struct Draws {
-    /// Numbers of the examples in the order of this epoch.
+    /// Numbers of the examples in the order of this epoch, or those that the last [`Draws::sample`] took.
     pub(super) order: Vec<usize>,
     keys: Vec<u64>,
     orders: Rng,
     dropout: Rng,
     augmentation: Rng,
+    noise: Rng,
 }
 
 impl Draws {
@@ -106,19 +144,46 @@ impl Draws {
             orders: seed.named("order").rng(),
             dropout: seed.named("dropout").rng(),
             augmentation: seed.named("augmentation").rng(),
+            noise: seed.named("noise").rng(),
         }
     }
 
-    /// Goes to the streams of an epoch and draws its order.
-    pub(super) fn begin(&mut self, epoch: usize, order: BatchOrder, steps: usize) {
-        for rng in [&mut self.orders, &mut self.dropout, &mut self.augmentation] {
+    /// Goes to the streams of an epoch.
+    pub(super) fn begin(&mut self, epoch: usize) {
+        for rng in [&mut self.orders, &mut self.dropout, &mut self.augmentation, &mut self.noise] {
             rng.set_stream(epoch as u64);
             rng.set_word_pos(0);
         }
+    }
+
+    /// Draws the order of an epoch of so many steps.
+    pub(super) fn shuffle(&mut self, order: BatchOrder, steps: usize) {
         if order == BatchOrder::Shuffled && steps > 1 {
             self.keys.iter_mut().for_each(|key| *key = self.orders.next_u64());
             let keys = &self.keys;
             self.order.sort_unstable_by_key(|&example| (keys[example], example));
+        }
+    }
+
+    /// Takes each of all examples with this probability, independently of the others.
+    pub(super) fn sample(&mut self, probability: f64) {
+        let threshold = probability * 2_f64.powi(64);
+        self.order.clear();
+        for example in 0..self.keys.len() {
+            let drawn = self.orders.next_u64() as f64;
+            if drawn < threshold || probability >= 1.0 {
+                self.order.push(example);
+            }
+        }
+    }
+
+    /// Adds normal noise of this deviation to every parameter.
+    pub(super) fn add_noise<T: Real>(&mut self, deviation: f64, gradient: &mut Mlp<T>) {
+        for layer in gradient.layers_mut() {
+            for value in layer.weight.iter_mut().chain(layer.bias.iter_mut().flatten()) {
+                let drawn: f64 = StandardNormal.sample(&mut self.noise);
+                *value = *value + T::of(deviation * drawn);
+            }
         }
     }
 

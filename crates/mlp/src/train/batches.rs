@@ -9,19 +9,20 @@ use palimpsest_numerics::seed::Seed;
 use super::batch::{Batch, Draws, Task};
 use super::epoch::{check_finite, stop};
 use super::optimizer;
+use super::privacy::Privacy;
+use super::private::private_gradient;
 use super::{BatchSchedule, Epoch, TrainOutcome, TrainParams, TrainState};
 use crate::loss::Targets;
-use crate::passes::{Scope, backward, forward_masked, parameter_gradient};
 use crate::{Mlp, MlpError};
 
 /// Descends from `network`, or goes on `from` where a descent from it was; also returns the factor by which weight
-/// decay shrank whatever no input touches.
+/// decay shrank whatever no input touches. With `private`, each step is on a random sample, with clipped gradients and noise.
 pub(super) fn descend_in_batches<T: Real>(
     network: Mlp<T>,
     x: ArrayView2<'_, T>,
     targets: &Targets,
     params: &TrainParams,
-    schedule: &BatchSchedule,
+    (schedule, private): (&BatchSchedule, Option<Privacy>),
     from: Option<TrainState<T>>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<(TrainOutcome<T>, f64), MlpError> {
@@ -52,27 +53,22 @@ pub(super) fn descend_in_batches<T: Real>(
             let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
             return Ok((outcome, state.shrink.factor));
         }
-        draws.begin(index, schedule.order, steps);
+        draws.begin(index);
+        if private.is_none() {
+            draws.shuffle(schedule.order, steps);
+        }
         for number in 0..steps {
-            let rows = number * size..n.min((number + 1) * size);
-            let batch = &mut batches[usize::from(rows.len() < size)];
-            if !as_evaluated {
-                draws.gather(rows.clone(), x, schedule, batch);
-                let (inputs, masks) = (batch.inputs.view(), &batch.masks);
-                forward_masked(
-                    &state.network,
-                    inputs,
-                    params.activation,
-                    masks,
-                    &mut batch.passes,
-                    parallelism,
-                );
+            if let Some(privacy) = private {
+                let (how, batch) = ((schedule, privacy), &mut batches[0]);
+                private_gradient(&state.network, &task, how, &mut draws, batch, &mut gradient);
+            } else {
+                let rows = number * size..n.min((number + 1) * size);
+                let batch = &mut batches[usize::from(rows.len() < size)];
+                if !as_evaluated {
+                    draws.gather(rows.clone(), x, schedule, batch);
+                }
+                task.mean_gradient(&state.network, &draws.order[rows], as_evaluated, batch, &mut gradient);
             }
-            task.weigh(batch, &draws.order[rows]);
-            backward(&state.network, batch.g.view(), &mut batch.passes, parallelism);
-            let inputs = if as_evaluated { x } else { batch.inputs.view() };
-            let (passes, scope) = (&batch.passes, Scope::AllLayers);
-            parameter_gradient(inputs, passes, T::one(), T::zero(), scope, &mut gradient, parallelism);
             let count = index as u64 * steps as u64 + number as u64 + 1;
             optimizer::step(schedule, step_size, count, &mut state, &gradient, parallelism);
         }
