@@ -12,6 +12,7 @@
 //! | pictures side by side as a PNG | [`render_grid`] |
 //! | a table in the terminal | [`render_text_table`], [`render_score_table`] |
 //! | a page about whose data a network holds | [`render_members`] |
+//! | what something costs against what it brings, as SVG | [`render_scatter`] |
 //! | measured results in a document, from JSON | [`write_results_tables`], [`results_markdown`] |
 //!
 //! ```
@@ -65,6 +66,7 @@ mod picture;
 mod results_table;
 #[cfg(test)]
 mod sample;
+mod scatter;
 mod shape;
 mod table;
 
@@ -84,5 +86,6 @@ pub use results_table::{
     Align, Column, ResultsTable, ResultsTables, RowsFrom, Tally, parse_results_table, results_markdown,
     write_results_tables,
 };
+pub use scatter::{DotShape, Scatter, ScatterDot, ScatterPanel, render_scatter};
 pub use shape::PictureShape;
 pub use table::{render_score_table, render_text_table};
