@@ -1,6 +1,7 @@
 //! `cargo xtask reproduce`: the numbers of the README, from training to table.
 
 mod calibrate;
+mod defences;
 mod nulls;
 mod tables;
 mod victims;
@@ -60,8 +61,10 @@ struct Line {
 }
 
 pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
-    if let What::Table(table) = args.what {
-        return tables::run(table);
+    match &args.what {
+        What::Table(table) => return tables::run(*table),
+        What::Defences(what) => return defences::run(args, what),
+        _ => {}
     }
     let victims = victims(args);
     ensure!(
@@ -82,7 +85,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
                 lines.push(attack(args, victim)?);
                 files::write_json(&args.out.join(table), &lines)?;
             }
-            What::Calibrate | What::Table(_) => {}
+            What::Calibrate | What::Table(_) | What::Defences(_) => {}
         }
     }
     match args.what {
@@ -99,7 +102,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             ));
         }
         What::Calibrate => calibrate(args, &victims)?,
-        What::Table(_) => {}
+        What::Table(_) | What::Defences(_) => {}
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
+use super::defences::DefencesArgs;
 use super::nulls::Null;
 use super::tables::TableArgs;
 
@@ -20,6 +21,7 @@ use super::tables::TableArgs;
   palimpsest reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
   palimpsest reproduce attack --block report --only mnist-100-weight-decay --seeds 7
   palimpsest reproduce calibrate --block calibrate --seeds 6,7,8
+  palimpsest reproduce defences --cifar10-dir data/cifar10 --kinds two --seeds 7 --write
   palimpsest reproduce table --write
 
 Options were tuned on block `dev` and seeds 0 to 5; report others (docs/results/burnt.md). Victims and attacks that are there already are not made again. The
@@ -48,7 +50,7 @@ pub(crate) struct ReproduceArgs {
     pub(super) out: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum What {
     /// Train the victims.
     Victims,
@@ -58,6 +60,8 @@ pub(super) enum What {
     Nulls,
     /// Fit the confidence model to attacks that were judged, and print its coefficients.
     Calibrate,
+    /// Train networks with and without what is said to protect, attack them alike, and write one table, one picture and one page.
+    Defences(DefencesArgs),
     /// Make the tables of README.md and docs/ from docs/results/*.json.
     Table(TableArgs),
 }

@@ -1,0 +1,304 @@
+//! One row: a network is made, attacked, judged, and asked for its members.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use ndarray::{Axis, concatenate, s};
+use palimpsest::attacking::reconstruct::{self, ReconstructArgs, Restarts};
+use palimpsest::judging::classifier::{self, TrainCommand, VictimRecord};
+use palimpsest::judging::data::{DataArgs, VictimData};
+use palimpsest::judging::evaluate::{self, EvaluateArgs};
+use palimpsest::judging::score::ScoreFile;
+use palimpsest::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
+use palimpsest_attack::evidence::membership::{Outputs, Weights, assess};
+use palimpsest_datasets::{FlatOrder, LoadParams, load_with};
+use palimpsest_mlp::train::StopReason;
+use palimpsest_mlp::{Checkpoint, Mlp};
+use palimpsest_numerics::gemm::Parallelism;
+use palimpsest_numerics::seed::Seed;
+use palimpsest_runs::files;
+use palimpsest_runs::record::MODEL_FILE;
+
+use super::super::victims::ReproduceArgs;
+use super::super::{broken_off, finished};
+use super::listed::{self, Base, Made, Training};
+use super::row::Row;
+use super::{Case, DefencesArgs};
+
+/// NCC above which a candidate is nearly exact.
+pub(super) const NEARLY_EXACT: f64 = 0.99;
+/// Seconds for an attack, if not told otherwise.
+const TIME_LIMIT_S: f64 = 120.0;
+/// References and other records for the members, where there are enough held-out examples.
+const REFERENCES: usize = 1000;
+const OTHERS: usize = 2000;
+
+/// A network with what it was trained on.
+struct Network {
+    weights: Mlp<f32>,
+    /// How it, or the network that it was made of, was trained.
+    record: VictimRecord,
+    data: VictimData,
+    data_args: DataArgs,
+    /// The file of the weights.
+    model: PathBuf,
+}
+
+/// The row of `case`: read, if it is there, else made; what took room is removed then.
+pub(super) fn row(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> Result<Row> {
+    let folder = case.folder(args);
+    let file = folder.join("row.json");
+    if file.exists() {
+        return Ok(files::read_json(&file)?);
+    }
+    let made = make(args, case)?;
+    let parallelism = Parallelism::of_threads(rayon::current_num_threads());
+    let attacked = attack(args, what, case, &made)?;
+    let members = members(args, case, &made, parallelism)?;
+    let loss = made.record.loss;
+    let rows = made.data.centered.nrows();
+    let told = palimpsest_mlp::passes::outputs(&made.weights, made.data.centered.view(), parallelism);
+    let row = Row {
+        task: case.task(),
+        defence: case.defence.name.into(),
+        told: case.defence.told.into(),
+        family: case.defence.family.into(),
+        base: case.defence.base.name().into(),
+        seed: case.seed,
+        n: rows,
+        hidden: case.widths(),
+        test_accuracy: 100.0 * made.data.accuracy(&made.weights, loss, parallelism).0,
+        training_errors: rows - made.data.train.goals.right(told.view(), loss),
+        certificate: made.data.unexplained(&made.weights, loss, parallelism)?,
+        nearly_exact: attacked.nearly_exact,
+        legible: attacked.legible,
+        legible_held_out: attacked.legible_held_out,
+        sure: attacked.sure,
+        sure_real: attacked.sure_real,
+        tpr_at_01: members.tpr_at_01,
+        tpr_at_1: members.tpr_at_1,
+        others: members.others,
+        references: members.references,
+        epsilon: made.record.privacy.as_ref().map(|privacy| privacy.epsilon),
+        restarts: attacked.restarts,
+        training_s: made.record.trained.training_s,
+        attack_s: attacked.elapsed_s,
+        membership_s: members.elapsed_s,
+        command: command(args, what, case),
+    };
+    files::write_json(&file, &row)?;
+    let is_base = case.defence.name == Base::Decay.name();
+    for part in ["attack", "judged", "victim"].iter().filter(|part| !(is_base && **part == "victim")) {
+        let _ = fs::remove_dir_all(folder.join(part));
+    }
+    Ok(row)
+}
+
+/// The command that makes this row again.
+fn command(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> String {
+    let data = if args.cifar10_dir.is_some() { " --cifar10-dir DIR" } else { "" };
+    let kind = case.kind.words().split(' ').next().unwrap_or_default();
+    let block = args.block.map_or_else(String::new, |block| format!(" --block {block}"));
+    format!(
+        "cargo xtask reproduce defences{data}{block} --kinds {kind} --n {} --hidden {} --restarts {} --seeds {} --only {}",
+        case.n,
+        case.widths(),
+        what.restarts,
+        case.seed,
+        case.defence.name
+    )
+}
+
+fn make(args: &ReproduceArgs, case: &Case) -> Result<Network> {
+    match &case.defence.made {
+        Made::Trained(training) => train(args, case, training),
+        Made::Altered(alteration) => {
+            let base = listed::all().into_iter().find(|defence| defence.name == case.defence.base.name());
+            let Some((base, training)) = base.and_then(|base| match base.made.clone() {
+                Made::Trained(training) => Some((base, training)),
+                Made::Altered(_) => None,
+            }) else {
+                bail!("{} has no base", case.defence.name);
+            };
+            let mut made = train(args, &case.with(base), &training)?;
+            let seed = Seed::new(case.seed).named("alteration").named(case.defence.name);
+            alteration.apply(&mut made.weights, &seed);
+            let folder = case.folder(args).join("victim");
+            let _lock = lock_folder(&folder)?;
+            made.model = folder.join(MODEL_FILE);
+            let provenance = Checkpoint::load(&case.with_base_model(args)?)?.provenance;
+            Checkpoint { network: made.weights.clone(), provenance }.save(&made.model)?;
+            Ok(made)
+        }
+    }
+}
+
+impl Case {
+    /// The weights of the base of an alteration.
+    fn with_base_model(&self, args: &ReproduceArgs) -> Result<PathBuf> {
+        let base = listed::all().into_iter().find(|defence| defence.name == self.defence.base.name());
+        let base = base.ok_or_else(|| anyhow::anyhow!("{} has no base", self.defence.name))?;
+        Ok(self.with(base).folder(args).join("victim").join(MODEL_FILE))
+    }
+}
+
+fn train(args: &ReproduceArgs, case: &Case, training: &Training) -> Result<Network> {
+    let out = case.folder(args).join("victim");
+    let data_args = case.data(args, training.times.unwrap_or(1), training.subtract)?;
+    let record = if finished(&out, "train.json") {
+        files::read_json(&out.join("train.json"))?
+    } else {
+        classifier::taught(&TrainCommand {
+            data: data_args.data,
+            data_dir: data_args.data_dir.clone(),
+            task: data_args.task.clone(),
+            n: data_args.n.unwrap_or(case.n),
+            counts: None,
+            block: data_args.block,
+            subtract: data_args.subtract,
+            input_shape: None,
+            hidden: training.hidden.clone().unwrap_or_else(|| case.hidden.clone()),
+            regime: training.regime.clone(),
+            epochs: training.epochs,
+            seed: case.seed,
+            resume: ResumeArgs::when_possible(&out),
+            recipe: training.recipe.clone(),
+            out: out.clone(),
+        })?
+    };
+    ensure!(record.trained.stop != StopReason::Observer, broken_off(args));
+    let model = out.join(MODEL_FILE);
+    let weights = Checkpoint::load(&model)?.network;
+    Ok(Network { weights, record, data: VictimData::load(&data_args)?, data_args, model })
+}
+
+/// What an attack found, counted with the truth.
+#[derive(Default)]
+struct Attacked {
+    nearly_exact: usize,
+    legible: usize,
+    legible_held_out: usize,
+    sure: usize,
+    sure_real: usize,
+    restarts: usize,
+    elapsed_s: f64,
+}
+
+/// An attack that weights refuse finds nothing.
+fn attack(args: &ReproduceArgs, what: &DefencesArgs, case: &Case, made: &Network) -> Result<Attacked> {
+    let folder = case.folder(args);
+    let found = reconstructed(args, what, case, made, &folder.join("attack"));
+    let record = match found {
+        Ok(record) => record,
+        Err(error) if interrupt::requested() => return Err(error),
+        Err(error) => {
+            output::note(&format!("the attack found nothing to work on: {error:#}"));
+            return Ok(Attacked::default());
+        }
+    };
+    let out = folder.join("judged");
+    let _lock = lock_folder(&out)?;
+    let judged = EvaluateArgs { reconstruction: folder.join("attack"), data: made.data_args.clone(), out };
+    let score = evaluate::evaluate(&judged, &made.data)?;
+    Ok(Attacked { restarts: record.0, elapsed_s: record.1, ..counted(&score) })
+}
+
+/// Restarts and seconds of the attack whose files are in `out` then.
+fn reconstructed(
+    args: &ReproduceArgs,
+    what: &DefencesArgs,
+    case: &Case,
+    made: &Network,
+    out: &Path,
+) -> Result<(usize, f64)> {
+    let _lock = lock_folder(out)?;
+    let done = reconstruct::attack(&ReconstructArgs {
+        restarts: Some(Restarts::Count(what.restarts)),
+        time_limit: Some(args.time_limit.unwrap_or(TIME_LIMIT_S)),
+        seed: case.seed,
+        ..ReconstructArgs::defaults(made.model.clone(), out.to_path_buf())
+    })?;
+    ensure!(!done.broken_off, broken_off(args));
+    let record = done.done();
+    Ok((record.restarts.len(), record.elapsed_s))
+}
+
+fn counted(score: &ScoreFile) -> Attacked {
+    let judgement = score.judgement.as_ref();
+    let sure = judgement.and_then(|judgement| judgement.reliability.as_ref()).map(|held| held.sure);
+    Attacked {
+        nearly_exact: score.matches.iter().filter(|found| found.ncc > NEARLY_EXACT).count(),
+        legible: judgement.map_or(0, |judgement| judgement.legible.legible),
+        legible_held_out: judgement.map_or(0, |judgement| judgement.legible_held_out),
+        sure: sure.map_or(0, |sure| sure.called),
+        sure_real: sure.map_or(0, |sure| sure.real),
+        ..Attacked::default()
+    }
+}
+
+/// How well members are told from others.
+struct Told {
+    tpr_at_01: f64,
+    tpr_at_1: f64,
+    others: usize,
+    references: usize,
+    elapsed_s: f64,
+}
+
+fn members(args: &ReproduceArgs, case: &Case, made: &Network, parallelism: Parallelism) -> Result<Told> {
+    let data_dir = made.data_args.data_dir.as_deref();
+    let params = LoadParams { data_dir, block: args.block, shape: None, flat: FlatOrder::ChannelsFirst };
+    let test = load_with(case.data, &params)?.test;
+    let (references, others) = shares(test.count());
+    let seen = made.data.scaling.apply(test.inputs().slice(s![..references + others, ..]));
+    let records = concatenate(Axis(0), &[made.data.centered.view(), seen.slice(s![references.., ..])])?;
+    let start = clock::now();
+    let weights = Weights::Network(&made.weights, Outputs::Classes);
+    let found = assess(weights, records.view(), Some(seen.slice(s![..references, ..])), parallelism)?;
+    let elapsed_s = clock::now().saturating_sub(start).as_secs_f64();
+    let scores: Vec<f64> = found.records.iter().map(|record| record.score).collect();
+    let (members, rest) = scores.split_at(made.data.centered.nrows());
+    Ok(Told {
+        tpr_at_01: true_positives(members, rest, 0.001),
+        tpr_at_1: true_positives(members, rest, 0.01),
+        others,
+        references,
+        elapsed_s,
+    })
+}
+
+/// How many held-out examples are references, and how many others.
+fn shares(held_out: usize) -> (usize, usize) {
+    let references = REFERENCES.min(held_out / 2);
+    (references, OTHERS.min(held_out - references))
+}
+
+/// Per cent of `members` above all but this share of `others`.
+fn true_positives(members: &[f64], others: &[f64], rate: f64) -> f64 {
+    let mut sorted = others.to_vec();
+    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+    let bar = sorted.get((rate * others.len() as f64).floor() as usize).copied().unwrap_or(f64::NEG_INFINITY);
+    100.0 * members.iter().filter(|&&score| score > bar).count() as f64 / members.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_others_pass_than_the_rate_allows() {
+        let others: Vec<f64> = (0..2000).map(f64::from).collect();
+        let members = [1990.0, 1998.5, 1997.0, 3000.0];
+        // Two of 2000 others may pass: the bar is the third.
+        assert_eq!(true_positives(&members, &others, 0.001), 50.0);
+        assert_eq!(true_positives(&members, &others, 0.01), 100.0);
+        assert_eq!(true_positives(&members, &[f64::INFINITY; 5], 0.001), 0.0);
+    }
+
+    #[test]
+    fn held_out_examples_are_shared_out() {
+        assert_eq!(shares(10_000), (1000, 2000));
+        assert_eq!(shares(1000), (500, 500));
+    }
+}
