@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod defences;
+mod membership;
 mod nulls;
 mod tables;
 mod victims;
@@ -64,6 +65,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     match &args.what {
         What::Table(table) => return tables::run(*table),
         What::Defences(what) => return defences::run(args, what),
+        What::Membership(what) => return membership::run(args, what),
         _ => {}
     }
     let victims = victims(args);
@@ -85,7 +87,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
                 lines.push(attack(args, victim)?);
                 files::write_json(&args.out.join(table), &lines)?;
             }
-            What::Calibrate | What::Table(_) | What::Defences(_) => {}
+            What::Calibrate | What::Table(_) | What::Defences(_) | What::Membership(_) => {}
         }
     }
     match args.what {
@@ -102,7 +104,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             ));
         }
         What::Calibrate => calibrate(args, &victims)?,
-        What::Table(_) | What::Defences(_) => {}
+        What::Table(_) | What::Defences(_) | What::Membership(_) => {}
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod altered;
 mod claims;
 mod listed;
 mod measure;
+mod network;
 mod page;
 mod row;
 
@@ -18,7 +19,10 @@ use palimpsest_datasets::DataName;
 use palimpsest_mlp::checkpoint::write_atomically;
 use palimpsest_runs::files;
 
-use self::listed::Defence;
+pub(super) use self::listed::Training;
+use self::listed::{Defence, Made};
+pub(super) use self::measure::{shares, true_positives};
+pub(super) use self::network::{Network, trained, trained_on};
 use self::row::{Row, results};
 use super::broken_off;
 use super::victims::ReproduceArgs;
@@ -52,11 +56,11 @@ enum Kind {
 
 /// One network of the table.
 #[derive(Clone, Debug)]
-struct Case {
-    data: DataName,
+pub(super) struct Case {
+    pub(super) data: DataName,
     kind: Kind,
-    seed: u64,
-    n: usize,
+    pub(super) seed: u64,
+    pub(super) n: usize,
     hidden: Vec<usize>,
     defence: Defence,
 }
@@ -86,7 +90,7 @@ impl Case {
     }
 
     /// The data with so many times the examples, less a constant if one is given.
-    fn data(&self, args: &ReproduceArgs, times: usize, subtract: Option<f32>) -> Result<DataArgs> {
+    pub(super) fn data(&self, args: &ReproduceArgs, times: usize, subtract: Option<f32>) -> Result<DataArgs> {
         let task = match (self.kind, self.data) {
             (Kind::Ten, _) => "classes",
             (Kind::Two, DataName::Cifar10) => "animals-vehicles",
@@ -102,12 +106,20 @@ impl Case {
     }
 
     /// Where everything of it is.
-    fn folder(&self, args: &ReproduceArgs) -> PathBuf {
+    pub(super) fn folder(&self, args: &ReproduceArgs) -> PathBuf {
         let kind = self.kind.words().replace(' ', "-");
         let block = args.block.map_or_else(String::new, |block| format!("-{block}"));
         let widths = self.widths().replace(',', "x");
         let name = format!("{}{block}-{}-{kind}-{widths}-seed{}", self.data, self.n, self.seed);
         args.out.join("defences").join(name).join(self.defence.name)
+    }
+
+    /// How it is trained; none of a network whose weights were changed.
+    pub(super) fn training(&self) -> Option<Training> {
+        match &self.defence.made {
+            Made::Trained(training) => Some((**training).clone()),
+            Made::Altered(_) => None,
+        }
     }
 
     /// The same with another defence.
@@ -135,7 +147,8 @@ pub(super) fn run(args: &ReproduceArgs, what: &DefencesArgs) -> Result<()> {
     Ok(())
 }
 
-fn cases(args: &ReproduceArgs, what: &DefencesArgs) -> Vec<Case> {
+/// The networks that are asked for, in the order of the table.
+pub(super) fn cases(args: &ReproduceArgs, what: &DefencesArgs) -> Vec<Case> {
     let data = if args.cifar10_dir.is_some() { DataName::Cifar10 } else { DataName::Mnist };
     let mut cases = Vec::new();
     for &seed in &args.seeds {

@@ -2,6 +2,7 @@
 //! trained on.
 
 use std::fmt;
+use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
 use palimpsest::judging::data::{DataArgs, HELD_OUT};
-use palimpsest_datasets::{DataName, InputShape};
+use palimpsest_datasets::{DataName, Dataset, InputShape};
 use palimpsest_metrics::null_model::random_noise;
 use palimpsest_mlp::Mlp;
 use palimpsest_mlp::checkpoint::write_atomically;
@@ -68,6 +69,17 @@ pub(super) fn write_noise(n: usize, shape: InputShape, folder: &Path, seed: &See
         let bytes = archive(pixels.mapv(|v| (v + 0.5).clamp(0.0, 1.0)), shape, &labels)
             .with_context(|| format!("cannot encode {}", path.display()))?;
         write_atomically(&path, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Writes `examples` to train on, and the first of them again where held-out ones are expected.
+pub(super) fn write_examples(examples: &Dataset, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for name in ["train.npz", "test.npz"] {
+        let labels = Array1::from(examples.labels().to_vec());
+        let bytes = archive(examples.inputs().to_owned(), examples.shape(), &labels)?;
+        write_atomically(&folder.join(name), &bytes)?;
     }
     Ok(())
 }

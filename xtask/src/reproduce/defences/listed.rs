@@ -41,15 +41,15 @@ pub(super) enum Made {
 
 /// A training; what is not named is that of the table.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Training {
+pub(in super::super) struct Training {
     pub(super) regime: RegimeArgs,
     pub(super) recipe: RecipeArgs,
     pub(super) epochs: Option<usize>,
     pub(super) hidden: Option<Vec<usize>>,
     /// How many times as many examples.
-    pub(super) times: Option<usize>,
+    pub(in super::super) times: Option<usize>,
     /// What is taken from every raw value instead of the mean image.
-    pub(super) subtract: Option<f32>,
+    pub(in super::super) subtract: Option<f32>,
 }
 
 impl Base {

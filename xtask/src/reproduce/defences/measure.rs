@@ -1,28 +1,24 @@
 //! One row: a network is made, attacked, judged, and asked for its members.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use ndarray::{Axis, concatenate, s};
 use palimpsest::attacking::reconstruct::{self, ReconstructArgs, Restarts};
-use palimpsest::judging::classifier::{self, TrainCommand, VictimRecord};
-use palimpsest::judging::data::{DataArgs, VictimData};
 use palimpsest::judging::evaluate::{self, EvaluateArgs};
 use palimpsest::judging::score::ScoreFile;
-use palimpsest::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
+use palimpsest::terminal::{clock, interrupt, lock_folder, output};
 use palimpsest_attack::evidence::membership::{Outputs, Weights, assess};
 use palimpsest_datasets::{FlatOrder, LoadParams, load_with};
-use palimpsest_mlp::train::StopReason;
-use palimpsest_mlp::{Checkpoint, Mlp};
+use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
-use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::files;
-use palimpsest_runs::record::MODEL_FILE;
 
+use super::super::broken_off;
 use super::super::victims::ReproduceArgs;
-use super::super::{broken_off, finished};
-use super::listed::{self, Base, Made, Training};
+use super::listed::Base;
+use super::network::{self, Network};
 use super::row::Row;
 use super::{Case, DefencesArgs};
 
@@ -34,17 +30,6 @@ const TIME_LIMIT_S: f64 = 120.0;
 const REFERENCES: usize = 1000;
 const OTHERS: usize = 2000;
 
-/// A network with what it was trained on.
-struct Network {
-    weights: Mlp<f32>,
-    /// How it, or the network that it was made of, was trained.
-    record: VictimRecord,
-    data: VictimData,
-    data_args: DataArgs,
-    /// The file of the weights.
-    model: PathBuf,
-}
-
 /// The row of `case`: read, if it is there, else made; what took room is removed then.
 pub(super) fn row(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> Result<Row> {
     let folder = case.folder(args);
@@ -52,13 +37,13 @@ pub(super) fn row(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> Res
     if file.exists() {
         return Ok(files::read_json(&file)?);
     }
-    let made = make(args, case)?;
+    let made = network::made(args, case)?;
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let attacked = attack(args, what, case, &made)?;
     let members = members(args, case, &made, parallelism)?;
     let loss = made.record.loss;
     let rows = made.data.centered.nrows();
-    let told = palimpsest_mlp::passes::outputs(&made.weights, made.data.centered.view(), parallelism);
+    let told = outputs(&made.weights, made.data.centered.view(), parallelism);
     let row = Row {
         task: case.task(),
         defence: case.defence.name.into(),
@@ -108,69 +93,6 @@ fn command(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> String {
         case.seed,
         case.defence.name
     )
-}
-
-fn make(args: &ReproduceArgs, case: &Case) -> Result<Network> {
-    match &case.defence.made {
-        Made::Trained(training) => train(args, case, training),
-        Made::Altered(alteration) => {
-            let base = listed::all().into_iter().find(|defence| defence.name == case.defence.base.name());
-            let Some((base, training)) = base.and_then(|base| match base.made.clone() {
-                Made::Trained(training) => Some((base, training)),
-                Made::Altered(_) => None,
-            }) else {
-                bail!("{} has no base", case.defence.name);
-            };
-            let mut made = train(args, &case.with(base), &training)?;
-            let seed = Seed::new(case.seed).named("alteration").named(case.defence.name);
-            alteration.apply(&mut made.weights, &seed);
-            let folder = case.folder(args).join("victim");
-            let _lock = lock_folder(&folder)?;
-            made.model = folder.join(MODEL_FILE);
-            let provenance = Checkpoint::load(&case.with_base_model(args)?)?.provenance;
-            Checkpoint { network: made.weights.clone(), provenance }.save(&made.model)?;
-            Ok(made)
-        }
-    }
-}
-
-impl Case {
-    /// The weights of the base of an alteration.
-    fn with_base_model(&self, args: &ReproduceArgs) -> Result<PathBuf> {
-        let base = listed::all().into_iter().find(|defence| defence.name == self.defence.base.name());
-        let base = base.ok_or_else(|| anyhow::anyhow!("{} has no base", self.defence.name))?;
-        Ok(self.with(base).folder(args).join("victim").join(MODEL_FILE))
-    }
-}
-
-fn train(args: &ReproduceArgs, case: &Case, training: &Training) -> Result<Network> {
-    let out = case.folder(args).join("victim");
-    let data_args = case.data(args, training.times.unwrap_or(1), training.subtract)?;
-    let record = if finished(&out, "train.json") {
-        files::read_json(&out.join("train.json"))?
-    } else {
-        classifier::taught(&TrainCommand {
-            data: data_args.data,
-            data_dir: data_args.data_dir.clone(),
-            task: data_args.task.clone(),
-            n: data_args.n.unwrap_or(case.n),
-            counts: None,
-            block: data_args.block,
-            subtract: data_args.subtract,
-            input_shape: None,
-            hidden: training.hidden.clone().unwrap_or_else(|| case.hidden.clone()),
-            regime: training.regime.clone(),
-            epochs: training.epochs,
-            seed: case.seed,
-            resume: ResumeArgs::when_possible(&out),
-            recipe: training.recipe.clone(),
-            out: out.clone(),
-        })?
-    };
-    ensure!(record.trained.stop != StopReason::Observer, broken_off(args));
-    let model = out.join(MODEL_FILE);
-    let weights = Checkpoint::load(&model)?.network;
-    Ok(Network { weights, record, data: VictimData::load(&data_args)?, data_args, model })
 }
 
 /// What an attack found, counted with the truth.
@@ -269,13 +191,13 @@ fn members(args: &ReproduceArgs, case: &Case, made: &Network, parallelism: Paral
 }
 
 /// How many held-out examples are references, and how many others.
-fn shares(held_out: usize) -> (usize, usize) {
+pub(in super::super) fn shares(held_out: usize) -> (usize, usize) {
     let references = REFERENCES.min(held_out / 2);
     (references, OTHERS.min(held_out - references))
 }
 
 /// Per cent of `members` above all but this share of `others`.
-fn true_positives(members: &[f64], others: &[f64], rate: f64) -> f64 {
+pub(in super::super) fn true_positives(members: &[f64], others: &[f64], rate: f64) -> f64 {
     let mut sorted = others.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     let bar = sorted.get((rate * others.len() as f64).floor() as usize).copied().unwrap_or(f64::NEG_INFINITY);
