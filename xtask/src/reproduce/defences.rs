@@ -42,6 +42,9 @@ pub(super) struct DefencesArgs {
     /// Restarts of each attack.
     #[arg(long, value_name = "R", default_value_t = 2)]
     restarts: usize,
+    /// Make no row that is not there, and write the table of those that are.
+    #[arg(long)]
+    done: bool,
     /// Write docs/results/defences.json, its picture and docs/defences.md instead of the same files in the folder.
     #[arg(long)]
     write: bool,
@@ -131,7 +134,8 @@ impl Case {
 /// Makes and measures what is asked for, and writes table, picture and page after each row.
 pub(super) fn run(args: &ReproduceArgs, what: &DefencesArgs) -> Result<()> {
     ensure!(what.n > 0 && what.restarts > 0, Misuse("--n and --restarts must be at least 1".into()));
-    let cases = cases(args, what);
+    let mut cases = cases(args, what);
+    cases.retain(|case| !what.done || measure::is_done(args, case));
     ensure!(!cases.is_empty(), Misuse("no defence is left; check --only".into()));
     let _lock = lock_folder(&args.out)?;
     let mut rows = Vec::new();

@@ -135,8 +135,8 @@ fn others_with_decay() -> Vec<Defence> {
         with("larger-5", "five times as many examples", Training { times: Some(5), ..plain.clone() }),
         with(
             "shift",
-            "inputs moved by a constant that is not told",
-            Training { subtract: Some(1.5), ..plain },
+            "inputs moved by a constant, which is not told",
+            Training { subtract: Some(0.5), ..plain },
         ),
     ]
 }

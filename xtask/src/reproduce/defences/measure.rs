@@ -30,11 +30,19 @@ const TIME_LIMIT_S: f64 = 120.0;
 const REFERENCES: usize = 1000;
 const OTHERS: usize = 2000;
 
+/// Where a row is kept.
+const FILE: &str = "row.json";
+
+/// Whether the row of `case` is there.
+pub(super) fn is_done(args: &ReproduceArgs, case: &Case) -> bool {
+    case.folder(args).join(FILE).exists()
+}
+
 /// The row of `case`: read, if it is there, else made; what took room is removed then.
 pub(super) fn row(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> Result<Row> {
     let folder = case.folder(args);
-    let file = folder.join("row.json");
-    if file.exists() {
+    let file = folder.join(FILE);
+    if is_done(args, case) {
         return Ok(files::read_json(&file)?);
     }
     let made = network::made(args, case)?;

@@ -74,6 +74,7 @@ pub(super) fn results(rows: &[Row]) -> Value {
             column("seed", &["seed"], None),
             column("n", &["n"], None),
             column("test accuracy, %", &["test_accuracy"], Some(1)),
+            column("missed in training", &["training_errors"], None),
             column("certificate", &["certificate"], Some(3)),
             column("nearly exact", &["nearly_exact"], None),
             column("legible, held out", &["legible", "legible_held_out"], None),
@@ -130,7 +131,7 @@ pub(super) mod tests {
         let text =
             results_markdown("defences", &ResultsTables::from([("defences".to_owned(), table)])).unwrap();
         assert!(
-            text.contains("| told of none | 7 | 100 | 80.0 | 0.100 | 3 | 3, 0 | 3, 3 | 50 | 50 |"),
+            text.contains("| told of none | 7 | 100 | 80.0 | 0 | 0.100 | 3 | 3, 0 | 3, 3 | 50 | 50 |"),
             "{text}"
         );
         let back: Vec<Row> = serde_json::from_value(value["rows"].clone()).unwrap();
