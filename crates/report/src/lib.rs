@@ -63,6 +63,7 @@ mod members;
 mod nan;
 mod number;
 mod picture;
+mod protection;
 mod results_table;
 #[cfg(test)]
 mod sample;
@@ -74,7 +75,8 @@ pub use answer::answer_sentences;
 pub use data::{
     Answer, AxisScale, CalibrationBin, CandidateView, ClassAnswers, ClassCounts, ConfidenceKind, Convergence,
     Count, Curve, Exposure, ExposureView, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile,
-    PrecisionAt, Ranking, ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign, Stage, TruthMatch,
+    PrecisionAt, Protection, ProtectionRow, Ranking, ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign,
+    Stage, TruthMatch,
 };
 pub use error::{ReportError, Result};
 pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};
