@@ -98,9 +98,10 @@ impl Effect {
 pub(super) fn looked_into(rows: &[Row]) -> Vec<Looked<'_>> {
     let mut found = Vec::new();
     for claim in CLAIMS {
-        for with in rows.iter().filter(|row| row.defence == claim.defence) {
-            let same =
-                |row: &&Row| row.defence == with.base && row.task == with.task && row.seed == with.seed;
+        for with in rows.iter().filter(|row| row.defence == claim.defence && !row.cut) {
+            let same = |row: &&Row| {
+                row.defence == with.base && row.task == with.task && row.seed == with.seed && !row.cut
+            };
             if let Some(without) = rows.iter().find(same) {
                 found.push(Looked { claim, without, with });
             }

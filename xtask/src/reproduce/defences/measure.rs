@@ -24,8 +24,6 @@ use super::{Case, DefencesArgs};
 
 /// NCC above which a candidate is nearly exact.
 pub(super) const NEARLY_EXACT: f64 = 0.99;
-/// Seconds for an attack, if not told otherwise.
-const TIME_LIMIT_S: f64 = 120.0;
 /// References and other records for the members, where there are enough held-out examples.
 const REFERENCES: usize = 1000;
 const OTHERS: usize = 2000;
@@ -75,6 +73,7 @@ pub(super) fn row(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> Res
         references: members.references,
         epsilon: made.record.privacy.as_ref().map(|privacy| privacy.epsilon),
         restarts: attacked.restarts,
+        cut: attacked.cut,
         training_s: made.record.trained.training_s,
         attack_s: attacked.elapsed_s,
         membership_s: members.elapsed_s,
@@ -113,13 +112,15 @@ struct Attacked {
     sure_real: usize,
     restarts: usize,
     elapsed_s: f64,
+    /// Whether a time limit ended it.
+    cut: bool,
 }
 
 /// An attack that weights refuse finds nothing.
 fn attack(args: &ReproduceArgs, what: &DefencesArgs, case: &Case, made: &Network) -> Result<Attacked> {
     let folder = case.folder(args);
     let found = reconstructed(args, what, case, made, &folder.join("attack"));
-    let record = match found {
+    let (restarts, elapsed_s, cut) = match found {
         Ok(record) => record,
         Err(error) if interrupt::requested() => return Err(error),
         Err(error) => {
@@ -131,27 +132,27 @@ fn attack(args: &ReproduceArgs, what: &DefencesArgs, case: &Case, made: &Network
     let _lock = lock_folder(&out)?;
     let judged = EvaluateArgs { reconstruction: folder.join("attack"), data: made.data_args.clone(), out };
     let score = evaluate::evaluate(&judged, &made.data)?;
-    Ok(Attacked { restarts: record.0, elapsed_s: record.1, ..counted(&score) })
+    Ok(Attacked { restarts, elapsed_s, cut, ..counted(&score) })
 }
 
-/// Restarts and seconds of the attack whose files are in `out` then.
+/// Restarts and seconds of the attack whose files are in `out` then, and whether its time limit cut it.
 fn reconstructed(
     args: &ReproduceArgs,
     what: &DefencesArgs,
     case: &Case,
     made: &Network,
     out: &Path,
-) -> Result<(usize, f64)> {
+) -> Result<(usize, f64, bool)> {
     let _lock = lock_folder(out)?;
     let done = reconstruct::attack(&ReconstructArgs {
         restarts: Some(Restarts::Count(what.restarts)),
-        time_limit: Some(args.time_limit.unwrap_or(TIME_LIMIT_S)),
+        time_limit: args.time_limit,
         seed: case.seed,
         ..ReconstructArgs::defaults(made.model.clone(), out.to_path_buf())
     })?;
     ensure!(!done.broken_off, broken_off(args));
     let record = done.done();
-    Ok((record.restarts.len(), record.elapsed_s))
+    Ok((record.restarts.len(), record.elapsed_s, record.stopped_early))
 }
 
 fn counted(score: &ScoreFile) -> Attacked {

@@ -156,6 +156,7 @@ how long and how much decay from the published point, the rest from Adam on all 
 * Records and references of `members` are given as the network sees them, also where the inputs were moved: who knows the records knows \
 how they were prepared.\n\
 * Members are counted on held-out images of the same data set, none of which is a reference.\n\
+* A claim is held against attacks of the same number of restarts; an attack that a time limit cut is left out of the claims.\n\
 * Every row of [`results/defences.json`](results/defences.json) has its command and its seconds, on two cores that were shared with \
 other work.\n";
 

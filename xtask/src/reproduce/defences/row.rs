@@ -42,6 +42,9 @@ pub(super) struct Row {
     /// Of differential privacy.
     pub(super) epsilon: Option<f64>,
     pub(super) restarts: usize,
+    /// Whether a time limit ended the attack, so that it says less than the others.
+    #[serde(default)]
+    pub(super) cut: bool,
     pub(super) training_s: f64,
     pub(super) attack_s: f64,
     pub(super) membership_s: f64,
@@ -116,6 +119,7 @@ pub(super) mod tests {
             references: 1000,
             epsilon: None,
             restarts: 2,
+            cut: false,
             training_s: 1.0,
             attack_s: 1.0,
             membership_s: 1.0,
