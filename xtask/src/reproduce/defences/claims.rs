@@ -110,14 +110,25 @@ pub(super) fn looked_into(rows: &[Row]) -> Vec<Looked<'_>> {
     found
 }
 
-/// Rows with differential privacy that show more than chance gives: these are explained, or something is wrong.
+/// The delta of all rows with differential privacy.
+pub(super) const DELTA: f64 = 1e-3;
+
+/// Per cent of the members that differential privacy lets be told at this rate of false ones.
+pub(super) fn allowed(epsilon: f64, rate: f64) -> f64 {
+    (100.0 * (epsilon.exp() * rate + DELTA)).min(100.0)
+}
+
+/// Rows with differential privacy that show images above their null, or more members than their epsilon allows, by three deviations: these are
+/// explained, or something is wrong.
 pub(super) fn above_their_null(rows: &[Row]) -> Vec<&Row> {
     let above = |row: &&Row| {
-        row.epsilon.is_some()
-            && (row.nearly_exact > 0
-                || row.sure > 0
-                || row.legible > row.legible_held_out
-                || row.tpr_at_01 > 5.0)
+        let Some(epsilon) = row.epsilon else { return false };
+        let bound = allowed(epsilon, 0.01);
+        let deviation = (bound * (100.0 - bound) / row.n.max(1) as f64).sqrt();
+        row.nearly_exact > 0
+            || row.sure > 0
+            || row.legible > row.legible_held_out
+            || row.tpr_at_1 > bound + 3.0 * deviation
     };
     rows.iter().filter(above).collect()
 }

@@ -4,6 +4,7 @@ use palimpsest::judging::recipe::{AugmentName, LossName, OptimizerName, PrivacyA
 use palimpsest::judging::regime::RegimeArgs;
 
 use super::altered::Alteration;
+use super::claims::DELTA;
 
 /// A line of the table.
 #[derive(Clone, Debug)]
@@ -64,8 +65,6 @@ impl Base {
 
 /// Weight decay that suits the numbers of examples here.
 const DECAY: f64 = 2e-3;
-/// A delta well below one over the number of examples.
-const DELTA: f64 = 1e-3;
 
 /// All of them, in the order of the table; each base comes before what is compared with it.
 pub(super) fn all() -> Vec<Defence> {
