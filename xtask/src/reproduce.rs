@@ -1,7 +1,9 @@
 //! `cargo xtask reproduce`: the numbers of the README, from training to table.
 
 mod calibrate;
+mod defences;
 mod listed;
+mod membership;
 mod nulls;
 mod rows;
 mod tables;
@@ -67,6 +69,8 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     match &args.what {
         What::Table(table) => return tables::run(*table),
         What::CalibrateList(list) => return listed::calibrate(list),
+        What::Defences(what) => return defences::run(args, what),
+        What::Membership(what) => return membership::run(args, what),
         What::Victims | What::Attack | What::Nulls | What::Calibrate => {}
     }
     let victims = victims(args);
@@ -95,7 +99,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
                     files::write_json(&rows_file, &rows)?;
                 }
             }
-            What::Calibrate | What::CalibrateList(_) | What::Table(_) => {}
+            _ => {}
         }
     }
     match args.what {
@@ -111,7 +115,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             ));
         }
         What::Calibrate => calibrate(args, &victims)?,
-        What::CalibrateList(_) | What::Table(_) => {}
+        _ => {}
     }
     Ok(())
 }

@@ -51,16 +51,40 @@ pub fn certify(
         (labels.len(), 1),
         "certify: one label an example, one output"
     );
-    let n = x.nrows();
-    let mut passes = Passes::new(network, n);
+    let signs = Array2::from_shape_fn((x.nrows(), 1), |(i, _)| f64::from(labels[i]));
+    certify_pulls(network, activation, x, signs.view(), scope, parallelism)
+}
+
+/// [`certify`] for any number of outputs C: row i of `pulls` (n, C) is the direction in which example i pulls on the outputs, as
+/// [`Loss::pull`](palimpsest_mlp::loss::Loss::pull) says it; its size is what the multiplier says.
+///
+/// # Errors
+/// Those of [`certify`].
+///
+/// # Panics
+/// When shapes do not fit.
+#[track_caller]
+pub fn certify_pulls(
+    network: &Mlp<f64>,
+    activation: Activation,
+    x: ArrayView2<'_, f64>,
+    pulls: ArrayView2<'_, f64>,
+    scope: Scope,
+    parallelism: Parallelism,
+) -> Result<StationarityCertificate, NnlsError> {
+    assert_eq!(
+        (x.nrows(), network.outputs()),
+        pulls.dim(),
+        "certify_pulls: one row an example, one column an output"
+    );
+    let mut passes = Passes::new(network, x.nrows());
     passes::forward(network, x, activation, &mut passes, parallelism);
-    let signs = Array2::from_shape_fn((n, 1), |(i, _)| f64::from(labels[i]));
-    passes::backward(network, signs.view(), &mut passes, parallelism);
+    passes::backward(network, pulls, &mut passes, parallelism);
     let lambda = {
-        let (gram, target) = normal_equations(network, x, &passes, signs.view(), scope, parallelism);
+        let (gram, target) = normal_equations(network, x, &passes, pulls, scope, parallelism);
         nnls(gram.view(), target.view())?.x
     };
-    let weighted = &signs * &lambda.view().insert_axis(Axis(1));
+    let weighted = &pulls * &lambda.view().insert_axis(Axis(1));
     passes::backward(network, weighted.view(), &mut passes, parallelism);
     let mut residual = network.clone();
     passes::parameter_gradient(x, &passes, -1.0, 1.0, Scope::AllLayers, &mut residual, parallelism);
@@ -85,7 +109,7 @@ fn normal_equations(
     network: &Mlp<f64>,
     x: ArrayView2<'_, f64>,
     passes: &Passes<f64>,
-    signs: ArrayView2<'_, f64>,
+    pulls: ArrayView2<'_, f64>,
     scope: Scope,
     parallelism: Parallelism,
 ) -> (Array2<f64>, Array1<f64>) {
@@ -93,7 +117,7 @@ fn normal_equations(
     let (mut gram, mut target) = (Array2::<f64>::zeros((n, n)), Array1::<f64>::zeros(n));
     for (l, layer) in network.layers().iter().enumerate().filter(|(l, _)| scope.holds(*l)) {
         let h = if l == 0 { x } else { passes.hidden()[l - 1].view() };
-        let delta = passes.delta().get(l).map_or(signs, |d| d.view());
+        let delta = passes.delta().get(l).map_or(pulls, |d| d.view());
         let shift = if layer.bias.is_some() { 1.0 } else { 0.0 };
         add_gram(h, delta, shift, &mut gram, parallelism);
         // <W, delta h^T> + <b, delta> = <delta, W h + b>.
@@ -191,6 +215,25 @@ mod tests {
             let expected = (squared.total(&terms) / size).sqrt();
             assert!((certificate.relative_residual - expected).abs() < 1e-9, "{scope:?}");
         }
+    }
+
+    #[test]
+    fn several_outputs_are_certified_by_the_directions_in_which_examples_pull() {
+        // One linear layer: row c of the weights is the sum of lambda_i pull_ic x_i.
+        let (_, x, _) = problem();
+        let lambda = Array1::from_shape_fn(9, |i| 0.1 + i as f64);
+        let pulls = Array2::random_using((9, 3), StandardNormal, &mut Seed::new(3).rng());
+        let weighted = &pulls * &lambda.view().insert_axis(Axis(1));
+        let weight = matmul(weighted.t(), x.view(), Parallelism::Sequential);
+        let net = Mlp::new(vec![Dense { weight, bias: None }]).unwrap();
+        let certified = |pulls: ArrayView2<'_, f64>| {
+            let scope = Scope::AllLayers;
+            certify_pulls(&net, Activation::Relu, x.view(), pulls, scope, Parallelism::Sequential).unwrap()
+        };
+        let certificate = certified(pulls.view());
+        assert!(certificate.relative_residual < 1e-6);
+        assert!(certificate.multipliers.iter().zip(&lambda).all(|(a, b)| (a - b).abs() < 1e-6));
+        assert!(certified(pulls.mapv(f64::abs).view()).relative_residual > 0.1);
     }
 
     #[test]

@@ -7,6 +7,6 @@ pub mod outputs;
 pub mod remaining;
 pub mod stationarity;
 
-pub use certificate::{StationarityCertificate, certify};
+pub use certificate::{StationarityCertificate, certify, certify_pulls};
 pub use outputs::{Label, OutputPull};
 pub use remaining::RemainingEquation;

@@ -109,8 +109,14 @@ pub(crate) fn scores_by(
 }
 
 /// NCC (n targets, m candidates) at the size the protocol searches at.
+///
+/// # Errors
+/// What [`score_against`] refuses.
+///
+/// # Panics
+/// When candidates and targets differ in shape.
 #[track_caller]
-pub(crate) fn search_ncc(
+pub fn search_ncc(
     candidates: CandidateImages<'_>,
     targets: TargetImages<'_>,
     protocol: &Protocol,

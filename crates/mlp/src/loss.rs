@@ -99,7 +99,7 @@ impl Loss {
     pub fn pull<T: Real>(self, outputs: ArrayView2<'_, T>, targets: &Targets) -> Array2<T> {
         self.expect_fit(outputs, targets);
         let mut pull = Array2::zeros(outputs.dim());
-        let scale = Scale { log_total: 0.0, factor: -1.0, examples: -1.0 };
+        let scale = Scale { factor: -1.0, examples: -1.0, ..Scale::each() };
         for ((row, target), out) in outputs.rows().into_iter().zip(targets.iter()).zip(pull.rows_mut()) {
             self.derivative_into(row, target, self.term(row, target), scale, out);
         }
@@ -208,6 +208,11 @@ impl Scale {
     /// The logarithm of that mean, for a loss that vanishes.
     pub(crate) fn log_of_mean(log_mean: f64, n: usize) -> Self {
         Self { log_total: log_mean + (n as f64).ln(), factor: 1.0, examples: n as f64 }
+    }
+
+    /// Each example's own loss.
+    pub(crate) fn each() -> Self {
+        Self { log_total: 0.0, factor: 1.0, examples: 1.0 }
     }
 
     fn slope(self, margin: f64) -> f64 {

@@ -250,6 +250,32 @@ pub fn parameter_gradient<T: Real>(
     }
 }
 
+/// Squared norm of each example's own `grad_theta <g_i, Phi(x_i)>` by all parameters, written into `out` (m), after [`backward`] on
+/// the same `x` (m, d). No gradient is made for that: a layer's is the outer product of a delta and what the layer sees.
+///
+/// # Panics
+/// When `x`, the memory or `out` do not fit the network.
+///
+/// # Source
+/// Goodfellow (2015), "Efficient per-example gradient computations".
+#[track_caller]
+pub fn squared_gradient_norms<T: Real>(
+    network: &Mlp<T>,
+    x: ArrayView2<'_, T>,
+    passes: &Passes<T>,
+    out: &mut [f64],
+) {
+    assert_eq!(x.nrows(), out.len(), "squared_gradient_norms: {} inputs, {} norms", x.nrows(), out.len());
+    out.fill(0.0);
+    for (l, layer) in network.layers().iter().enumerate() {
+        let bias = if layer.bias.is_some() { 1.0 } else { 0.0 };
+        let (deltas, seen) = (passes.d(l), passes.h(l, x));
+        for ((norm, delta), seen) in out.iter_mut().zip(deltas.rows()).zip(seen.rows()) {
+            *norm += reduce::squared_norm(delta) * (reduce::squared_norm(seen) + bias);
+        }
+    }
+}
+
 /// Derivative of Phi(x_i) along `direction` in parameter space, after [`forward`]; slopes as declared. Layers of
 /// `direction` outside `scope` count as zero.
 ///

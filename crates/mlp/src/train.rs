@@ -1,7 +1,8 @@
 //! Training: full-batch descent to a KKT point, and batches with SGD, Adam or AdamW as tutorials train.
 //!
 //! [`train`] is the door for one output and labels -1 and +1, [`train_on`] the one for any [`Loss`](crate::loss::Loss) and
-//! number of outputs. [`Schedule`] says how the parameters move; [`Schedule::Batches`] has the options of an optimiser.
+//! number of outputs. [`Schedule`] says how the parameters move; [`Schedule::Batches`] has the options of an optimiser,
+//! [`Schedule::PrivateBatches`] those of differential privacy, and [`SampledGaussian`] says how much of it that is.
 //!
 //! The loops own neither clock nor terminal: an observer sees every epoch and may end the run, which is how time
 //! limits, certificates and progress lines are added from outside. All of them give the same bits for any number of
@@ -16,6 +17,7 @@ use crate::loss::Targets;
 use crate::{InputSubspace, Mlp, MlpError};
 
 mod augmentation;
+mod batch;
 mod batch_options;
 #[cfg(test)]
 mod batch_tests;
@@ -24,6 +26,10 @@ mod descent;
 mod epoch;
 mod optimizer;
 mod options;
+mod privacy;
+mod private;
+#[cfg(test)]
+mod private_tests;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -35,6 +41,7 @@ pub use augmentation::Augmentation;
 pub use batch_options::{BatchOrder, BatchSchedule, Decayed, Moments, Optimizer, RateDecay};
 pub use epoch::{Epoch, StopReason, TrainOutcome};
 pub use options::{Schedule, TrainParams, TrainingSpace};
+pub use privacy::{Privacy, SampledGaussian};
 pub use state::TrainState;
 
 /// Trains `network`, of one output, on `inputs` (n, d) with `labels` (n) in {-1, +1}.
@@ -99,13 +106,16 @@ pub fn train_on<T: Real>(
     assert_eq!(inputs.ncols(), network.inputs(), "train: inputs are {:?}", inputs.dim());
     assert!(inputs.nrows() > 0, "train: no examples");
     params.loss.check(targets, network.outputs())?;
-    if let Schedule::Batches(BatchSchedule { augmentation: Some(augmentation), .. }) = &params.schedule {
+    if let Some(augmentation) = params.schedule.batches().and_then(|batches| batches.augmentation) {
         augmentation.check_pixels(inputs.ncols())?;
     }
     targets.expect_shape((inputs.nrows(), network.outputs()));
     let run = |network, x: ArrayView2<'_, T>, observer| match &params.schedule {
         Schedule::Batches(batches) => {
-            descend_in_batches(network, x, targets, params, batches, from, observer)
+            descend_in_batches(network, x, targets, params, (batches, None), from, observer)
+        }
+        Schedule::PrivateBatches { batches, privacy } => {
+            descend_in_batches(network, x, targets, params, (batches, Some(*privacy)), from, observer)
         }
         _ => descend(network, x, targets, params, from, observer),
     };

@@ -12,7 +12,7 @@ use crate::attacking::{merge, peek, reconstruct};
 use crate::installed::{self, Installed};
 #[cfg(feature = "fetch")]
 use crate::judging::fetch;
-use crate::judging::{audit, classifier, demo, evaluate, members, report};
+use crate::judging::{audit, classifier, demo, evaluate, members, report, risk};
 use crate::terminal::output::{self, Mode};
 use crate::terminal::{Misuse, interrupt};
 
@@ -60,6 +60,8 @@ pub enum Command {
     Merge(merge::MergeArgs),
     /// Judge a reconstruction against the training images and against nulls.
     Evaluate(evaluate::EvaluateArgs),
+    /// Tell how exposed each training record is, for whoever holds the training set.
+    Risk(risk::RiskArgs),
     /// Fetch a published data set from public mirrors and verify it.
     #[cfg(feature = "fetch")]
     Fetch(fetch::FetchArgs),
@@ -81,6 +83,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Risk(args) => risk::run(&args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => fetch::run(&args),
         Command::Report(args) => report::run(&args),

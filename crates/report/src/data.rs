@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::counts::{CalibrationBin, ClassCounts, Count, Judge, PrecisionAt, Ranking, RowKind, ScoreRow};
 use crate::nan;
 use crate::picture::Picture;
+pub use crate::protection::{Protection, ProtectionRow};
 
 /// Version of the JSON layout.
 pub const SCHEMA: u32 = 3;
@@ -60,6 +61,12 @@ pub struct ReportData {
     /// Limits of this run, added to the ones every report states.
     #[serde(default)]
     pub limits: Vec<String>,
+    /// What can be asked by whoever has records that may have been trained on, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate_records: Vec<String>,
+    /// What would have protected a network like this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
 }
 
 impl ReportData {
@@ -82,6 +89,8 @@ impl ReportData {
             method: None,
             convergence: None,
             limits: Vec::new(),
+            candidate_records: Vec::new(),
+            protection: None,
         }
     }
 }

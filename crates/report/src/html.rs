@@ -312,6 +312,9 @@ mod tests {
             "id=\"method\"",
             "id=\"convergence\"",
             "id=\"limits\"",
+            "id=\"records\"",
+            "id=\"protection\"",
+            "id=\"defence\"",
         ];
         let places: Vec<usize> = order.iter().map(|text| page.rfind(text).unwrap()).collect();
         assert!(places.is_sorted(), "{places:?}");
@@ -355,6 +358,9 @@ mod tests {
         (layer.name, layer.shape, layer.activation) = (evil.into(), evil.into(), evil.into());
         let convergence = report.convergence.as_mut().unwrap();
         (convergence.quantity, convergence.curves[0].name) = (evil.into(), evil.into());
+        let protection = report.protection.as_mut().unwrap();
+        (protection.setting, protection.rows[0].defence) = (vec![evil.into()], evil.into());
+        report.candidate_records = vec![evil.into()];
         let Answer::Judged { measure, null, .. } = &mut report.answer else { unreachable!() };
         (*measure, *null) = (evil.into(), evil.into());
         let page = render_html(&report).unwrap();
@@ -379,6 +385,9 @@ mod tests {
             "| 12 | 1 | 0.40 | class 1 | 72 | 0.750 | 0.750 |",
             "| prior: labels | half and half |",
             "| time: attack | 26.0 s |",
+            "## If you have candidate records",
+            "## What would have protected this model",
+            "bits | 71.5 % | 3 of 100 | 42 % |",
         ] {
             assert!(text.contains(fact), "{fact} in {text}");
         }

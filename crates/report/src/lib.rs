@@ -12,6 +12,7 @@
 //! | pictures side by side as a PNG | [`render_grid`] |
 //! | a table in the terminal | [`render_text_table`], [`render_score_table`] |
 //! | a page about whose data a network holds | [`render_members`] |
+//! | what something costs against what it brings, as SVG | [`render_scatter`] |
 //! | measured results in a document, from JSON | [`write_results_tables`], [`results_markdown`] |
 //!
 //! ```
@@ -62,9 +63,11 @@ mod members;
 mod nan;
 mod number;
 mod picture;
+mod protection;
 mod results_table;
 #[cfg(test)]
 mod sample;
+mod scatter;
 mod shape;
 mod table;
 
@@ -72,7 +75,8 @@ pub use answer::answer_sentences;
 pub use data::{
     Answer, AxisScale, CalibrationBin, CandidateView, ClassAnswers, ClassCounts, ConfidenceKind, Convergence,
     Count, Curve, Exposure, ExposureView, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile,
-    PrecisionAt, Ranking, ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign, Stage, TruthMatch,
+    PrecisionAt, Protection, ProtectionRow, Ranking, ReportData, RowKind, SCHEMA, ScoreRow, Setting, Sign,
+    Stage, TruthMatch,
 };
 pub use error::{ReportError, Result};
 pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};
@@ -84,5 +88,6 @@ pub use results_table::{
     Align, Column, ResultsTable, ResultsTables, RowsFrom, Tally, parse_results_table, results_markdown,
     write_results_tables,
 };
+pub use scatter::{DotShape, Scatter, ScatterDot, ScatterPanel, render_scatter};
 pub use shape::PictureShape;
 pub use table::{render_score_table, render_text_table};

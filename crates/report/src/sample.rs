@@ -30,6 +30,17 @@ pub(crate) fn judged() -> ReportData {
         inputs: InputKind::Image,
     };
     ReportData {
+        candidate_records: vec!["Ask whose <data> it is.".into()],
+        protection: Some(Protection {
+            setting: vec!["Measured on others.".into()],
+            rows: vec![ProtectionRow {
+                defence: "four & bits".into(),
+                test_accuracy: 71.5,
+                nearly_exact: 3,
+                of: 100,
+                members: 42.0,
+            }],
+        }),
         candidates: (0..3).map(candidate).collect(),
         judge: Some(Judge {
             protocol: "min-max to [0, 1]; SSIM window 3, data range 1".into(),

@@ -2,6 +2,7 @@
 //! they were trained on.
 
 use std::fmt;
+use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
 use palimpsest::judging::data::{DataArgs, HELD_OUT, VictimData};
-use palimpsest_datasets::{Block, DataName, InputShape};
+use palimpsest_datasets::{Block, DataName, Dataset, InputShape};
 use palimpsest_metrics::ImageShape;
 use palimpsest_metrics::null_model::{permuted_neurons, random_noise};
 use palimpsest_metrics::pink_noise::pink_noise;
@@ -134,6 +135,17 @@ pub(super) fn shuffle(network: &mut Mlp<f32>, seed: &Seed) {
 fn archived(real: &DataArgs, folder: &Path) -> Result<DataArgs> {
     let (data_dir, task) = (Some(folder.to_path_buf()), "1/0".parse()?);
     Ok(DataArgs { data: DataName::Npz, data_dir, task, counts: None, block: None, ..real.clone() })
+}
+
+/// Writes `examples` to train on, and the first of them again where held-out ones are expected.
+pub(super) fn write_examples(examples: &Dataset, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for name in ["train.npz", "test.npz"] {
+        let labels = Array1::from(examples.labels().to_vec());
+        let bytes = archive(examples.inputs().to_owned(), examples.shape(), &labels)?;
+        write_atomically(&folder.join(name), &bytes)?;
+    }
+    Ok(())
 }
 
 fn archive(inputs: Array2<f32>, shape: InputShape, labels: &Array1<u8>) -> Result<Vec<u8>> {

@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
+use super::defences::DefencesArgs;
 use super::listed::ListArgs;
+use super::membership::MembershipArgs;
 use super::nulls::Null;
 use super::tables::TableArgs;
 
@@ -22,6 +24,8 @@ use super::tables::TableArgs;
   palimpsest reproduce attack --block report --only mnist-100-weight-decay --seeds 7
   palimpsest reproduce calibrate --block calibrate --seeds 6,7,8
   palimpsest reproduce calibrate-list runs/*/judged
+  palimpsest reproduce defences --cifar10-dir data/cifar10 --kinds two --seeds 7 --write
+  palimpsest reproduce membership --cifar10-dir data/cifar10 --kinds two --only decay-2e-3 --seeds 7 --shadows 64
   palimpsest reproduce table --write
 
 Options were tuned on block `dev` and seeds 0 to 5; report others (docs/results/burnt.md). Victims and attacks that are there already are not made again. The
@@ -62,6 +66,10 @@ pub(super) enum What {
     Calibrate,
     /// Fit how sure an entry of the list may be to judged attacks of any kind, one kind left out at a time.
     CalibrateList(ListArgs),
+    /// Train networks with and without what is said to protect, attack them alike, and write one table, one picture and one page.
+    Defences(DefencesArgs),
+    /// Tell members from others by the weights alone, and beside that by tests that need labels and networks trained on other data.
+    Membership(MembershipArgs),
     /// Make the tables of README.md and docs/ from docs/results/*.json.
     Table(TableArgs),
 }

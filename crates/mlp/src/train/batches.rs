@@ -1,28 +1,28 @@
 //! Descent in batches: one step of the optimiser a batch.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
-use ndarray::{Array2, ArrayView2, s};
-use ndarray_rand::rand::RngCore;
+use ndarray::ArrayView2;
 use palimpsest_numerics::Real;
-use palimpsest_numerics::gemm::Parallelism;
-use palimpsest_numerics::seed::{Rng, Seed};
+use palimpsest_numerics::seed::Seed;
 
+use super::batch::{Batch, Draws, Task};
 use super::epoch::{check_finite, stop};
 use super::optimizer;
-use super::{BatchOrder, BatchSchedule, Epoch, TrainOutcome, TrainParams, TrainState};
-use crate::loss::{Loss, Scale, Targets};
-use crate::passes::{Passes, Scope, backward, forward, forward_masked, parameter_gradient};
-use crate::{Activation, Mlp, MlpError};
+use super::privacy::Privacy;
+use super::private::private_gradient;
+use super::{BatchSchedule, Epoch, TrainOutcome, TrainParams, TrainState};
+use crate::loss::Targets;
+use crate::{Mlp, MlpError};
 
 /// Descends from `network`, or goes on `from` where a descent from it was; also returns the factor by which weight
-/// decay shrank whatever no input touches.
+/// decay shrank whatever no input touches. With `private`, each step is on a random sample, with clipped gradients and noise.
 pub(super) fn descend_in_batches<T: Real>(
     network: Mlp<T>,
     x: ArrayView2<'_, T>,
     targets: &Targets,
     params: &TrainParams,
-    schedule: &BatchSchedule,
+    (schedule, private): (&BatchSchedule, Option<Privacy>),
     from: Option<TrainState<T>>,
     observer: &mut dyn FnMut(&Epoch<'_, T>) -> ControlFlow<()>,
 ) -> Result<(TrainOutcome<T>, f64), MlpError> {
@@ -53,157 +53,25 @@ pub(super) fn descend_in_batches<T: Real>(
             let outcome = TrainOutcome { network, epochs: index, log_loss, training_errors, reason };
             return Ok((outcome, state.shrink.factor));
         }
-        draws.begin(index, schedule.order, steps);
+        draws.begin(index);
+        if private.is_none() {
+            draws.shuffle(schedule.order, steps);
+        }
         for number in 0..steps {
-            let rows = number * size..n.min((number + 1) * size);
-            let batch = &mut batches[usize::from(rows.len() < size)];
-            if !as_evaluated {
-                draws.gather(rows.clone(), x, schedule, batch);
-                let (inputs, masks) = (batch.inputs.view(), &batch.masks);
-                forward_masked(
-                    &state.network,
-                    inputs,
-                    params.activation,
-                    masks,
-                    &mut batch.passes,
-                    parallelism,
-                );
+            if let Some(privacy) = private {
+                let (how, batch) = ((schedule, privacy), &mut batches[0]);
+                private_gradient(&state.network, &task, how, &mut draws, batch, &mut gradient);
+            } else {
+                let rows = number * size..n.min((number + 1) * size);
+                let batch = &mut batches[usize::from(rows.len() < size)];
+                if !as_evaluated {
+                    draws.gather(rows.clone(), x, schedule, batch);
+                }
+                task.mean_gradient(&state.network, &draws.order[rows], as_evaluated, batch, &mut gradient);
             }
-            task.weigh(batch, &draws.order[rows]);
-            backward(&state.network, batch.g.view(), &mut batch.passes, parallelism);
-            let inputs = if as_evaluated { x } else { batch.inputs.view() };
-            let (passes, scope) = (&batch.passes, Scope::AllLayers);
-            parameter_gradient(inputs, passes, T::one(), T::zero(), scope, &mut gradient, parallelism);
             let count = index as u64 * steps as u64 + number as u64 + 1;
             optimizer::step(schedule, step_size, count, &mut state, &gradient, parallelism);
         }
     }
     unreachable!("the loop over all integers returns at max_epochs")
-}
-
-/// What is learned, and how.
-struct Task<'a, T> {
-    x: ArrayView2<'a, T>,
-    targets: &'a Targets,
-    loss: Loss,
-    activation: Activation,
-    parallelism: Parallelism,
-}
-
-/// Memory for one size of batch, b.
-struct Batch<T> {
-    /// Inputs as the network sees them, (b, d).
-    inputs: Array2<T>,
-    passes: Passes<T>,
-    /// Dropout of each hidden layer, (b, width); none without dropout.
-    masks: Vec<Array2<T>>,
-    terms: Vec<f64>,
-    /// Derivative of the batch's mean loss by the outputs, (b, C).
-    g: Array2<T>,
-}
-
-impl<T: Real> Batch<T> {
-    fn new(network: &Mlp<T>, rows: usize, schedule: &BatchSchedule) -> Self {
-        let dropped = if schedule.dropout > 0.0 { network.depth() - 1 } else { 0 };
-        Self {
-            inputs: Array2::zeros((rows, network.inputs())),
-            passes: Passes::new(network, rows),
-            masks: network.layers()[..dropped]
-                .iter()
-                .map(|l| Array2::zeros((rows, l.weight.nrows())))
-                .collect(),
-            terms: vec![0.0; rows],
-            g: Array2::zeros((rows, network.outputs())),
-        }
-    }
-}
-
-impl<T: Real> Task<'_, T> {
-    /// Log of the mean loss of `network` over all examples, and how many are missed.
-    fn evaluate(&self, network: &Mlp<T>, batches: &mut [Batch<T>; 2], terms: &mut [f64]) -> (f64, usize) {
-        let (n, size) = (self.x.nrows(), batches[0].terms.len());
-        let mut missed = 0;
-        for start in (0..n).step_by(size) {
-            let rows = start..n.min(start + size);
-            let passes = &mut batches[usize::from(rows.len() < size)].passes;
-            forward(network, self.x.slice(s![rows.clone(), ..]), self.activation, passes, self.parallelism);
-            for (index, outputs) in rows.zip(passes.output().rows()) {
-                let target = self.targets.at(index);
-                terms[index] = self.loss.term(outputs, target);
-                missed += usize::from(target.is_missed(outputs));
-            }
-        }
-        (self.loss.log_mean(terms), missed)
-    }
-
-    /// Fills what the loss of the batch's examples, `rows` of all, weighs the outputs with.
-    fn weigh(&self, batch: &mut Batch<T>, rows: &[usize]) {
-        for ((term, outputs), &row) in batch.terms.iter_mut().zip(batch.passes.output().rows()).zip(rows) {
-            *term = self.loss.term(outputs, self.targets.at(row));
-        }
-        let scale = Scale::mean(self.loss.log_mean(&batch.terms), rows.len());
-        let outputs = batch.passes.output();
-        for (((g, outputs), &term), &row) in
-            batch.g.rows_mut().into_iter().zip(outputs.rows()).zip(&batch.terms).zip(rows)
-        {
-            self.loss.derivative_into(outputs, self.targets.at(row), term, scale, g);
-        }
-    }
-}
-
-/// What is drawn: each epoch has streams of its own, so that a resumed run draws the same.
-struct Draws {
-    /// Numbers of the examples in the order of this epoch.
-    order: Vec<usize>,
-    keys: Vec<u64>,
-    orders: Rng,
-    dropout: Rng,
-    augmentation: Rng,
-}
-
-impl Draws {
-    fn new(seed: Seed, n: usize) -> Self {
-        Self {
-            order: (0..n).collect(),
-            keys: vec![0; n],
-            orders: seed.named("order").rng(),
-            dropout: seed.named("dropout").rng(),
-            augmentation: seed.named("augmentation").rng(),
-        }
-    }
-
-    /// Goes to the streams of an epoch and draws its order.
-    fn begin(&mut self, epoch: usize, order: BatchOrder, steps: usize) {
-        for rng in [&mut self.orders, &mut self.dropout, &mut self.augmentation] {
-            rng.set_stream(epoch as u64);
-            rng.set_word_pos(0);
-        }
-        if order == BatchOrder::Shuffled && steps > 1 {
-            self.keys.iter_mut().for_each(|key| *key = self.orders.next_u64());
-            let keys = &self.keys;
-            self.order.sort_unstable_by_key(|&example| (keys[example], example));
-        }
-    }
-
-    /// Fills inputs and masks of `batch` for its place in this epoch's order.
-    fn gather<T: Real>(
-        &mut self,
-        rows: Range<usize>,
-        x: ArrayView2<'_, T>,
-        schedule: &BatchSchedule,
-        batch: &mut Batch<T>,
-    ) {
-        for (&example, mut input) in self.order[rows].iter().zip(batch.inputs.rows_mut()) {
-            match &schedule.augmentation {
-                Some(augmentation) => augmentation.apply(x.row(example), input, &mut self.augmentation),
-                None => input.assign(&x.row(example)),
-            }
-        }
-        let kept = T::of(1.0 / (1.0 - schedule.dropout));
-        let threshold = schedule.dropout * 2_f64.powi(32);
-        for value in batch.masks.iter_mut().flatten() {
-            let dropped = f64::from(self.dropout.next_u32()) < threshold;
-            *value = if dropped { T::zero() } else { kept };
-        }
-    }
 }

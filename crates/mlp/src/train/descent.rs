@@ -119,7 +119,9 @@ impl Pace {
             Schedule::WeightDecay { step_size, .. } => {
                 step_size * heavy_ball_profile(index, params.max_epochs)
             }
-            Schedule::Batches(_) => unreachable!("batches have a loop of their own"),
+            Schedule::Batches(_) | Schedule::PrivateBatches { .. } => {
+                unreachable!("batches have a loop of their own")
+            }
         };
         Self { step_size, step_share, flow_momentum }
     }

@@ -5,6 +5,7 @@ use palimpsest_numerics::range::{OutOfRange, at_least_one, finite, positive};
 use serde::{Deserialize, Serialize};
 
 use super::batch_options::{BatchSchedule, Optimizer};
+use super::privacy::Privacy;
 use crate::loss::Loss;
 use crate::{Activation, MlpError};
 
@@ -47,6 +48,23 @@ pub enum Schedule {
     },
     /// Batches and an optimiser, as tutorials train: SGD, Adam or AdamW.
     Batches(BatchSchedule),
+    /// Batches with differential privacy (DP-SGD): each step is on a sample in which each example is with probability batch size
+    /// over n, each example's gradient is clipped, and noise is added to every parameter. [`SampledGaussian::of`] says what
+    /// that makes; `order` and the size of a last batch mean nothing.
+    ///
+    /// Private are the steps. What else is told of the examples is not: their mean, if it was taken off, a loss or an accuracy on them, and
+    /// the seed, from which the noise can be made again.
+    ///
+    /// # Source
+    /// Abadi et al. (2016), algorithm 1.
+    ///
+    /// [`SampledGaussian::of`]: super::SampledGaussian::of
+    PrivateBatches {
+        /// The optimiser and its options.
+        batches: BatchSchedule,
+        /// Clipping and noise.
+        privacy: Privacy,
+    },
 }
 
 impl Schedule {
@@ -57,7 +75,17 @@ impl Schedule {
             Self::Batches(batches) => {
                 matches!(batches.optimizer, Optimizer::Sgd { .. }) && batches.augmentation.is_none()
             }
+            // Noise is in every direction.
+            Self::PrivateBatches { .. } => false,
             _ => true,
+        }
+    }
+
+    /// The options of batches, with privacy or without; none of full-batch descent.
+    pub fn batches(&self) -> Option<&BatchSchedule> {
+        match self {
+            Self::Batches(batches) | Self::PrivateBatches { batches, .. } => Some(batches),
+            _ => None,
         }
     }
 }
@@ -122,9 +150,13 @@ impl TrainParams {
                 positive("step_size", step_size)?;
             }
             Schedule::Batches(batches) => batches.check()?,
+            Schedule::PrivateBatches { batches, privacy } => {
+                batches.check()?;
+                privacy.check()?;
+            }
         }
         if self.space == TrainingSpace::ExactSubspace && !self.schedule.keeps_span() {
-            let allowed = "Full with Adam, AdamW or augmentation";
+            let allowed = "Full with Adam, AdamW, augmentation or privacy";
             return Err(OutOfRange::new("space", allowed, "ExactSubspace").into());
         }
         at_least_one("max_epochs", self.max_epochs)?;

@@ -32,10 +32,12 @@ impl<T: Real> TrainState<T> {
         let (first, second) = match schedule {
             Schedule::GradientDescent { .. } | Schedule::LossNormalised { .. } => (false, false),
             Schedule::WeightDecay { .. } | Schedule::PacedFlow { .. } => (true, false),
-            Schedule::Batches(batches) => match batches.optimizer {
-                Optimizer::Sgd { momentum } => (momentum > 0.0, false),
-                Optimizer::Adam(_) | Optimizer::AdamW(_) => (true, true),
-            },
+            Schedule::Batches(batches) | Schedule::PrivateBatches { batches, .. } => {
+                match batches.optimizer {
+                    Optimizer::Sgd { momentum } => (momentum > 0.0, false),
+                    Optimizer::Adam(_) | Optimizer::AdamW(_) => (true, true),
+                }
+            }
         };
         Self {
             epoch: 0,

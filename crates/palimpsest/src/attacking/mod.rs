@@ -10,6 +10,7 @@ pub mod merge;
 pub mod model_file;
 pub mod pages;
 pub mod peek;
+pub(crate) mod protection;
 pub mod reconstruct;
 pub mod too_short;
 pub mod unjudged;

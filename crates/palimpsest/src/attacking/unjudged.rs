@@ -21,6 +21,7 @@ use super::exposure::exposure;
 use super::found::Found;
 use super::model_file::describe;
 use super::pages::{SHOWN, chain, columns, convergence, method, picture, values, write};
+use super::protection::{Seen, candidate_records, protection};
 use super::too_short::too_short;
 
 /// Agreement or probability above which a candidate counts as found, unless chance reaches more.
@@ -89,6 +90,9 @@ pub(crate) fn page(found: &Found, merged: Option<&Array2<f32>>, mean: &Mean) -> 
     report.method = Some(method(found, &[("attack".into(), found.run.elapsed_s)], &[]));
     report.convergence = Some(convergence(&found.run));
     report.limits = limits(found, shape, mean);
+    let seen = Seen::of(found);
+    report.candidate_records = candidate_records(seen, &name);
+    report.protection = protection(seen);
     if shape.is_none() {
         report.columns = columns(&[], found.candidates.ncols());
     }

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
 use super::descent::{descend, initial, training_bytes, widths_to};
-use super::recipe::{LossName, Recipe, RecipeArgs};
+use super::normalize::Normalize;
+use super::recipe::{LossName, PrivacyArgs, PrivacyRecord, Recipe, RecipeArgs, TaughtOn};
 use super::regime::RegimeArgs;
 use super::task::VictimTask;
 use super::train::{self, TrainArgs};
@@ -31,6 +32,7 @@ use crate::terminal::{Misuse, ResumeArgs, lock_folder, memory};
   palimpsest train --data mnist --task odd-even --n 100 --weight-decay 2e-3 --subtract 0 --out runs/raw
   palimpsest train --data mnist --task classes --n 100 --weight-decay 2e-3 --biases everywhere --out runs/ten
   palimpsest train --data mnist --task classes --n 500 --optimizer adam --batch-size 20 --weight-decay 1e-4 --epochs 100 --normalize 0.1307,0.3081 --out runs/tutorial
+  palimpsest train --data mnist --task classes --n 500 --optimizer sgd --learning-rate 0.5 --batch-size 100 --epochs 40 --subtract 0 --dp-epsilon 8 --dp-clip 1 --dp-delta 1e-4 --out runs/private
   palimpsest train --data mnist --task regression --n 100 --weight-decay 2e-3 --out runs/regression
 
 Writes model.palimpsest, model.safetensors (PyTorch naming) and train.json. A run that was interrupted or killed goes on
@@ -101,6 +103,9 @@ pub struct VictimRecord {
     pub classes: Vec<Vec<u8>>,
     /// Mean and deviation of the labels, for regression.
     pub label_scale: Option<(f64, f64)>,
+    /// What the training has of differential privacy, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacyRecord>,
 }
 
 impl TrainCommand {
@@ -140,23 +145,60 @@ pub fn run(command: &TrainCommand) -> Result<()> {
 }
 
 fn run_recipe(command: &TrainCommand) -> Result<()> {
+    let record = taught(command)?;
+    let private = record.privacy.as_ref().map(|privacy| {
+        format!(
+            "differential privacy: epsilon {:.3} at delta {:e}, noise {:.3} times the clip {}, {} steps; not covered: {}",
+            privacy.epsilon,
+            privacy.delta,
+            privacy.privacy.noise_multiplier,
+            privacy.privacy.clip,
+            privacy.steps,
+            privacy.not_covered
+        )
+    });
+    record.trained.say(&command.out, private);
+    Ok(())
+}
+
+/// Trains the victim that `command` describes, of any task, by its recipe, and writes its files.
+///
+/// # Errors
+/// As [`run`].
+pub fn taught(command: &TrainCommand) -> Result<VictimRecord> {
     let args = command.data();
-    let normalize = args.normalize()?.to_string();
+    let normalize = args.normalize()?;
+    if command.recipe.privacy != PrivacyArgs::default() {
+        check_private(command, &normalize)?;
+    }
+    let normalize = normalize.to_string();
     let usual = match &command.task {
         VictimTask::Regression => LossName::Squared,
         task if task.is_binary() => LossName::Logistic,
         VictimTask::Labels(_) => LossName::Softmax,
     };
-    let read = |image_shape| {
-        command.recipe.recipe(usual, &command.regime, command.epochs, command.seed, image_shape)
+    let read = |examples, image_shape| {
+        let on = TaughtOn { examples, image_shape };
+        command.recipe.recipe(usual, &command.regime, command.epochs, command.seed, on)
     };
     // Once before data are read, with a shape that stands for any image.
-    read(Some([1, 8, 8]))?;
+    read(command.n, Some([1, 8, 8]))?;
     let _lock = lock_folder(&command.out)?;
     let data = VictimData::load(&args)?;
-    let recipe = read(data.image_shape())?;
-    let record = victim(command, &recipe, &data, normalize)?;
-    record.trained.say(&command.out, []);
+    let recipe = read(data.train.count(), data.image_shape())?;
+    victim(command, &recipe, &data, normalize)
+}
+
+/// Whether everything that is learned of the examples is learned with privacy.
+fn check_private(command: &TrainCommand, normalize: &Normalize) -> Result<(), Misuse> {
+    if *normalize == Normalize::MeanImage {
+        return Err(Misuse(
+            "with privacy inputs cannot lose the mean of the training examples, which is not private; add --subtract 0.5".into(),
+        ));
+    }
+    if command.task == VictimTask::Regression {
+        return Err(Misuse("a regression is in units of its training labels, which are not private".into()));
+    }
     Ok(())
 }
 
@@ -213,6 +255,8 @@ fn victim(
     };
     let accuracy = |network: &Mlp<f32>| data.accuracy(network, recipe.loss, parallelism);
     let (victim, trained) = Victim::of(descended, lesson, accuracy);
+    let epochs = trained.provenance.epochs.unwrap_or(0);
+    let privacy = PrivacyRecord::of(&recipe.schedule, recipe.delta, data.train.count(), epochs);
     let record = VictimRecord {
         trained,
         loss: recipe.loss,
@@ -220,6 +264,7 @@ fn victim(
         normalize,
         classes: data.sets.clone(),
         label_scale: data.label_scale,
+        privacy,
     };
     victim.write(&command.out, &record)?;
     Ok(record)

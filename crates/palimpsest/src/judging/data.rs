@@ -9,9 +9,10 @@ use palimpsest_datasets::{
     Block, Counts, DataName, Dataset, DatasetError, FlatOrder, InputShape as DataShape, LoadParams, Split,
     Task, load_with,
 };
-use palimpsest_mlp::Mlp;
+use palimpsest_kkt::certify_pulls;
 use palimpsest_mlp::loss::Loss;
-use palimpsest_mlp::passes::outputs;
+use palimpsest_mlp::passes::{Scope, outputs};
+use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::InputKind;
 use palimpsest_runs::record::ChannelOrder;
@@ -286,10 +287,34 @@ impl VictimData {
 
     /// Share of the held-out examples that `network` answers right, and how many these are; for a regression, to whose label its
     /// output is nearer than to the other labels.
-    pub(super) fn accuracy(&self, network: &Mlp<f32>, loss: Loss, parallelism: Parallelism) -> (f64, usize) {
+    pub fn accuracy(&self, network: &Mlp<f32>, loss: Loss, parallelism: Parallelism) -> (f64, usize) {
         let out = outputs(network, self.held_out_centered.view(), parallelism);
         let all = self.held_out.count();
         (self.held_out.goals.right(out.view(), loss) as f64 / all.max(1) as f64, all)
+    }
+
+    /// What the part of the first layer's weights that no training example explains is, as a share of their norm: 0 at a stationary
+    /// point of `loss` with weight decay. At the slope of the gates that fits best.
+    ///
+    /// # Errors
+    /// Weights that are not finite.
+    pub fn unexplained(&self, network: &Mlp<f32>, loss: Loss, parallelism: Parallelism) -> Result<f64> {
+        let (network, x) = (network.cast::<f64>(), self.centered.mapv(f64::from));
+        let mut pulls =
+            loss.pull(outputs(&network, x.view(), parallelism).view(), &self.train.goals.targets(loss));
+        for mut pull in pulls.rows_mut() {
+            let norm = pull.iter().map(|v| v * v).sum::<f64>().sqrt();
+            if norm > 0.0 {
+                pull.mapv_inplace(|v| v / norm);
+            }
+        }
+        let mut best = f64::INFINITY;
+        for activation in [Activation::Relu, Activation::SigmoidGate { alpha: 100.0 }] {
+            let scope = Scope::FirstLayer;
+            let found = certify_pulls(&network, activation, x.view(), pulls.view(), scope, parallelism)?;
+            best = best.min(found.relative_residual);
+        }
+        Ok(best)
     }
 
     /// Labels of the training examples in {-1, +1}.

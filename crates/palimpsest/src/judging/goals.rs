@@ -51,7 +51,7 @@ impl Goals {
 
     /// How many of the examples a network with these `outputs` (n, C) answers right; for numbers, to whose own its output is
     /// nearer than to the others.
-    pub(super) fn right(&self, outputs: ArrayView2<'_, f32>, loss: Loss) -> usize {
+    pub fn right(&self, outputs: ArrayView2<'_, f32>, loss: Loss) -> usize {
         let targets = self.targets(loss);
         match self {
             Self::Values(values) => {

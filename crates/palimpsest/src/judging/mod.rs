@@ -16,6 +16,7 @@ mod printed;
 pub mod recipe;
 pub mod regime;
 pub mod report;
+pub mod risk;
 pub mod scaling;
 pub mod score;
 mod section;

@@ -1,6 +1,7 @@
 //! How people train: the options of loss, optimiser, biases and augmentation, checked and made a schedule.
 
 mod args;
+mod privacy;
 
 use anyhow::{Result, bail};
 use palimpsest_mlp::BiasPlacement;
@@ -9,6 +10,7 @@ use palimpsest_mlp::train::{Augmentation, BatchSchedule, Decayed, Moments, Optim
 use palimpsest_numerics::range::{OutOfRange, at_least_one, finite, positive, within};
 
 pub use self::args::{AugmentName, BiasName, DecayedName, EveryFactor, LossName, OptimizerName, RecipeArgs};
+pub use self::privacy::{PrivacyArgs, PrivacyRecord};
 use super::descent::FirstLayer;
 use super::regime::{RegimeArgs, regime};
 use crate::terminal::Misuse;
@@ -22,10 +24,20 @@ pub(super) struct Recipe {
     pub(super) epochs: usize,
     pub(super) biases: BiasPlacement,
     pub(super) first_layer: FirstLayer,
+    /// The delta of a training with differential privacy.
+    pub(super) delta: Option<f64>,
+}
+
+/// What a recipe must know of the examples.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TaughtOn {
+    pub(super) examples: usize,
+    /// Channels, height and width, if examples are images.
+    pub(super) image_shape: Option<[usize; 3]>,
 }
 
 impl RecipeArgs {
-    /// The recipe for targets whose usual loss is `usual`, on images of `image_shape` if they are images. Ranges are checked
+    /// The recipe for targets whose usual loss is `usual`, taught `on` such examples. Ranges are checked
     /// here, before any data is read; what the trainer checks besides are shapes.
     pub(super) fn recipe(
         &self,
@@ -33,12 +45,12 @@ impl RecipeArgs {
         full_batch: &RegimeArgs,
         epochs: Option<usize>,
         seed: u64,
-        image_shape: Option<[usize; 3]>,
+        on: TaughtOn,
     ) -> Result<Recipe> {
         let loss = self.loss(usual)?;
         match self.optimizer.unwrap_or(OptimizerName::Gd) {
             OptimizerName::Gd => self.full_batch(loss, full_batch, epochs),
-            optimizer => self.in_batches(loss, optimizer, full_batch, epochs, seed, image_shape),
+            optimizer => self.in_batches(loss, optimizer, full_batch, epochs, seed, on),
         }
     }
 
@@ -77,7 +89,8 @@ impl RecipeArgs {
         }
         let (schedule, until_log_loss, epochs) = regime(full_batch, epochs)?;
         let first_layer = FirstLayer::suiting(full_batch.weight_decay);
-        Ok(Recipe { loss, schedule, until_log_loss, epochs, biases: self.biases(), first_layer })
+        let biases = self.biases();
+        Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, first_layer, delta: None })
     }
 
     fn in_batches(
@@ -87,7 +100,7 @@ impl RecipeArgs {
         full_batch: &RegimeArgs,
         epochs: Option<usize>,
         seed: u64,
-        image_shape: Option<[usize; 3]>,
+        on: TaughtOn,
     ) -> Result<Recipe> {
         if full_batch.published {
             bail!(Misuse("--published is full-batch descent; leave --optimizer out".into()));
@@ -99,9 +112,18 @@ impl RecipeArgs {
         let epochs = epochs.unwrap_or(200);
         at_least_one("--epochs", epochs).map_err(Misuse::from)?;
         let weight_decay = full_batch.weight_decay.unwrap_or(0.0);
-        let schedule = Schedule::Batches(self.batches(optimizer, weight_decay, seed, image_shape)?);
+        let batches = self.batches(optimizer, weight_decay, seed, on.image_shape)?;
+        let private = self.privacy.privacy(&batches, on.examples, epochs)?;
+        if private.is_some() && until_log_loss.is_some() {
+            bail!(Misuse(
+                "--until-log-loss ends training by a loss that is not private; leave it out".into()
+            ));
+        }
+        let schedule = private
+            .map_or(Schedule::Batches(batches), |(privacy, _)| Schedule::PrivateBatches { batches, privacy });
         let (biases, first_layer) = (self.biases(), FirstLayer::Ordinary);
-        Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, first_layer })
+        let delta = private.map(|(_, delta)| delta);
+        Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, first_layer, delta })
     }
 
     fn batches(
@@ -183,6 +205,7 @@ impl RecipeArgs {
         ]
         .into_iter()
         .find_map(|(given, name)| given.then_some(name))
+        .or_else(|| self.privacy.any())
     }
 }
 
@@ -196,7 +219,8 @@ mod tests {
 
     fn read(args: &RecipeArgs) -> Result<Recipe, String> {
         let decay = RegimeArgs { weight_decay: Some(1e-3), ..RegimeArgs::default() };
-        args.recipe(LossName::Softmax, &decay, Some(7), 5, Some([3, 32, 32])).map_err(|e| e.to_string())
+        let on = TaughtOn { examples: 100, image_shape: Some([3, 32, 32]) };
+        args.recipe(LossName::Softmax, &decay, Some(7), 5, on).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -217,11 +241,51 @@ mod tests {
     }
 
     #[test]
+    fn an_epsilon_is_kept_by_the_noise_that_is_chosen() {
+        let privacy = PrivacyArgs {
+            dp_epsilon: Some(4.0),
+            dp_clip: Some(1.0),
+            dp_delta: Some(1e-3),
+            ..PrivacyArgs::default()
+        };
+        let adam = RecipeArgs { optimizer: Some(OptimizerName::Adam), privacy, ..RecipeArgs::default() };
+        let recipe = read(&adam).unwrap();
+        let record = PrivacyRecord::of(&recipe.schedule, recipe.delta, 100, recipe.epochs).unwrap();
+        assert!(record.epsilon <= 4.0 && record.epsilon > 3.99, "{}", record.epsilon);
+        // Seven epochs of four steps, in each of which are 32 of 100 on average.
+        assert_eq!((record.sampling_rate, record.steps), (0.32, 28));
+        let half = PrivacyRecord::of(&recipe.schedule, recipe.delta, 100, recipe.epochs / 2).unwrap();
+        assert!(half.epsilon < record.epsilon);
+        assert_eq!(PrivacyRecord::of(&Schedule::GradientDescent { step_size: 0.1 }, None, 100, 7), None);
+    }
+
+    #[test]
     fn options_that_do_not_fit_are_named() {
         let plain = RecipeArgs::default();
         let sgd =
             RecipeArgs { optimizer: Some(OptimizerName::Sgd), learning_rate: Some(0.1), ..plain.clone() };
+        let private =
+            |dp_noise, dp_epsilon, dp_clip, dp_delta| PrivacyArgs { dp_noise, dp_epsilon, dp_clip, dp_delta };
+        let sgd_with = |privacy| RecipeArgs { privacy, ..sgd.clone() };
         for (args, told) in [
+            (
+                sgd_with(private(None, Some(4.0), Some(1.0), None)),
+                "--dp-epsilon needs --dp-clip and --dp-delta",
+            ),
+            (
+                sgd_with(private(None, None, Some(1.0), Some(1e-3))),
+                "--dp-clip needs --dp-noise or --dp-epsilon",
+            ),
+            (sgd_with(private(Some(1.0), None, Some(0.0), Some(1e-3))), "--dp-clip must be"),
+            (sgd_with(private(Some(0.0), None, Some(1.0), Some(1e-3))), "--dp-noise must be"),
+            (
+                sgd_with(private(Some(1.0), None, Some(1.0), Some(1.0))),
+                "--dp-delta must be above 0 and below 1",
+            ),
+            (
+                RecipeArgs { privacy: private(Some(1.0), None, Some(1.0), Some(1e-3)), ..plain.clone() },
+                "--dp-noise needs batches",
+            ),
             (RecipeArgs { batch_size: Some(8), ..plain.clone() }, "--batch-size needs batches"),
             (RecipeArgs { learning_rate: None, ..sgd.clone() }, "needs --learning-rate"),
             (
@@ -242,7 +306,10 @@ mod tests {
         }
         let deep = RegimeArgs::default();
         let squared = RecipeArgs { loss: Some(LossName::Squared), ..plain };
-        let error = squared.recipe(LossName::Softmax, &deep, None, 0, None).unwrap_err().to_string();
+        let error = squared
+            .recipe(LossName::Softmax, &deep, None, 0, TaughtOn { examples: 100, image_shape: None })
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("add --weight-decay or --optimizer"), "{error}");
     }
 }

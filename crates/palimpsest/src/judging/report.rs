@@ -23,6 +23,7 @@ use super::train::TrainRecord;
 use crate::attacking::answers::Answers;
 use crate::attacking::found::Found;
 use crate::attacking::pages::{SHOWN, columns, convergence, count, method, picture, values, write};
+use crate::attacking::protection::{Seen, protection};
 use crate::attacking::too_short::too_short;
 use crate::attacking::unjudged::unjudged;
 use crate::terminal::{Misuse, lock_folder, output};
@@ -93,6 +94,7 @@ pub fn judged(
     report.warnings.extend(too_short(&found.run));
     report.method = Some(method(&found, stages, &certificates_at_truth(&found.run)));
     report.convergence = Some(convergence(&found.run));
+    report.protection = protection(Seen::of(&found));
     let cells: Vec<GridCell> = report
         .candidates
         .iter()

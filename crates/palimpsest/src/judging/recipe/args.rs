@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
+use super::privacy::PrivacyArgs;
 use crate::judging::normalize::Normalize;
 
 /// Options beside those of the published attack.
@@ -47,6 +48,9 @@ pub struct RecipeArgs {
     /// How images are altered each time, with sgd, adam and adamw: flip, shift (by up to an eighth of the width), or both.
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Recipe")]
     pub augment: Vec<AugmentName>,
+    /// Differential privacy.
+    #[command(flatten)]
+    pub privacy: PrivacyArgs,
 }
 
 /// Names of losses.
