@@ -1,4 +1,4 @@
-//! Examples in memory: inputs, class labels and the shape of one example.
+//! Examples in memory: inputs, class labels or values, and the shape of one example.
 
 use std::fmt;
 
@@ -47,11 +47,12 @@ impl fmt::Display for InputShape {
     }
 }
 
-/// Examples with class labels; every instance has been checked by [`Dataset::new`].
+/// Examples with class labels or values; every instance has been checked by [`Dataset::new`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     inputs: Array2<f32>,
     labels: Vec<u8>,
+    values: Option<Vec<f32>>,
     shape: InputShape,
     name: String,
 }
@@ -84,7 +85,36 @@ impl Dataset {
         // Rows are handed out as slices and files are compared byte for byte: one layout everywhere.
         let inputs =
             if inputs.is_standard_layout() { inputs } else { inputs.as_standard_layout().into_owned() };
-        Ok(Dataset { inputs, labels, shape, name })
+        Ok(Dataset { inputs, labels, values: None, shape, name })
+    }
+
+    /// Inputs (n, d) with a value each instead of a class; n and d are at least 1.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::new`], and [`DatasetError::Invalid`] when a value is not finite.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use palimpsest_datasets::{Dataset, InputShape};
+    ///
+    /// let shape = InputShape::Vector { len: 2 };
+    /// let set = Dataset::of_values(array![[0.0, 0.5], [1.0, 0.25]], vec![-0.3, 12.5], shape, "two")?;
+    /// assert_eq!(set.values(), Some(&[-0.3, 12.5][..]));
+    /// # Ok::<(), palimpsest_datasets::DatasetError>(())
+    /// ```
+    pub fn of_values(
+        inputs: Array2<f32>,
+        values: Vec<f32>,
+        shape: InputShape,
+        name: impl Into<String>,
+    ) -> Result<Self, DatasetError> {
+        let name = name.into();
+        if let Some(row) = values.iter().position(|value| !value.is_finite()) {
+            let problem = format!("label {row} is {}; it must be finite", values[row]);
+            return Err(DatasetError::Invalid { name, problem });
+        }
+        let plain = Dataset::new(inputs, vec![0; values.len()], shape, name)?;
+        Ok(Dataset { values: Some(values), ..plain })
     }
 
     /// Pixels 0..=255 (n, d) become inputs 0..=1; the checks are those of [`Dataset::new`].
@@ -102,9 +132,14 @@ impl Dataset {
         self.inputs.view()
     }
 
-    /// Class of each example, as the file has it.
+    /// Class of each example, as the file has it; 0 for all that have values instead.
     pub fn labels(&self) -> &[u8] {
         &self.labels
+    }
+
+    /// Value of each example, where the file has values instead of classes.
+    pub fn values(&self) -> Option<&[f32]> {
+        self.values.as_deref()
     }
 
     /// Shape of one example.
@@ -139,13 +174,15 @@ impl Dataset {
         let n = self.count();
         assert!(rows.iter().all(|&row| row < n), "select: rows must be below {n}, got {rows:?}");
         let labels = rows.iter().map(|&row| self.labels[row]).collect();
-        Dataset::new(self.inputs.select(Axis(0), rows), labels, self.shape, self.name.clone())
+        let values = self.values.as_ref().map(|values| rows.iter().map(|&row| values[row]).collect());
+        let plain = Dataset::new(self.inputs.select(Axis(0), rows), labels, self.shape, self.name.clone())?;
+        Ok(Dataset { values, ..plain })
     }
 
     /// All examples of all parts, in order.
     ///
     /// # Errors
-    /// [`DatasetError::Invalid`] when there is no part or the parts differ in shape.
+    /// [`DatasetError::Invalid`] when there is no part, or the parts differ in shape or in whether they have classes or values.
     pub fn concat(parts: &[Dataset], name: impl Into<String>) -> Result<Dataset, DatasetError> {
         let name = name.into();
         let Some(first) = parts.first() else {
@@ -158,10 +195,16 @@ impl Dataset {
             let problem = format!("cannot join examples of shape {} and {}", first.shape, other.shape);
             return Err(DatasetError::Invalid { name, problem });
         }
+        if parts.iter().any(|part| part.values.is_some() != first.values.is_some()) {
+            let problem = "cannot join examples with classes and examples with values".into();
+            return Err(DatasetError::Invalid { name, problem });
+        }
         let views: Vec<_> = parts.iter().map(Dataset::inputs).collect();
         let inputs = concatenate(Axis(0), &views).expect("parts of one shape have equally long rows");
         let labels = parts.iter().flat_map(|part| part.labels.iter().copied()).collect();
-        Dataset::new(inputs, labels, first.shape, name)
+        let values = parts.iter().filter_map(Dataset::values).flatten().copied().collect();
+        let plain = Dataset::new(inputs, labels, first.shape, name)?;
+        Ok(Dataset { values: first.values.as_ref().map(|_| values), ..plain })
     }
 }
 
@@ -177,7 +220,7 @@ fn check(inputs: ArrayView2<'_, f32>, labels: &[u8], shape: InputShape) -> Resul
         return Err(format!("inputs are ({n}, {d}) but the shape {shape} has {} inputs", shape.size()));
     }
     let (lowest, highest, range) = match shape {
-        InputShape::Image { .. } => (0.0, 1.0, "in [0, 1], as of an image"),
+        InputShape::Image { .. } => (0.0, 1.0, "in [0, 1], as of an image: scale pixels before saving"),
         InputShape::Vector { .. } => (f32::MIN, f32::MAX, "finite"),
     };
     // NaN is in no range.
@@ -233,6 +276,20 @@ mod tests {
         assert_eq!((joined.labels(), joined.name()), (&[9, 7, 8][..], "b"));
         assert!(set.select(&[]).is_err());
         assert!(Dataset::concat(&[], "none").is_err());
+    }
+
+    #[test]
+    fn values_go_with_their_rows_and_do_not_mix_with_classes() {
+        let set = Dataset::of_values(array![[0.0, 1.0], [2.0, 3.0]], vec![0.5, -7.0], PAIR, "a").unwrap();
+        let swapped = set.select(&[1, 0]).unwrap();
+        assert_eq!((swapped.values(), swapped.labels()), (Some(&[-7.0, 0.5][..]), &[0, 0][..]));
+        let joined = Dataset::concat(&[set.clone(), swapped], "b").unwrap();
+        assert_eq!(joined.values(), Some(&[0.5, -7.0, -7.0, 0.5][..]));
+        let classes = Dataset::new(array![[0.0, 1.0]], vec![7], PAIR, "c").unwrap();
+        assert_eq!(classes.values(), None);
+        assert!(message(Dataset::concat(&[set, classes], "d")).contains("with values"));
+        let infinite = Dataset::of_values(array![[0.0, 1.0]], vec![f32::INFINITY], PAIR, "a");
+        assert!(message(infinite).contains("label 0 is inf"));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub use dataset::{Dataset, InputShape};
 pub use error::DatasetError;
 pub use label::{Counts, Label};
 pub use loading::{LoadParams, load, load_with};
-pub use reading::{FlatOrder, Reading};
+pub use reading::{Declared, FlatOrder, LabelKind, Reading};
 pub use records::{Records, read_records};
 pub use selection::{BinarySet, LabelledSet};
 pub use split::{DataFile, Split};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::catalogue::{CIFAR_FOLDER, DataName, IDX_FILES, NPZ_FILES, Origin, REPORT_FILES, recognise};
 use crate::source::{read, sha256};
 use crate::split::{DataFile, Split};
-use crate::{Block, Dataset, DatasetError, FlatOrder, InputShape, Reading, cifar, embedded, idx, npy};
+use crate::{Block, Dataset, DatasetError, Declared, Reading, cifar, embedded, idx, npy};
 
 /// Which part of a data set to load, and from where; the default is all of the embedded sample's `dev` images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,10 +14,8 @@ pub struct LoadParams<'a> {
     pub data_dir: Option<&'a Path>,
     /// Training images of one block only; without it those of the whole files (of the embedded sample, its `dev` block).
     pub block: Option<Block>,
-    /// What a row of `npz` data of one's own is, for archives that do not say it by their dimensions.
-    pub shape: Option<InputShape>,
-    /// How the values of such an image stand in a flat row.
-    pub flat: FlatOrder,
+    /// What archives of one's own (`npz`) do not say of their arrays.
+    pub declared: Declared,
 }
 
 /// Training and test set of a folder, or the embedded sample when no folder is given.
@@ -70,7 +68,7 @@ pub fn load_with(name: DataName, params: &LoadParams<'_>) -> Result<Split, Datas
         (Some(dir), DataName::Cifar10) => load_cifar(dir, block),
         (Some(dir), DataName::FashionMnist | DataName::Mnist) => load_idx(name, dir, block),
         (Some(dir), DataName::Digits | DataName::BreastCancer | DataName::Npz) => {
-            load_npz(name, dir, (params.shape, params.flat))
+            load_npz(name, dir, params.declared)
         }
     }
 }
@@ -129,16 +127,12 @@ fn load_cifar(dir: &Path, block: Option<Block>) -> Result<Split, DatasetError> {
     Ok(Split { train, test, files, readings: Vec::new() })
 }
 
-fn load_npz(
-    name: DataName,
-    dir: &Path,
-    (shape, flat): (Option<InputShape>, FlatOrder),
-) -> Result<Split, DatasetError> {
+fn load_npz(name: DataName, dir: &Path, declared: Declared) -> Result<Split, DatasetError> {
     let mut files = Vec::new();
     let mut readings = Vec::new();
     let mut part = |file: &str, which: &str| {
         let (path, bytes) = fetch(name, &[dir.to_owned()], file, &mut files)?;
-        let read = npy::parse_npz_as(&bytes, &format!("{name} {which}"), shape, flat);
+        let read = npy::parse_npz_as(&bytes, &format!("{name} {which}"), declared);
         let (examples, found) = read.map_err(|e| e.in_file(&path))?;
         let new: Vec<Reading> = found.into_iter().filter(|reading| !readings.contains(reading)).collect();
         readings.extend(new);

@@ -3,7 +3,7 @@
 //! `inputs` is (n, d) for vectors, (n, height, width) or (n, channels, height, width) for images, or what a declared shape
 //! makes of it. Unsigned bytes in image shape are pixels and are divided by 255, and so are other images of values from 0
 //! to 255 of which one is above 127; every other value is taken as it is. `labels` is (n) or (n, 1) of whole numbers
-//! 0..=255 or of -1 and +1, or one-hot (n, classes). Element types: booleans, integers of 1 to 8 bytes, floats of 2, 4 or
+//! 0..=255 or of -1 and +1, or one-hot (n, classes), or of any numbers where these are declared. Element types: booleans, integers of 1 to 8 bytes, floats of 2, 4 or
 //! 8 bytes, either byte order. The header is parsed by `ndarray-npy`; its shape is compared with the bytes that are there *before*
 //! anything is allocated.
 
@@ -14,9 +14,9 @@ use ndarray::{ArrayD, ShapeBuilder};
 use ndarray_npy::npy::header::Header;
 
 use crate::npz::member;
-use crate::reading::{Element, Numbers, Reading, from_arrays};
+use crate::reading::{Declared, Element, Numbers, Reading, from_arrays};
 use crate::source::{read, unpack};
-use crate::{Dataset, DatasetError, FlatOrder, InputShape};
+use crate::{Dataset, DatasetError};
 
 const FORMAT: &str = "npy array";
 /// NumPy writes 128 bytes for every array that could be read here.
@@ -50,11 +50,10 @@ pub fn parse(inputs: &[u8], labels: &[u8], name: &str) -> Result<Dataset, Datase
 /// # Errors
 /// Those of [`parse`], and [`DatasetError::Malformed`] or [`DatasetError::TooLarge`] for the archive.
 pub fn parse_npz(bytes: &[u8], name: &str) -> Result<Dataset, DatasetError> {
-    parse_npz_as(bytes, name, None, FlatOrder::default()).map(|(set, _)| set)
+    parse_npz_as(bytes, name, Declared::default()).map(|(set, _)| set)
 }
 
-/// The same with examples brought to a declared shape: flat rows, whose values stand in that order, become images, channels
-/// that are last become first.
+/// The same as declared: flat rows become images, channels that are last become first, and labels may be any numbers.
 ///
 /// Also told is what was read otherwise than it is written.
 ///
@@ -64,14 +63,15 @@ pub fn parse_npz(bytes: &[u8], name: &str) -> Result<Dataset, DatasetError> {
 /// ```
 /// use ndarray::array;
 /// use ndarray_npy::NpzWriter;
-/// use palimpsest_datasets::{FlatOrder, InputShape, Reading, npy};
+/// use palimpsest_datasets::{Declared, InputShape, Reading, npy};
 ///
 /// let mut archive = NpzWriter::new(std::io::Cursor::new(Vec::new()));
 /// archive.add_array("inputs", &array![[0.0, 51.0, 102.0, 255.0]])?;
 /// archive.add_array("labels", &array![-1])?;
 /// let bytes = archive.finish()?.into_inner();
 /// let shape = InputShape::Image { channels: 1, height: 2, width: 2 };
-/// let (set, readings) = npy::parse_npz_as(&bytes, "one picture", Some(shape), FlatOrder::default())?;
+/// let declared = Declared { shape: Some(shape), ..Declared::default() };
+/// let (set, readings) = npy::parse_npz_as(&bytes, "one picture", declared)?;
 /// assert_eq!((set.inputs(), set.labels()), (array![[0.0, 0.2, 0.4, 1.0]].view(), &[0][..]));
 /// assert_eq!(readings, [Reading::RowsAsImages(shape), Reading::PixelsOf255, Reading::SignedLabels]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -79,11 +79,10 @@ pub fn parse_npz(bytes: &[u8], name: &str) -> Result<Dataset, DatasetError> {
 pub fn parse_npz_as(
     bytes: &[u8],
     name: &str,
-    shape: Option<InputShape>,
-    flat: FlatOrder,
+    declared: Declared,
 ) -> Result<(Dataset, Vec<Reading>), DatasetError> {
     let inputs = array(&member(bytes, "inputs.npy")?)?;
-    from_arrays(inputs, array(&member(bytes, "labels.npy")?)?, name, (shape, flat))
+    from_arrays(inputs, array(&member(bytes, "labels.npy")?)?, name, declared)
 }
 
 /// Data set from two `.npy` files.
@@ -104,7 +103,7 @@ pub fn read_npz(path: &Path, name: &str) -> Result<Dataset, DatasetError> {
 }
 
 fn plain(inputs: Numbers, labels: Numbers, name: &str) -> Result<Dataset, DatasetError> {
-    from_arrays(inputs, labels, name, (None, FlatOrder::default())).map(|(set, _)| set)
+    from_arrays(inputs, labels, name, Declared::default()).map(|(set, _)| set)
 }
 
 fn malformed<T>(problem: impl Into<String>) -> Result<T, DatasetError> {

@@ -21,6 +21,8 @@ pub enum Reading {
     SignedLabels,
     /// Rows of labels with a single 1 became the number of its column.
     OneHotLabels,
+    /// Labels are numbers of any kind and were kept as they are.
+    RealLabels,
     /// Pixels 0 to 255 that are not unsigned bytes were divided by 255.
     PixelsOf255,
     /// Inputs were float16.
@@ -40,6 +42,7 @@ impl fmt::Display for Reading {
             Self::OneHotLabels => {
                 f.write_str("labels are one-hot: the class is the number of the column, from 0")
             }
+            Self::RealLabels => f.write_str("labels are real numbers: taken as they are"),
             Self::PixelsOf255 => f.write_str("pixels go up to 255: divided by 255"),
             Self::HalfPrecision => f.write_str("inputs are float16: kept to about three digits"),
             Self::RowsAsImages(shape) => {
@@ -60,6 +63,27 @@ pub enum FlatOrder {
     ChannelsFirst,
     /// Pixel by pixel, (height, width, channels).
     ChannelsLast,
+}
+
+/// What labels are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LabelKind {
+    /// They tell classes, and anything else is refused.
+    #[default]
+    Classes,
+    /// They are numbers to be told: what tells no classes is kept as it is.
+    Numbers,
+}
+
+/// What is said of arrays that they do not say themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Shape of an image that a flat row is, or that images with the channels last have.
+    pub shape: Option<InputShape>,
+    /// How the values of such an image stand in a flat row.
+    pub flat: FlatOrder,
+    /// What labels are for.
+    pub labels: LabelKind,
 }
 
 /// An array of a file with what its element type says about its numbers.
@@ -86,10 +110,16 @@ pub(crate) fn from_arrays(
     inputs: Numbers,
     labels: Numbers,
     name: &str,
-    declared: (Option<InputShape>, FlatOrder),
+    declared: Declared,
 ) -> Result<(Dataset, Vec<Reading>), DatasetError> {
     let mut readings = Vec::new();
-    let (flat, shape) = inputs_from(inputs, declared, &mut readings)?;
+    let (flat, shape) = inputs_from(inputs, (declared.shape, declared.flat), &mut readings)?;
+    if declared.labels == LabelKind::Numbers
+        && let Some(values) = real_numbers(&labels.values)
+    {
+        readings.push(Reading::RealLabels);
+        return Ok((Dataset::of_values(flat, values, shape, name)?, readings));
+    }
     let labels = classes(&labels.values, &mut readings)?;
     Ok((Dataset::new(flat, labels, shape, name)?, readings))
 }
@@ -229,6 +259,13 @@ fn classes(labels: &ArrayD<f32>, readings: &mut Vec<Reading>) -> Result<Vec<u8>,
     }
 }
 
+/// Labels (n) or (n, 1) of which at least one is no class; none of other labels.
+fn real_numbers(labels: &ArrayD<f32>) -> Option<Vec<f32>> {
+    let single = matches!(labels.shape(), [_] | [_, 1]);
+    let real = single && labels.iter().any(|&value| value.is_finite() && class(value).is_err());
+    real.then(|| labels.iter().copied().collect())
+}
+
 fn one_hot(row: usize, values: impl Iterator<Item = f32> + Clone) -> Result<u8, DatasetError> {
     let ones = values.clone().filter(|&v| v == 1.0).count();
     let zeros = values.clone().filter(|&v| v == 0.0).count();
@@ -269,7 +306,7 @@ mod tests {
 
     fn read_labels<D: Dimension>(labels: Array<f32, D>) -> Result<(Vec<u8>, Vec<Reading>), String> {
         let inputs = Array2::zeros((labels.shape()[0], 2));
-        from_arrays(numbers(inputs), numbers(labels), "x", (None, FlatOrder::default()))
+        from_arrays(numbers(inputs), numbers(labels), "x", Declared::default())
             .map(|(set, readings)| (set.labels().to_vec(), readings))
             .map_err(|e| e.to_string())
     }
@@ -287,7 +324,8 @@ mod tests {
         flat: FlatOrder,
     ) -> Result<(Dataset, Vec<Reading>), String> {
         let labels = Array::zeros(inputs.shape()[0]);
-        from_arrays(numbers(inputs), numbers(labels), "x", (declared, flat)).map_err(|e| e.to_string())
+        let declared = Declared { shape: declared, flat, ..Declared::default() };
+        from_arrays(numbers(inputs), numbers(labels), "x", declared).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -314,6 +352,23 @@ mod tests {
         }
         assert!(read_labels(Array3::zeros((2, 1, 2))).unwrap_err().contains("one-hot (n, classes)"));
         assert!(read_labels(Array2::zeros((2, 257))).unwrap_err().contains("at most 256"));
+    }
+
+    #[test]
+    fn numbers_to_be_told_are_kept_where_they_are_no_classes() {
+        let read = |labels: Array2<f32>| {
+            let declared = Declared { labels: LabelKind::Numbers, ..Declared::default() };
+            let inputs = Array2::zeros((labels.nrows(), 2));
+            from_arrays(numbers(inputs), numbers(labels), "x", declared).map_err(|e| e.to_string())
+        };
+        let (set, readings) = read(array![[0.25], [-3.0], [700.0]]).unwrap();
+        assert_eq!((set.values(), readings), (Some(&[0.25, -3.0, 700.0][..]), vec![Reading::RealLabels]));
+        // Signs are numbers, too.
+        assert_eq!(read(array![[1.0], [-1.0]]).unwrap().0.values(), Some(&[1.0, -1.0][..]));
+        let (set, readings) = read(array![[3.0], [0.0]]).unwrap();
+        assert_eq!((set.values(), set.labels(), readings), (None, &[3, 0][..], vec![]));
+        assert!(read(array![[f32::NAN], [0.5]]).unwrap_err().contains("label 0 is NaN"));
+        assert!(read(array![[0.5, 0.25]]).unwrap_err().contains("one-hot"));
     }
 
     #[test]

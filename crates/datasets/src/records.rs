@@ -40,20 +40,25 @@ pub struct Records {
 }
 
 /// Reads records from a `.npy` file, a `.npz` archive with an array `inputs` (or `records`, `X`, `x`, `arr_0`) and perhaps `members`, or
-/// a folder of PNG pictures of one size, in the order of their names.
+/// a folder of PNG pictures of one size, in the order of their names. Rows are images of the declared shape, if there is one, whose
+/// values stand in the order `flat`; what is returned is channel by channel.
 ///
 /// # Errors
 /// [`DatasetError::File`] and [`DatasetError::Content`], with the path, for what cannot be read or understood, and when an example does
 /// not have the declared shape.
-pub fn read_records(path: &Path, shape: Option<InputShape>) -> Result<Records, DatasetError> {
+pub fn read_records(
+    path: &Path,
+    shape: Option<InputShape>,
+    flat: FlatOrder,
+) -> Result<Records, DatasetError> {
     if path.is_dir() {
         return read_pictures(path, shape);
     }
     let bytes = read(path)?;
-    parse(&bytes, shape).map_err(|error| error.in_file(path))
+    parse(&bytes, (shape, flat)).map_err(|error| error.in_file(path))
 }
 
-fn parse(bytes: &[u8], declared: Option<InputShape>) -> Result<Records, DatasetError> {
+fn parse(bytes: &[u8], declared: (Option<InputShape>, FlatOrder)) -> Result<Records, DatasetError> {
     let archive = bytes.starts_with(b"PK");
     let numbers = if archive {
         let mut found = INPUTS.iter().map(|name| member(bytes, name));
@@ -63,7 +68,7 @@ fn parse(bytes: &[u8], declared: Option<InputShape>) -> Result<Records, DatasetE
         array(bytes)?
     };
     let mut readings = Vec::new();
-    let (inputs, shape) = inputs_from(numbers, (declared, FlatOrder::ChannelsFirst), &mut readings)?;
+    let (inputs, shape) = inputs_from(numbers, declared, &mut readings)?;
     let members = match archive.then(|| member(bytes, MEMBERS)) {
         Some(Ok(bytes)) => Some(flags(&array(&bytes)?.values, inputs.nrows())?),
         _ => None,
@@ -155,6 +160,8 @@ mod tests {
 
     use super::*;
 
+    const UNDECLARED: (Option<InputShape>, FlatOrder) = (None, FlatOrder::ChannelsFirst);
+
     fn archive(name: &str, members: Option<Array1<u8>>) -> Vec<u8> {
         let mut zip = NpzWriter::new(Cursor::new(Vec::new()));
         zip.add_array(name, &array![[0.5_f32, -2.0], [3.0, 4.0]]).unwrap();
@@ -176,18 +183,19 @@ mod tests {
     fn arrays_are_taken_as_they_are() {
         let expected = array![[0.5, -2.0], [3.0, 4.0]];
         for name in ["inputs", "records", "X", "arr_0"] {
-            let records = parse(&archive(name, Some(array![1, 0])), None).unwrap();
+            let records = parse(&archive(name, Some(array![1, 0])), UNDECLARED).unwrap();
             assert_eq!((records.inputs, records.members), (expected.clone(), Some(vec![true, false])));
         }
         let mut bytes = Vec::new();
         expected.write_npy(&mut bytes).unwrap();
-        let records = parse(&bytes, None).unwrap();
+        let records = parse(&bytes, UNDECLARED).unwrap();
         assert_eq!((records.inputs, records.members), (expected, None));
     }
 
     #[test]
     fn what_is_not_understood_is_refused_with_what_there_is() {
-        let error = |bytes: &[u8], shape| parse(bytes, shape).unwrap_err().to_string();
+        let error =
+            |bytes: &[u8], shape| parse(bytes, (shape, FlatOrder::default())).unwrap_err().to_string();
         assert!(error(&archive("other", None), None).contains("other.npy"));
         assert!(error(&archive("inputs", Some(array![1])), None).contains("1 values for 2 records"));
         assert!(error(&archive("inputs", Some(array![1, 2])), None).contains("expected 0 or 1"));
@@ -195,7 +203,7 @@ mod tests {
         assert!(error(&archive("inputs", None), Some(shape)).contains("6 inputs"));
         let whole = archive("inputs", None);
         for end in 0..whole.len() {
-            assert!(parse(&whole[..end], None).is_err(), "{end}");
+            assert!(parse(&whole[..end], UNDECLARED).is_err(), "{end}");
         }
     }
 
@@ -206,7 +214,7 @@ mod tests {
         fs::write(path("b.png"), png(png::ColorType::Rgb, 2, &[0, 51, 102, 255, 0, 0])).unwrap();
         fs::write(path("a.PNG"), png(png::ColorType::Rgb, 2, &[255; 6])).unwrap();
         fs::write(path("note.txt"), "no picture").unwrap();
-        let records = read_records(folder.path(), None).unwrap();
+        let records = read_records(folder.path(), None, FlatOrder::default()).unwrap();
         let expected: Array2<f32> = array![[1.0; 6], [0.0, 1.0, 0.2, 0.0, 0.4, 0.0]];
         assert_eq!(
             (&records.inputs, records.names.unwrap()),
@@ -214,11 +222,26 @@ mod tests {
         );
         assert_eq!(records.shape, InputShape::Image { channels: 3, height: 1, width: 2 });
         fs::write(path("c.png"), png(png::ColorType::Grayscale, 2, &[0, 1])).unwrap();
-        assert!(read_records(folder.path(), None).unwrap_err().to_string().contains("c.png"));
+        assert!(
+            read_records(folder.path(), None, FlatOrder::default())
+                .unwrap_err()
+                .to_string()
+                .contains("c.png")
+        );
         fs::write(path("c.png"), png(png::ColorType::Rgba, 2, &[9; 8])).unwrap();
-        assert!(read_records(folder.path(), None).unwrap_err().to_string().contains("transparency"));
+        assert!(
+            read_records(folder.path(), None, FlatOrder::default())
+                .unwrap_err()
+                .to_string()
+                .contains("transparency")
+        );
         fs::write(path("c.png"), &png(png::ColorType::Rgb, 2, &[9; 6])[..40]).unwrap();
-        assert!(read_records(folder.path(), None).unwrap_err().to_string().contains("c.png"));
+        assert!(
+            read_records(folder.path(), None, FlatOrder::default())
+                .unwrap_err()
+                .to_string()
+                .contains("c.png")
+        );
     }
 
     #[test]
@@ -229,8 +252,13 @@ mod tests {
             .unwrap()
             .write_npy(&mut bytes)
             .unwrap();
-        let records = parse(&bytes, Some(shape)).unwrap();
+        let records = parse(&bytes, (Some(shape), FlatOrder::default())).unwrap();
         assert_eq!(records.inputs, array![[0.0, 1.0, 0.2, 0.0, 0.4, 0.0]]);
         assert_eq!(records.readings, [Reading::ChannelsLast(shape)]);
+        // Rows of the network's own order, in its own units.
+        bytes.clear();
+        array![[-1.0, 0.1, 0.2, 2.0, 0.3, 0.4]].write_npy(&mut bytes).unwrap();
+        let records = parse(&bytes, (Some(shape), FlatOrder::ChannelsLast)).unwrap();
+        assert_eq!(records.inputs, array![[-1.0, 2.0, 0.1, 0.3, 0.2, 0.4]]);
     }
 }

@@ -79,8 +79,8 @@ impl Task {
     /// The first examples of each label in file order, as many as `counts` says, together in file order.
     ///
     /// # Errors
-    /// [`DatasetError::Selection`] when the numbers do not fit the labels, there are not enough examples of a label, or
-    /// fewer than two labels would have any.
+    /// [`DatasetError::Selection`] when the numbers do not fit the labels, there are not enough examples of a label, fewer than
+    /// two labels would have any, or the examples have values instead of classes.
     ///
     /// ```
     /// use palimpsest_datasets::{Counts, DataName, Task, load};
@@ -93,6 +93,7 @@ impl Task {
     /// # Ok::<(), palimpsest_datasets::DatasetError>(())
     /// ```
     pub fn select(&self, data: &Dataset, counts: &Counts) -> Result<LabelledSet, DatasetError> {
+        self.check_classes(data, counts.total())?;
         let rows = self.select_rows(data.labels(), counts).map_err(|e| e.of_data(data.name()))?;
         pick(data, rows, |class| self.label(class), self.label_count())
     }
@@ -171,8 +172,9 @@ impl Task {
     /// The same for any number of labels.
     ///
     /// # Errors
-    /// [`DatasetError::Selection`] when k is zero or no example belongs to the task.
+    /// [`DatasetError::Selection`] when k is zero, no example belongs to the task, or the examples have values instead of classes.
     pub fn held_out_labelled(&self, test: &Dataset, k: usize) -> Result<LabelledSet, DatasetError> {
+        self.check_classes(test, k)?;
         let of_task = test.labels().iter().enumerate().filter(|(_, class)| self.label(**class).is_some());
         let rows: Vec<usize> = of_task.map(|(row, _)| row).take(k).collect();
         if rows.is_empty() {
@@ -264,6 +266,15 @@ impl Task {
             Some(2) => Ok(()),
             _ => Err(self.refuse(classes, n, "only a task with two labels has signs".into())),
         }
+    }
+
+    fn check_classes(&self, data: &Dataset, n: usize) -> Result<(), DatasetError> {
+        if data.values().is_none() {
+            return Ok(());
+        }
+        let (task, available) = (self.name.clone(), data.count().to_string());
+        let problem = "the examples have real numbers and no classes".into();
+        Err(DatasetError::Selection { task, requested: n, available, problem })
     }
 
     fn spell(&self, Label(label): Label) -> String {

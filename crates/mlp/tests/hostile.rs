@@ -107,7 +107,7 @@ mod tests {
             fs::read_dir(&fixtures).unwrap().map(|entry| entry.unwrap().path()).collect();
         let is_weights = |path: &&PathBuf| {
             let name = path.to_str().unwrap();
-            ![".json", ".md", ".py"].iter().any(|end| name.ends_with(end))
+            path.is_file() && ![".json", ".md", ".py"].iter().any(|end| name.ends_with(end))
         };
         let longest: Vec<Duration> = files
             .par_iter()

@@ -64,14 +64,7 @@ pub fn answer_sentences(answer: &Answer) -> [String; 2] {
                 ConfidenceKind::Probability => counted(*sure, *candidates, &noun, LOOK_RECOVERED),
             };
             let called = Count { count: *sure, of: *candidates, interval: None };
-            let bar = match confidence {
-                ConfidenceKind::Agreement => {
-                    format!("passes an agreement of {} between restarts", number::significant(Some(*bar), 2))
-                }
-                ConfidenceKind::Probability => {
-                    format!("has a probability of at least {}", number::percent(Some(*bar)))
-                }
-            };
+            let bar = passes(*confidence, *bar);
             let bar = match null_count {
                 Some(null_count) => beside_null(&bar, called, null, *null_count),
                 None => {
@@ -80,18 +73,35 @@ pub fn answer_sentences(answer: &Answer) -> [String; 2] {
                     format!("{said}, measured against {null}")
                 }
             };
-            let honest = match (confidence, expected_precision) {
-                (ConfidenceKind::Agreement, _) => {
-                    "restarts can agree on a blend, too, and nothing was compared with training data".into()
-                }
-                (_, Some(share)) if share.is_finite() => format!(
-                    "{} of them should be real, and nothing was compared with training data",
-                    number::percent(Some(*share))
-                ),
-                _ => "nothing was compared with training data".into(),
-            };
-            [format!("{looks}."), format!("{bar}; {honest}.")]
+            let meant = what_sure_means(*confidence, *expected_precision);
+            [format!("{looks}."), format!("{bar}; {meant}.")]
         }
+    }
+}
+
+/// The bar that sure candidates pass.
+fn passes(confidence: ConfidenceKind, bar: f64) -> String {
+    match confidence {
+        ConfidenceKind::Agreement => {
+            format!("passes an agreement of {} between restarts", number::significant(Some(bar), 2))
+        }
+        ConfidenceKind::Probability => {
+            format!("has a probability of at least {}", number::percent(Some(bar)))
+        }
+    }
+}
+
+/// What passing it means without a truth.
+fn what_sure_means(confidence: ConfidenceKind, expected_precision: Option<f64>) -> String {
+    match (confidence, expected_precision) {
+        (ConfidenceKind::Agreement, _) => {
+            "restarts can agree on a blend, too, and nothing was compared with training data".into()
+        }
+        (_, Some(share)) if share.is_finite() => format!(
+            "{} of them should be real, and nothing was compared with training data",
+            number::percent(Some(share))
+        ),
+        _ => "nothing was compared with training data".into(),
     }
 }
 

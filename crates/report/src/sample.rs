@@ -6,18 +6,6 @@ use crate::shape::PictureShape;
 
 /// A report with every section.
 pub(crate) fn judged() -> ReportData {
-    let count =
-        |count, of| Some(Count { count, of, interval: Some([count as f64 - 0.5, count as f64 + 2.5]) });
-    let row = |name: &str, kind, hits, of| ScoreRow {
-        name: name.into(),
-        kind,
-        above_cut: count(hits, of),
-        ssim_at_rate: count(hits, of),
-        ncc_at_rate: count(hits, of),
-        unique: count(hits, of),
-        distance_at_rate: None,
-        mean_of_ten_best: Some(0.5),
-    };
     let answer = Answer::Judged {
         recovered: Count { count: 50, of: 100, interval: Some([44.0, 57.0]) },
         measure: "SSIM".into(),
@@ -42,47 +30,8 @@ pub(crate) fn judged() -> ReportData {
             }],
         }),
         candidates: (0..3).map(candidate).collect(),
-        judge: Some(Judge {
-            protocol: "min-max to [0, 1]; SSIM window 3, data range 1".into(),
-            ssim_cut: 0.4,
-            held_out_rate: 0.001,
-            ssim_at_rate: 0.431,
-            ncc_at_rate: 0.62,
-            distance_at_rate: None,
-            interval_level: 0.95,
-            rows: vec![
-                row("candidates", RowKind::Candidates, 45, 100),
-                row("held-out images", RowKind::Null, 1, 1000),
-            ],
-            ranking: Some(Ranking {
-                by: "how sure it is of each".into(),
-                precision_at: vec![PrecisionAt { k: 20, real: 16 }],
-                calibration: vec![CalibrationBin { claimed: 0.75, real: 9, of: 12 }],
-            }),
-            classes: vec![
-                ClassCounts { name: "cat".into(), training: 60, recovered: 31 },
-                ClassCounts { name: "dog & fox".into(), training: 40, recovered: 19 },
-            ],
-        }),
-        method: Some(Method {
-            model: vec![LayerView {
-                name: "first".into(),
-                shape: "1000 x 3072".into(),
-                activation: "ReLU".into(),
-                parameters: 3_073_000,
-            }],
-            prior: vec![Setting::new("labels", "half and half")],
-            attack: "alternating".into(),
-            parameters: vec![Setting::new("candidates", 140)],
-            seeds: vec![Setting::new("attack", 7)],
-            provenance: vec![Setting::new("version", "0.1.0")],
-            stages: vec![Stage { name: "attack".into(), elapsed_s: 26.0 }],
-            certificate: vec![LayerCertificate {
-                layer: "first".into(),
-                at_candidates: Some(0.27),
-                at_truth: Some(0.22),
-            }],
-        }),
+        judge: Some(judge()),
+        method: Some(method()),
         convergence: Some(Convergence {
             quantity: "relative residual".into(),
             scale: AxisScale::Log,
@@ -94,6 +43,65 @@ pub(crate) fn judged() -> ReportData {
         }),
         limits: vec!["One network only.".into()],
         ..ReportData::new("A sample", "synthetic pictures", answer)
+    }
+}
+
+fn judge() -> Judge {
+    let count =
+        |count, of| Some(Count { count, of, interval: Some([count as f64 - 0.5, count as f64 + 2.5]) });
+    let row = |name: &str, kind, hits, of| ScoreRow {
+        name: name.into(),
+        kind,
+        above_cut: count(hits, of),
+        ssim_at_rate: count(hits, of),
+        ncc_at_rate: count(hits, of),
+        unique: count(hits, of),
+        distance_at_rate: None,
+        mean_of_ten_best: Some(0.5),
+    };
+    Judge {
+        protocol: "min-max to [0, 1]; SSIM window 3, data range 1".into(),
+        ssim_cut: 0.4,
+        held_out_rate: 0.001,
+        ssim_at_rate: 0.431,
+        ncc_at_rate: 0.62,
+        distance_at_rate: None,
+        interval_level: 0.95,
+        rows: vec![
+            row("candidates", RowKind::Candidates, 45, 100),
+            row("held-out images", RowKind::Null, 1, 1000),
+        ],
+        ranking: Some(Ranking {
+            by: "how sure it is of each".into(),
+            precision_at: vec![PrecisionAt { k: 20, real: 16 }],
+            calibration: vec![CalibrationBin { claimed: 0.75, real: 9, of: 12 }],
+        }),
+        classes: vec![
+            ClassCounts { name: "cat".into(), training: 60, recovered: 31 },
+            ClassCounts { name: "dog & fox".into(), training: 40, recovered: 19 },
+        ],
+    }
+}
+
+fn method() -> Method {
+    Method {
+        model: vec![LayerView {
+            name: "first".into(),
+            shape: "1000 x 3072".into(),
+            activation: "ReLU".into(),
+            parameters: 3_073_000,
+        }],
+        prior: vec![Setting::new("labels", "half and half")],
+        attack: "alternating".into(),
+        parameters: vec![Setting::new("candidates", 140)],
+        seeds: vec![Setting::new("attack", 7)],
+        provenance: vec![Setting::new("version", "0.1.0")],
+        stages: vec![Stage { name: "attack".into(), elapsed_s: 26.0 }],
+        certificate: vec![LayerCertificate {
+            layer: "first".into(),
+            at_candidates: Some(0.27),
+            at_truth: Some(0.22),
+        }],
     }
 }
 

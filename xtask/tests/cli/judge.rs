@@ -128,7 +128,7 @@ fn rows_of_255_with_signs_are_the_pictures_of_the_declared_shape() {
 }
 
 /// `network` as it takes inputs (height, width, channels).
-fn channels_last(network: &Mlp<f32>, [channels, height, width]: [usize; 3]) -> Mlp<f32> {
+pub(crate) fn channels_last(network: &Mlp<f32>, [channels, height, width]: [usize; 3]) -> Mlp<f32> {
     let mut turned = network.clone();
     let area = height * width;
     let from: Vec<usize> = (0..channels * area).map(|to| (to % channels) * area + to / channels).collect();

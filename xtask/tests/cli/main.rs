@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod desk;

@@ -23,7 +23,7 @@ pub(super) use unit::{Layer, Layout, Named};
 
 use order::NoOrder;
 use pieces::{Piece, pieces};
-use sorting::{Sorted, Stranger, sort};
+use sorting::{Sorted, Stranger, most_telling, sort};
 use unit::{Unit, is_inside};
 
 /// Most layers of a network.
@@ -68,7 +68,7 @@ fn arranged(tensors: &[Named<'_>], choice: Option<&str>) -> Result<Chain, String
     }
     let pieces = pieces(&units, &strangers);
     if units.is_empty() && !(tensors.is_empty() && choice.is_none()) {
-        return Err(match strangers.first() {
+        return Err(match most_telling(&strangers) {
             Some(stranger) => stranger.complaint(tensors),
             None => {
                 let stranger = Stranger::nameless(apart.first().copied().unwrap_or_default());
@@ -79,7 +79,7 @@ fn arranged(tensors: &[Named<'_>], choice: Option<&str>) -> Result<Chain, String
     let (ordered, name) = match choice {
         Some(choice) => chosen(choice, &units, &strangers, &pieces, tensors)?,
         None => {
-            if let Some(stranger) = strangers.first() {
+            if let Some(stranger) = most_telling(&strangers) {
                 return Err(stranger.complaint(tensors) + &to_choose_from(&pieces));
             }
             let all: Vec<&Unit> = units.iter().collect();
@@ -88,18 +88,7 @@ fn arranged(tensors: &[Named<'_>], choice: Option<&str>) -> Result<Chain, String
             (ordered, name)
         }
     };
-    let mut notes = Vec::new();
-    if ordered.iter().any(|part| part.by_widths) {
-        notes.push("layers are applied in the only order in which their widths chain".to_owned());
-    } else {
-        notes.push("layers are applied in the order of the numbers in their names".to_owned());
-    }
-    let recognised = |part: &Ordered<'_>| {
-        part.layout == Layout::InOut && part.units.iter().any(|unit| unit.known.is_none())
-    };
-    if ordered.iter().any(recognised) {
-        notes.push("weights are stored as (in, out): only so do widths and biases fit".to_owned());
-    }
+    let mut notes = how_found(&ordered, tensors);
     let used: Vec<Layer> =
         ordered.iter().flat_map(|part| part.units.iter().map(|unit| unit.layer(part.layout))).collect();
     if choice.is_some() && (used.len() < units.len() || !strangers.is_empty()) {
@@ -114,6 +103,28 @@ fn arranged(tensors: &[Named<'_>], choice: Option<&str>) -> Result<Chain, String
     }
     let chains = pieces.iter().map(Piece::summary).collect();
     Ok(Chain { layers: used, notes, apart, name, chains })
+}
+
+/// How order and layout were found, as sentences.
+fn how_found(ordered: &[Ordered<'_>], tensors: &[Named<'_>]) -> Vec<String> {
+    let mut notes = vec![if ordered.iter().any(|part| part.by_widths) {
+        "layers are applied in the only order in which their widths chain".to_owned()
+    } else {
+        "layers are applied in the order of the numbers in their names".to_owned()
+    }];
+    let guessed = |part: &Ordered<'_>| part.units.iter().any(|unit| unit.known.is_none());
+    if ordered.iter().any(|part| part.layout == Layout::InOut && guessed(part)) {
+        notes.push("weights are stored as (in, out): only so do widths and biases fit".to_owned());
+    }
+    // PyTorch's own name says the layout.
+    let square =
+        |unit: &Unit| unit.shape[0] == unit.shape[1] && !tensors[unit.weight].name.ends_with("weight");
+    if ordered.iter().any(|part| guessed(part) && part.units.iter().all(|unit| square(unit))) {
+        notes.push(
+            "weights are square and would fit as (in, out), too: they are taken as (out, in)".to_owned(),
+        );
+    }
+    notes
 }
 
 /// Layers in order.

@@ -14,10 +14,11 @@ use super::tensor::{Dtype, Whole};
 
 mod allowed;
 mod calls;
+mod opcodes;
 #[cfg(test)]
 mod tests;
 
-use allowed::{ADVICE, Global, global, opcode_name};
+use allowed::Global;
 
 /// Longest pickle; the tensors' numbers are not in it, only their names and shapes.
 pub(super) const MAX_BYTES: usize = 4 << 20;
@@ -143,154 +144,6 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn step(&mut self, opcode: u8, at: usize) -> Result<(), String> {
-        match opcode {
-            // PROTO, FRAME
-            0x80 => {
-                let [version] = self.take()?;
-                if !(2..=5).contains(&version) {
-                    return Err(format!("its pickle has protocol {version}; 2 to 5 are read"));
-                }
-            }
-            0x95 => drop(self.take::<8>()?),
-            // NONE, NEWTRUE, NEWFALSE, BINFLOAT
-            b'N' => self.push(Value::Plain),
-            0x88 | 0x89 => self.push(Value::Flag(opcode == 0x88)),
-            b'G' => {
-                let float = f64::from_be_bytes(self.take()?);
-                self.push(Value::Float(float));
-            }
-            // BININT1, BININT2, BININT, LONG1
-            b'K' => {
-                let [byte] = self.take()?;
-                self.push(Value::Int(byte.into()));
-            }
-            b'M' => {
-                let value = u16::from_le_bytes(self.take()?);
-                self.push(Value::Int(value.into()));
-            }
-            b'J' => {
-                let value = i32::from_le_bytes(self.take()?);
-                self.push(Value::Int(value.into()));
-            }
-            0x8a => {
-                let [length] = self.take()?;
-                let long = self.slice(length.into())?;
-                self.push(long_integer(long));
-            }
-            // SHORT_BINBYTES, BINBYTES
-            b'C' => {
-                let [length] = self.take()?;
-                let bytes = self.slice(length.into())?;
-                self.push(Value::Bytes(bytes));
-            }
-            b'B' => {
-                let length = u32::from_le_bytes(self.take()?);
-                let bytes = self.slice(length as usize)?;
-                self.push(Value::Bytes(bytes));
-            }
-            // SHORT_BINUNICODE, SHORT_BINSTRING, BINUNICODE
-            0x8c | b'U' => {
-                let [length] = self.take()?;
-                self.push_text(length.into())?;
-            }
-            b'X' => {
-                let length = u32::from_le_bytes(self.take()?);
-                self.push_text(length as usize)?;
-            }
-            // EMPTY_DICT, EMPTY_LIST, EMPTY_SET, EMPTY_TUPLE, MARK
-            b'}' => self.push(Value::Dict(Vec::new())),
-            b']' | 0x8f => self.push(Value::List(Vec::new())),
-            b')' => self.push(Value::Tuple(Vec::new())),
-            b'(' => self.marks.push(self.stack.len()),
-            // TUPLE, TUPLE1, TUPLE2, TUPLE3
-            b't' => {
-                let items = self.pop_to_mark()?;
-                self.push(Value::Tuple(items));
-            }
-            0x85..=0x87 => {
-                let mut items = vec![0; usize::from(opcode - 0x84)];
-                for item in items.iter_mut().rev() {
-                    *item = self.pop()?;
-                }
-                self.push(Value::Tuple(items));
-            }
-            // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
-            b'q' => {
-                let [slot] = self.take()?;
-                self.memo.insert(slot.into(), self.top()?);
-            }
-            b'r' => {
-                let slot = u32::from_le_bytes(self.take()?);
-                self.memo.insert(slot, self.top()?);
-            }
-            0x94 => {
-                let slot = u32::try_from(self.memo.len()).expect("no more slots than bytes");
-                self.memo.insert(slot, self.top()?);
-            }
-            b'h' => {
-                let [slot] = self.take()?;
-                self.recall(slot.into())?;
-            }
-            b'j' => {
-                let slot = u32::from_le_bytes(self.take()?);
-                self.recall(slot)?;
-            }
-            // SETITEM, SETITEMS
-            b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.set_items(&[key, value])?;
-            }
-            b'u' => {
-                let items = self.pop_to_mark()?;
-                self.set_items(&items)?;
-            }
-            // POP
-            b'0' => drop(self.pop()?),
-            // APPEND, APPENDS, ADDITEMS
-            b'a' => {
-                let item = self.pop()?;
-                self.append(&[item])?;
-            }
-            b'e' | 0x90 => {
-                let items = self.pop_to_mark()?;
-                self.append(&items)?;
-            }
-            b'b' => self.build(at)?,
-            // GLOBAL, STACK_GLOBAL
-            b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
-                self.push(Value::Global(global(module, name)?));
-            }
-            0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
-                let (Value::Text(module), Value::Text(name)) = (&self.values[module], &self.values[name])
-                else {
-                    return Err(format!("it names a global by something other than text (byte {at})"));
-                };
-                let found = global(module, name)?;
-                self.push(Value::Global(found));
-            }
-            // REDUCE, NEWOBJ, BINPERSID
-            b'R' => self.reduce()?,
-            0x81 => self.new_object(at)?,
-            b'Q' => {
-                let id = self.pop()?;
-                let storage = self.storage(id).ok_or_else(|| {
-                    format!("it refers to something outside that is no storage of numbers (byte {at})")
-                })?;
-                self.push(Value::Storage(storage));
-            }
-            other => {
-                return Err(format!(
-                    "its pickle uses opcode 0x{other:02x}{} at byte {at}, which weights do not need: refused; {ADVICE}",
-                    opcode_name(other).map(|name| format!(" ({name})")).unwrap_or_default()
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// `("storage", class, key, device, numbers)`.
     fn storage(&self, id: Id) -> Option<Storage<'a>> {
         let Value::Tuple(items) = &self.values[id] else { return None };
@@ -347,11 +200,8 @@ impl<'a> Machine<'a> {
         self.values.push(value);
     }
 
-    fn push_text(&mut self, length: usize) -> Result<(), String> {
-        let text =
-            str::from_utf8(self.slice(length)?).map_err(|_| "its pickle holds text that is not UTF-8")?;
-        self.push(Value::Text(text));
-        Ok(())
+    fn text(&mut self, length: usize) -> Result<&'a str, String> {
+        str::from_utf8(self.slice(length)?).map_err(|_| "its pickle holds text that is not UTF-8".into())
     }
 
     fn recall(&mut self, slot: u32) -> Result<(), String> {
@@ -399,15 +249,4 @@ impl<'a> Machine<'a> {
         self.at += 1;
         Ok(line)
     }
-}
-
-/// A little-endian two's complement number, if it fits.
-fn long_integer(bytes: &[u8]) -> Value<'static> {
-    if bytes.len() > 8 {
-        return Value::Plain;
-    }
-    let sign = if bytes.last().is_some_and(|&b| b >= 0x80) { 0xff } else { 0 };
-    let mut wide = [sign; 8];
-    wide[..bytes.len()].copy_from_slice(bytes);
-    Value::Int(i64::from_le_bytes(wide))
 }

@@ -14,6 +14,7 @@ use super::*;
 use crate::passes::outputs;
 
 mod formats;
+mod more;
 
 macro_rules! fixtures {
     ($($name:literal),* $(,)?) => {

@@ -11,8 +11,6 @@ pub fn exposure(found: &Exposure, spectrum: &[f32]) -> ExposureView {
         ExposureLevel::Crowded => Verdict::Unclear,
         ExposureLevel::NothingLearned => Verdict::Unlikely,
     };
-    let sign =
-        |name: &str, value: String, reading: &str| Sign { name: name.into(), value, reading: reading.into() };
     let rank = found.rank;
     let mut signs = vec![
         sign(
@@ -38,25 +36,7 @@ pub fn exposure(found: &Exposure, spectrum: &[f32]) -> ExposureView {
             "The wider this gap, the surer the number of directions.",
         ));
     }
-    if !found.later_layers.is_empty() {
-        let directions: Vec<String> = found
-            .later_layers
-            .iter()
-            .map(|layer| match layer.directions {
-                many if many > LOOKED_AT => format!("more than {LOOKED_AT} of {}", layer.neurons),
-                few => format!("{few} of {}", layer.neurons),
-            })
-            .collect();
-        signs.push(sign(
-            "directions written into later hidden layers",
-            directions.join(", "),
-            if found.decayed() {
-                "Hardly anything else is left of them: the mark of weight decay, under which weights leak most."
-            } else {
-                "The rest is their random start: no mark of strong weight decay."
-            },
-        ));
-    }
+    signs.extend(later_layers(found));
     signs.push(sign(
         "biases after the first layer",
         if found.homogeneous { "none" } else { "yes" }.into(),
@@ -67,6 +47,34 @@ pub fn exposure(found: &Exposure, spectrum: &[f32]) -> ExposureView {
         },
     ));
     ExposureView { verdict, sentence: found.sentences(), signs }
+}
+
+fn sign(name: &str, value: String, reading: &str) -> Sign {
+    Sign { name: name.into(), value, reading: reading.into() }
+}
+
+/// What training has written into hidden layers after the first, if there are such.
+fn later_layers(found: &Exposure) -> Option<Sign> {
+    if found.later_layers.is_empty() {
+        return None;
+    }
+    let directions: Vec<String> = found
+        .later_layers
+        .iter()
+        .map(|layer| match layer.directions {
+            many if many > LOOKED_AT => format!("more than {LOOKED_AT} of {}", layer.neurons),
+            few => format!("{few} of {}", layer.neurons),
+        })
+        .collect();
+    Some(sign(
+        "directions written into later hidden layers",
+        directions.join(", "),
+        if found.decayed() {
+            "Hardly anything else is left of them: the mark of weight decay, under which weights leak most."
+        } else {
+            "The rest is their random start: no mark of strong weight decay."
+        },
+    ))
 }
 
 #[cfg(test)]

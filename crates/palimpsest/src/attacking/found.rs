@@ -89,6 +89,61 @@ impl Found {
             Ok(path.exists().then(|| files::read_npy(&path)).transpose()?)
         };
         let (appearance, mean_image) = (optional(APPEARANCE_FILE)?, optional(MEAN_IMAGE_FILE)?);
+        let arrays = Arrays { candidates, confidence, agreement, appearance, mean_image };
+        arrays.check(&run, unfit)?;
+        let Arrays { candidates, confidence, agreement, appearance, mean_image } = arrays;
+        let Model { mut network, provenance, .. } = load_model(&run.model, run.chain.as_deref())?;
+        if let Some(sides) = run.input_shape {
+            to_channels_first(&mut network, InputShape { sides, channels: run.channels });
+        }
+        ensure!(
+            network.dims() == run.dims && network.inputs() == candidates.ncols(),
+            "{} is no longer the network that was attacked; run reconstruct again",
+            run.model.display()
+        );
+        Ok(Self { run, candidates, confidence, agreement, appearance, mean_image, network, provenance })
+    }
+
+    /// Orthonormal rows that span what the attack worked in, (r, d); none for an attack on all inputs.
+    ///
+    /// # Errors
+    /// [`AttackError`].
+    pub fn span(&self, parallelism: Parallelism) -> Result<Option<Array2<f32>>, AttackError> {
+        let AttackParams { method, prior, .. } = self.run.params;
+        match method {
+            Method::Gradient(_) => Ok(None),
+            Method::Annealed(_) | Method::Alternating(_) => {
+                let problem = AttackProblem::prepare(&self.network, prior, Some(self.run.rank), parallelism)?;
+                Ok(Some(problem.subspace.basis().to_owned()))
+            }
+        }
+    }
+
+    /// What may be claimed of each candidate, (M), in [0, 1], and what kind of number it is.
+    ///
+    /// Probabilities were calibrated on networks trained on images: of plain rows only agreement is claimed.
+    pub fn claimed(&self, inputs: InputKind) -> (ConfidenceKind, ArrayView1<'_, f32>) {
+        match (&self.agreement, inputs) {
+            (Some(_), InputKind::Image) => (ConfidenceKind::Probability, self.confidence.view()),
+            (Some(agreement), InputKind::Row) => (ConfidenceKind::Agreement, agreement.view()),
+            (None, _) => (ConfidenceKind::Agreement, self.confidence.view()),
+        }
+    }
+}
+
+/// The arrays of a folder.
+struct Arrays {
+    candidates: Array2<f32>,
+    confidence: Array1<f32>,
+    agreement: Option<Array1<f32>>,
+    appearance: Option<Array2<f32>>,
+    mean_image: Option<Array2<f32>>,
+}
+
+impl Arrays {
+    /// Checks that they fit each other and their record; `unfit` makes a sentence of what does not.
+    fn check(&self, run: &RunFile, unfit: impl Fn(&str) -> String) -> Result<()> {
+        let Self { candidates, confidence, agreement, appearance, mean_image } = self;
         let (m, d) = candidates.dim();
         ensure!(m > 0 && run.candidates == m, unfit("run.json and candidates.npy differ in length"));
         ensure!(confidence.len() == m, unfit("confidence.npy and candidates.npy differ in length"));
@@ -126,41 +181,6 @@ impl Found {
                 "mean_image.npy has not the width of candidates.npy, or values that are not finite or above 1e15"
             )
         );
-        let Model { mut network, provenance, .. } = load_model(&run.model, run.chain.as_deref())?;
-        if let Some(sides) = run.input_shape {
-            to_channels_first(&mut network, InputShape { sides, channels: run.channels });
-        }
-        ensure!(
-            network.dims() == run.dims && network.inputs() == d,
-            "{} is no longer the network that was attacked; run reconstruct again",
-            run.model.display()
-        );
-        Ok(Self { run, candidates, confidence, agreement, appearance, mean_image, network, provenance })
-    }
-
-    /// Orthonormal rows that span what the attack worked in, (r, d); none for an attack on all inputs.
-    ///
-    /// # Errors
-    /// [`AttackError`].
-    pub fn span(&self, parallelism: Parallelism) -> Result<Option<Array2<f32>>, AttackError> {
-        let AttackParams { method, prior, .. } = self.run.params;
-        match method {
-            Method::Gradient(_) => Ok(None),
-            Method::Annealed(_) | Method::Alternating(_) => {
-                let problem = AttackProblem::prepare(&self.network, prior, Some(self.run.rank), parallelism)?;
-                Ok(Some(problem.subspace.basis().to_owned()))
-            }
-        }
-    }
-
-    /// What may be claimed of each candidate, (M), in [0, 1], and what kind of number it is.
-    ///
-    /// Probabilities were calibrated on networks trained on images: of plain rows only agreement is claimed.
-    pub fn claimed(&self, inputs: InputKind) -> (ConfidenceKind, ArrayView1<'_, f32>) {
-        match (&self.agreement, inputs) {
-            (Some(_), InputKind::Image) => (ConfidenceKind::Probability, self.confidence.view()),
-            (Some(agreement), InputKind::Row) => (ConfidenceKind::Agreement, agreement.view()),
-            (None, _) => (ConfidenceKind::Agreement, self.confidence.view()),
-        }
+        Ok(())
     }
 }

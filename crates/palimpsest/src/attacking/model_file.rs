@@ -162,8 +162,17 @@ pub fn describe(
             .map(|said| Setting::new(&said.name, format!("{} ({})", said.value, said.meaning))),
     );
     assumed.push("the network was trained as a classifier (--regression if it tells a number), on inputs with their mean removed, if the weights say nothing else".into());
+    if let Some(loss) = imported.findings.iter().find(|said| SQUARED.contains(&&*said.value)) {
+        assumed.push(format!(
+            "the file names the loss {}, as of a regression: if the network tells a number, add --regression",
+            loss.value
+        ));
+    }
     Ok(ModelFile { found, assumed })
 }
+
+/// What programs call the squared error.
+const SQUARED: [&str; 5] = ["squared_error", "mse", "mean_squared_error", "MSE", "MSELoss"];
 
 fn list(names: &[String]) -> String {
     let shown = names.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");

@@ -7,6 +7,7 @@ use ndarray::ArrayView1;
 use palimpsest_attack::Method;
 use palimpsest_attack::Origin;
 use palimpsest_kkt::StationarityCertificate;
+use palimpsest_mlp::{Dense, Provenance};
 use palimpsest_report::{
     AxisScale, Convergence, Count, Curve, GridCell, GridParams, LayerCertificate, LayerView,
     Method as MethodView, Picture, PictureShape, ReportData, Setting, Stage, render_grid, render_html,
@@ -72,40 +73,12 @@ pub fn method(
     stages: &[(String, f64)],
     certificates_at_truth: &[StationarityCertificate],
 ) -> MethodView {
-    let Found { run, network, provenance, .. } = found;
-    let depth = network.depth();
-    let model = network.layers().iter().enumerate().map(|(l, layer)| {
-        let bias = layer.bias.as_ref().map_or(0, |b| b.len());
-        LayerView {
-            name: format!("layer {}{}", l + 1, if bias > 0 { ", with bias" } else { "" }),
-            shape: format!("{} × {}", layer.weight.nrows(), layer.weight.ncols()),
-            activation: if l + 1 < depth { "ReLU" } else { "none" }.into(),
-            parameters: (layer.weight.len() + bias) as u64,
-        }
-    });
-    let prior = &run.params.prior;
-    let declared = if prior.input_norm.is_some() { "" } else { " (not declared)" };
-    let norm = format!("{:.3}{declared}", run.input_norm);
-    let (attack, steps) = match run.params.method {
-        Method::Annealed(options) => (
-            "Annealed descent on the residual of the first layer, from independent random starts.",
-            options.steps,
-        ),
-        Method::Alternating(options) => {
-            ("Alternating least squares in the subspace of the first layer.", options.steps)
-        }
-        Method::Gradient(options) => {
-            ("Published gradient descent on the stationarity residual.", options.steps)
-        }
-    };
+    let Found { run, provenance, .. } = found;
     let (exact, agreed) = (run.count(Origin::ActivationPattern), run.count(Origin::Deflation));
+    let (attack, steps) = search(run.params.method);
     let mut view = MethodView {
-        model: model.collect(),
-        prior: vec![
-            Setting::new("input range", format!("{} to {}", prior.input_range.0, prior.input_range.1)),
-            Setting::new("norm of an input", norm),
-            Setting::new("labels", labels_declared(found)),
-        ],
+        model: layers(found),
+        prior: prior(found),
         attack: match (exact, agreed) {
             (0, 0) => attack.into(),
             (0, agreed) => format!(
@@ -132,27 +105,78 @@ pub fn method(
             .collect(),
         ..MethodView::default()
     };
-    view.parameters.extend(run.stages.iter().map(|stage| {
+    view.parameters.extend(stages_told(run));
+    if let Some(provenance) = provenance {
+        view.provenance = origin(provenance);
+        view.seeds.extend(provenance.seed.map(|s| Setting::new("training", s)));
+    }
+    view.certificate = certificate(run, certificates_at_truth);
+    view
+}
+
+/// The layers of the network.
+fn layers(found: &Found) -> Vec<LayerView> {
+    let depth = found.network.depth();
+    let layer = |(l, layer): (usize, &Dense<f32>)| {
+        let bias = layer.bias.as_ref().map_or(0, |b| b.len());
+        LayerView {
+            name: format!("layer {}{}", l + 1, if bias > 0 { ", with bias" } else { "" }),
+            shape: format!("{} × {}", layer.weight.nrows(), layer.weight.ncols()),
+            activation: if l + 1 < depth { "ReLU" } else { "none" }.into(),
+            parameters: (layer.weight.len() + bias) as u64,
+        }
+    };
+    found.network.layers().iter().enumerate().map(layer).collect()
+}
+
+/// What was declared.
+fn prior(found: &Found) -> Vec<Setting> {
+    let prior = &found.run.params.prior;
+    let declared = if prior.input_norm.is_some() { "" } else { " (not declared)" };
+    vec![
+        Setting::new("input range", format!("{} to {}", prior.input_range.0, prior.input_range.1)),
+        Setting::new("norm of an input", format!("{:.3}{declared}", found.run.input_norm)),
+        Setting::new("labels", labels_declared(found)),
+    ]
+}
+
+/// The search in a sentence, and its steps.
+fn search(method: Method) -> (&'static str, usize) {
+    match method {
+        Method::Annealed(options) => (
+            "Annealed descent on the residual of the first layer, from independent random starts.",
+            options.steps,
+        ),
+        Method::Alternating(options) => {
+            ("Alternating least squares in the subspace of the first layer.", options.steps)
+        }
+        Method::Gradient(options) => {
+            ("Published gradient descent on the stationarity residual.", options.steps)
+        }
+    }
+}
+
+/// What each stage gave, or why it was not used.
+fn stages_told(run: &RunFile) -> impl Iterator<Item = Setting> {
+    run.stages.iter().map(|stage| {
         let told = match &stage.why_not {
             Some(why_not) => format!("not used: {why_not}"),
             None => format!("{} candidates", stage.candidates),
         };
         Setting::new(format!("stage: {}", stage.stage), told)
-    }));
-    if let Some(provenance) = provenance {
-        view.provenance.push(Setting::new("made by", &provenance.made_by));
-        let known = [
-            ("epochs", provenance.epochs.map(|e| e.to_string())),
-            ("log loss", provenance.log_loss.map(|l| format!("{l:.2}"))),
-            ("schedule", provenance.schedule.map(|s| format!("{s:?}"))),
-        ];
-        for (name, value) in known {
-            view.provenance.extend(value.map(|v| Setting::new(name, v)));
-        }
-        view.seeds.extend(provenance.seed.map(|s| Setting::new("training", s)));
-    }
-    view.certificate = certificate(run, certificates_at_truth);
-    view
+    })
+}
+
+/// Where the network comes from.
+fn origin(provenance: &Provenance) -> Vec<Setting> {
+    let known = [
+        ("epochs", provenance.epochs.map(|e| e.to_string())),
+        ("log loss", provenance.log_loss.map(|l| format!("{l:.2}"))),
+        ("schedule", provenance.schedule.map(|s| format!("{s:?}"))),
+    ];
+    let mut origin = vec![Setting::new("made by", &provenance.made_by)];
+    origin.extend(known.into_iter().filter_map(|(name, value)| Some(Setting::new(name, value?))));
+    origin
 }
 
 /// The first layer's residual at the candidates, and every layer's at the truth where that is known.

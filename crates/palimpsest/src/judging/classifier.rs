@@ -222,28 +222,15 @@ fn victim(
         parallelism,
         ..TrainParams::new(recipe.schedule)
     };
-    let options = Options {
-        made_by: MADE_BY,
-        data: command.data.to_string(),
-        task: command.task.to_string(),
-        training_set: data.digest(),
-        normalize: normalize.clone(),
-        hidden: &command.hidden,
-        loss: recipe.loss,
-        biases: recipe.biases,
-        schedule: recipe.schedule,
-        until_log_loss: recipe.until_log_loss,
-        epochs: recipe.epochs,
-        seed: command.seed,
-    };
+    let decisive = options(command, recipe, data, &normalize);
     let folder = (&*command.out, &command.resume);
     let (biases, first_layer, seed) = (recipe.biases, recipe.first_layer, command.seed);
     let descended = if command.regime.published {
         let start = initial::<f64>(&dims, biases, first_layer, seed);
-        descend(start, &data.centered, &targets, &params, folder, &options)?
+        descend(start, &data.centered, &targets, &params, folder, &decisive)?
     } else {
         let start = initial::<f32>(&dims, biases, first_layer, seed);
-        descend(start, &data.centered, &targets, &params, folder, &options)?
+        descend(start, &data.centered, &targets, &params, folder, &decisive)?
     };
     let lesson = Lesson {
         data: command.data.to_string(),
@@ -286,4 +273,26 @@ struct Options<'a> {
     until_log_loss: Option<f64>,
     epochs: usize,
     seed: u64,
+}
+
+fn options<'a>(
+    command: &'a TrainCommand,
+    recipe: &Recipe,
+    data: &VictimData,
+    normalize: &str,
+) -> Options<'a> {
+    Options {
+        made_by: MADE_BY,
+        data: command.data.to_string(),
+        task: command.task.to_string(),
+        training_set: data.digest(),
+        normalize: normalize.to_owned(),
+        hidden: &command.hidden,
+        loss: recipe.loss,
+        biases: recipe.biases,
+        schedule: recipe.schedule,
+        until_log_loss: recipe.until_log_loss,
+        epochs: recipe.epochs,
+        seed: command.seed,
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use ndarray::Array2;
 use palimpsest_datasets::{
-    Block, Counts, DataName, Dataset, DatasetError, FlatOrder, InputShape as DataShape, LoadParams, Split,
-    Task, load_with,
+    Block, Counts, DataName, Dataset, DatasetError, Declared, FlatOrder, InputShape as DataShape, LabelKind,
+    LoadParams, Split, Task, load_with,
 };
 use palimpsest_kkt::certify_pulls;
 use palimpsest_mlp::loss::Loss;
@@ -37,7 +37,8 @@ pub struct DataArgs {
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Task: odd-even, animals-vehicles, or two sets as in 0,1,2/3,4 (the first is +1); classes for all labels, three and
-    /// more sets as in 0,1/2,3/4; regression for the label as a number.
+    /// more sets as in 0,1/2,3/4; regression for the label as a number: whole ones are brought to mean 0 and deviation 1, real
+    /// ones are taken as they are.
     #[arg(long, value_name = "TASK")]
     pub task: VictimTask,
     /// Training examples: equally many of each label, the first ones in file order [default: what --counts says, or all that
@@ -133,7 +134,8 @@ pub struct VictimData {
     pub sets: Vec<Vec<u8>>,
     /// What each label of the task is called; none for a regression.
     pub names: Vec<String>,
-    /// Mean and deviation of the labels of the training examples, for a regression.
+    /// Mean and deviation of the labels of the training examples, for a regression; 0 and 1 of real numbers, which are taken as
+    /// they are.
     pub label_scale: Option<(f64, f64)>,
     /// What is done to raw inputs.
     pub scaling: Scaling,
@@ -176,7 +178,12 @@ fn load_split(args: &DataArgs) -> Result<Split> {
         Some(ChannelOrder::Last) => FlatOrder::ChannelsLast,
         Some(ChannelOrder::First) | None => FlatOrder::ChannelsFirst,
     };
-    let params = LoadParams { data_dir: args.data_dir.as_deref(), block: args.block, shape, flat };
+    let labels = match args.task {
+        VictimTask::Regression => LabelKind::Numbers,
+        VictimTask::Labels(_) => LabelKind::Classes,
+    };
+    let declared = Declared { shape, flat, labels };
+    let params = LoadParams { data_dir: args.data_dir.as_deref(), block: args.block, declared };
     let split = load_with(args.data, &params).map_err(|error| match error {
         DatasetError::NotEmbedded | DatasetError::NoFolder | DatasetError::Block { .. } => {
             anyhow::Error::new(Misuse(error.to_string()))
@@ -199,6 +206,9 @@ struct Selected {
 /// Selects the examples that `args` name.
 fn select(args: &DataArgs, split: &Split) -> Result<Selected> {
     let misuse = |error: DatasetError| Misuse(error.to_string());
+    if split.train.values().is_some() || split.test.values().is_some() {
+        return select_values(args, split);
+    }
     let numbers: Task;
     let task = match &args.task {
         VictimTask::Labels(task) => task,
@@ -227,6 +237,34 @@ fn select(args: &DataArgs, split: &Split) -> Result<Selected> {
     Ok(Selected { train, held_out, sets, names, label_scale: None })
 }
 
+/// Selects the first examples, which have real numbers: these are taken as they are.
+fn select_values(args: &DataArgs, split: &Split) -> Result<Selected> {
+    let there = split.train.count();
+    let n = match (&args.counts, args.n) {
+        (Some(Counts::FileOrder(first)), None) => *first,
+        (Some(Counts::FileOrder(first)), Some(n)) if *first == n => n,
+        (Some(counts), _) => bail!(Misuse(format!(
+            "--counts {counts} does not fit labels that are real numbers: write first:N, or --n N"
+        ))),
+        (None, n) => n.unwrap_or(there),
+    };
+    if !(1..=there).contains(&n) {
+        bail!(Misuse(format!(
+            "--n must be from 1 to the {there} examples that {} holds, got {n}",
+            split.train.name()
+        )));
+    }
+    let first = |set: &Dataset, n: usize| set.select(&(0..n.min(set.count())).collect::<Vec<_>>());
+    let as_they_are = (0.0, 1.0);
+    Ok(Selected {
+        train: Examples::numbers(first(&split.train, n)?, as_they_are),
+        held_out: Examples::numbers(first(&split.test, HELD_OUT)?, as_they_are),
+        sets: Vec::new(),
+        names: Vec::new(),
+        label_scale: Some(as_they_are),
+    })
+}
+
 impl VictimData {
     /// Loads and selects what `args` say.
     ///
@@ -252,6 +290,14 @@ impl VictimData {
             held_out_centered,
             shape,
         })
+    }
+
+    /// What training example `i` is, in words: its label, or the value it has instead.
+    pub(super) fn truth_name(&self, i: usize) -> String {
+        match self.train.dataset.values() {
+            Some(values) => values[i].to_string(),
+            None => self.label_name(self.train.classes[i]),
+        }
     }
 
     /// What a label of [`Examples::classes`] is called.

@@ -21,7 +21,7 @@ pub struct Examples {
     pub dataset: Dataset,
     /// What each is.
     pub goals: Goals,
-    /// What each is, as a class: of signs 0 and 1, of numbers the label of the file.
+    /// What each is, as a class: of signs 0 and 1, of numbers the label of the file, of real ones 0.
     pub classes: Vec<usize>,
 }
 
@@ -110,8 +110,11 @@ impl Examples {
 
     /// Of numbers, which are brought to the units of a mean and a deviation.
     pub(super) fn numbers(dataset: Dataset, (mean, deviation): (f64, f64)) -> Self {
-        let value = |&label: &u8| (f64::from(label) - mean) / deviation;
-        let goals = Goals::Values(dataset.labels().iter().map(value).collect());
+        let scaled = |value: f64| (value - mean) / deviation;
+        let goals = Goals::Values(match dataset.values() {
+            Some(values) => values.iter().map(|&value| scaled(value.into())).collect(),
+            None => dataset.labels().iter().map(|&label| scaled(label.into())).collect(),
+        });
         let classes = dataset.labels().iter().map(|&label| usize::from(label)).collect();
         Self { dataset, goals, classes }
     }

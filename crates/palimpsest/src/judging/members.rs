@@ -13,6 +13,7 @@ use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::render_members;
 use palimpsest_runs::files;
 
+use crate::attacking::input_shape::{check_size, to_channels_first};
 use crate::attacking::model_file::{Model, load_layer, load_model};
 use crate::attacking::reconstruct::checked_threads;
 use crate::terminal::{Misuse, clock, lock_folder, memory, output, threads as workers};
@@ -23,7 +24,7 @@ mod page;
 mod record;
 
 pub use args::{MembersArgs, OutputKind};
-use given::Given;
+use given::{Given, in_order};
 pub use record::{MemberRecord, MembersFile};
 
 /// What is looked into, read.
@@ -76,9 +77,13 @@ pub fn run(args: &MembersArgs) -> Result<()> {
 
 fn weights(args: &MembersArgs, model: Option<Model>, given: &Given) -> Result<(Read, String)> {
     let path = args.model.display();
-    if let Some(model) = model {
+    if let Some(mut model) = model {
         for note in &model.notes {
             output::note(note);
+        }
+        if let Some(shape) = args.input_shape {
+            check_size(shape, model.network.inputs())?;
+            to_channels_first(&mut model.network, shape);
         }
         let dims: Vec<String> = model.network.dims().iter().map(usize::to_string).collect();
         return Ok((Read::Network(model.network), format!("{path}: dense layers {}", dims.join("-"))));
@@ -87,7 +92,7 @@ fn weights(args: &MembersArgs, model: Option<Model>, given: &Given) -> Result<(R
     let (name, weight) = layer_weights(&args.model, name, given.records.ncols(), "--layer or the records")?;
     let looked_into =
         format!("{path}: {name}, {} neurons that see {} values", weight.nrows(), weight.ncols());
-    Ok((Read::Layer(weight), looked_into))
+    Ok((Read::Layer(in_order(args, weight)), looked_into))
 }
 
 /// Name and weights (h, inputs) of the dense layer `name` of the file at `path`; `correct` names the options that a caller may have wrong.

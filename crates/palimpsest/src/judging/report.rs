@@ -177,7 +177,7 @@ fn pairs(score: &ScoreFile, data: &VictimData, found: &Found) -> Result<Vec<Cand
                 answer: Some(answers.words(candidate, &data.names, data.label_scale.unwrap_or((0.0, 1.0)))),
                 truth: Some(TruthMatch {
                     index: i,
-                    label: Some(data.label_name(data.train.classes[i])),
+                    label: Some(data.truth_name(i)),
                     picture: show(truth.row(i))?,
                     values: numbers(truth.row(i)),
                     distance: neighbour(i).map(|near| near.distance),

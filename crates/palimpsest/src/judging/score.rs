@@ -62,8 +62,11 @@ impl ScoreFile {
         }
     }
 
-    /// How many training inputs of each class of `data` pass.
+    /// How many training inputs of each class of `data` pass; nothing where they have real numbers instead.
     pub(super) fn of_each_class(&self, data: &VictimData) -> Vec<ClassCounts> {
+        if data.train.dataset.values().is_some() {
+            return Vec::new();
+        }
         let classes = &data.train.classes;
         let labels = classes.iter().max().map_or(0, |&highest| highest + 1);
         let of = |label: usize| {

@@ -11,7 +11,7 @@ use palimpsest_datasets::{DatasetError, Task};
 pub enum VictimTask {
     /// Sets of labels: two are +1 and -1, others are classes.
     Labels(Task),
-    /// The label as a number, brought to mean 0 and deviation 1.
+    /// The label as a number: whole ones brought to mean 0 and deviation 1, real ones as they are.
     Regression,
 }
 

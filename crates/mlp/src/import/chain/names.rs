@@ -151,7 +151,7 @@ pub(super) fn why_strange(name: &str) -> &'static str {
         "running_mean" | "running_var" | "moving_mean" | "moving_variance" | "gamma" => {
             "looks like a normalisation layer"
         }
-        "weight_g" | "weight_v" | "original0" | "original1" | "weight_orig" | "weight_mask" => {
+        "weight_g" | "weight_v" | "original" | "original0" | "original1" | "weight_orig" | "weight_mask" => {
             "is a weight in parts (normalised or pruned); remove the parametrisation before saving"
         }
         _ if last.starts_with("weight_ih") || last.starts_with("weight_hh") => "looks like a recurrent layer",

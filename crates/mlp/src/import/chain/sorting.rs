@@ -14,6 +14,14 @@ pub(super) struct Sorted {
     pub(super) apart: Vec<usize>,
 }
 
+/// What is said of a bias whose weight is not there.
+const ALONE: &str = "is the bias of a layer that has no weight";
+
+/// The stranger that tells most: the first one, but a bias without its weight only where nothing else is strange.
+pub(super) fn most_telling(strangers: &[Stranger]) -> Option<&Stranger> {
+    strangers.iter().find(|stranger| stranger.why != ALONE).or_else(|| strangers.first())
+}
+
 /// A tensor that shows a layer of another kind.
 pub(super) struct Stranger {
     tensor: usize,
@@ -112,8 +120,7 @@ pub(super) fn sort(tensors: &[Named<'_>]) -> Result<Sorted, String> {
             let Some((weight, part)) = weight else {
                 match bias {
                     Some((bias, Certainty::Certain)) => {
-                        let why = "is the bias of a layer that has no weight";
-                        strangers.push(Stranger::new(bias, tensors[bias].name, why));
+                        strangers.push(Stranger::new(bias, tensors[bias].name, ALONE));
                     }
                     Some((bias, Certainty::ByShape)) => apart.push(bias),
                     None => unreachable!("a layer is entered with a tensor"),
@@ -170,6 +177,12 @@ fn role(tensor: &Named<'_>) -> Role {
         (Part::Bias, 0..=2) if axes(tensor.shape) <= 1 => Role::Part(place),
         (Part::Weight | Part::Kernel, 3..=5) => Role::Stranger("looks like a convolution"),
         (Part::Weight | Part::Kernel, 0 | 1) if !certain => Role::Unknown,
+        (Part::Weight | Part::Kernel, 1) if tensor.shape == [1] => {
+            Role::Stranger("looks like the slope of a PReLU, or a normalisation layer")
+        }
+        (Part::Weight | Part::Kernel, 1) if place.group.ends_with("W#") => Role::Stranger(
+            "is a row, and weights are matrices: save it as a matrix, of one row for one output",
+        ),
         (Part::Weight | Part::Kernel, 1) => Role::Stranger("looks like a normalisation layer"),
         _ => Role::Stranger(NEITHER),
     }

@@ -62,10 +62,11 @@ fn model(
         return Err(format!("it has models more than {MAX_LEVELS} levels inside each other"));
     }
     let config = description.get("config");
-    let layers = config
-        .and_then(|config| config.get("layers").or(Some(config)))
-        .and_then(Value::as_array)
-        .ok_or("the description of its model lists no layers; save a Sequential or Functional model")?;
+    let layers =
+        config.and_then(|config| config.get("layers").or(Some(config))).and_then(Value::as_array).ok_or(
+            "the description of its model lists no layers; save a Sequential or Functional model, or \
+             model.save_weights(\"net.weights.h5\")",
+        )?;
     if layers.len() > MAX_LAYERS {
         return Err(format!("it has more than {MAX_LAYERS} layers"));
     }

@@ -193,9 +193,9 @@ impl<'g> Graph<'g> {
         let setting = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
         let flag = |name: &str| setting(name).is_some_and(|setting| setting.i != 0);
         let factor = |name: &str| setting(name).map_or(1.0, |setting| setting.f);
-        if flag("transA") || factor("alpha") != 1.0 || factor("beta") != 1.0 {
+        if flag("transA") {
             return Err(format!(
-                "operator `{}` transposes its input or scales its product; export it as a plain layer",
+                "operator `{}` transposes its input; export it as a plain layer",
                 shown(&node.name)
             ));
         }
@@ -203,7 +203,7 @@ impl<'g> Graph<'g> {
             return Err(format!("the weight `{}` is no matrix", shown(&weight.name)));
         }
         let place = contents.tensors.len();
-        contents.tensors.push(tensor(weight)?);
+        contents.tensors.push(scaled(tensor(weight)?, factor("alpha"))?);
         let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
             Some(name) => {
                 let bias = self
@@ -211,7 +211,7 @@ impl<'g> Graph<'g> {
                     .get(name.as_str())
                     .filter(|bias| self.is_row(bias))
                     .ok_or_else(|| format!("the bias `{}` is no row of numbers", shown(name)))?;
-                contents.tensors.push(tensor(bias)?);
+                contents.tensors.push(scaled(tensor(bias)?, factor("beta"))?);
                 Some(place + 1)
             }
             None => None,
@@ -248,6 +248,30 @@ impl<'g> Graph<'g> {
         contents.facts.extend(fact.map(|(name, numbers)| (name.to_owned(), Fact::Numbers(numbers))));
         Step::Passed(Some("inputs are first normalised in the graph: what is recovered is after that".into()))
     }
+}
+
+/// A tensor times the factor that an operator has for it, which is 1 as a rule.
+fn scaled(tensor: Tensor<'static>, factor: f32) -> Result<Tensor<'static>, String> {
+    if factor == 1.0 {
+        return Ok(tensor);
+    }
+    let bytes: Vec<u8> = match tensor.dtype {
+        Ok(Dtype::Float32) => {
+            let number = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes) * factor;
+            tensor.bytes.as_chunks().0.iter().flat_map(|bytes| number(bytes).to_le_bytes()).collect()
+        }
+        Ok(Dtype::Float64) => {
+            let number = |bytes: &[u8; 8]| f64::from_le_bytes(*bytes) * f64::from(factor);
+            tensor.bytes.as_chunks().0.iter().flat_map(|bytes| number(bytes).to_le_bytes()).collect()
+        }
+        _ => {
+            return Err(format!(
+                "`{}` is scaled by {factor} and stored in less than single precision; export it as a plain layer",
+                shown(&tensor.name)
+            ));
+        }
+    };
+    Ok(Tensor { bytes: Cow::Owned(bytes), ..tensor })
 }
 
 /// A slope as it was written in decimals, which single precision blurs.

@@ -45,24 +45,38 @@ pub(super) fn global(module: &str, name: &str) -> Result<Global, String> {
             Global::UnreadTensor("a tensor without numbers")
         }
         ("torch._utils", "_rebuild_tensor_v3") => Global::UnreadTensor("a tensor of a rare precision"),
-        ("torch", "DoubleStorage") => of(Ok(Dtype::Float64)),
-        ("torch", "FloatStorage") => of(Ok(Dtype::Float32)),
-        ("torch", "HalfStorage") => of(Ok(Dtype::Float16)),
-        ("torch", "BFloat16Storage") => of(Ok(Dtype::Bfloat16)),
+        ("torch._utils", name) if name.starts_with("_rebuild_device_tensor_from_") => {
+            Global::UnreadTensor("a tensor of a rare device")
+        }
+        ("torch._utils", "_rebuild_wrapper_subclass") => Global::UnreadTensor("a tensor inside another"),
+        ("torch" | "torch.cuda", "DoubleStorage") => of(Ok(Dtype::Float64)),
+        ("torch" | "torch.cuda", "FloatStorage") => of(Ok(Dtype::Float32)),
+        ("torch" | "torch.cuda", "HalfStorage") => of(Ok(Dtype::Float16)),
+        ("torch" | "torch.cuda", "BFloat16Storage") => of(Ok(Dtype::Bfloat16)),
         // Counters of normalisation layers and optimizers.
-        ("torch", "LongStorage") => whole("torch.LongStorage", 8, Sign::Signed),
-        ("torch", "IntStorage") => whole("torch.IntStorage", 4, Sign::Signed),
-        ("torch", "ShortStorage") => whole("torch.ShortStorage", 2, Sign::Signed),
-        ("torch", "CharStorage") => whole("torch.CharStorage", 1, Sign::Signed),
-        ("torch", "ByteStorage") => whole("torch.ByteStorage", 1, Sign::Unsigned),
-        ("torch", "BoolStorage") => whole("torch.BoolStorage", 1, Sign::Unsigned),
-        ("torch", "ComplexFloatStorage" | "ComplexDoubleStorage") => of(Err("complex numbers")),
-        ("torch", "QInt8Storage" | "QUInt8Storage" | "QInt32Storage") => of(Err("quantised numbers")),
+        ("torch" | "torch.cuda", "LongStorage") => whole("torch.LongStorage", 8, Sign::Signed),
+        ("torch" | "torch.cuda", "IntStorage") => whole("torch.IntStorage", 4, Sign::Signed),
+        ("torch" | "torch.cuda", "ShortStorage") => whole("torch.ShortStorage", 2, Sign::Signed),
+        ("torch" | "torch.cuda", "CharStorage") => whole("torch.CharStorage", 1, Sign::Signed),
+        ("torch" | "torch.cuda", "ByteStorage") => whole("torch.ByteStorage", 1, Sign::Unsigned),
+        ("torch" | "torch.cuda", "BoolStorage") => whole("torch.BoolStorage", 1, Sign::Unsigned),
+        ("torch" | "torch.cuda", "ComplexFloatStorage" | "ComplexDoubleStorage") => {
+            of(Err("complex numbers"))
+        }
+        ("torch", "QInt8Storage" | "QInt32Storage") => of(Err("quantised numbers")),
+        ("torch", name) if name.starts_with("QUInt") && name.ends_with("Storage") => {
+            of(Err("quantised numbers"))
+        }
         ("torch.storage", "UntypedStorage") => of(Err("torch.UntypedStorage")),
-        ("torch", "Size") | ("builtins" | "__builtin__", "list" | "tuple") => Global::Sequence,
+        ("torch", "Size") | ("builtins" | "__builtin__", "list" | "tuple") | ("collections", "deque") => {
+            Global::Sequence
+        }
         ("torch", name) if is_torch_word(name) => Global::Plain,
         ("torch.serialization", "_get_layout") => Global::Plain,
-        ("torch.nn.parameter", "Parameter") | ("torch", "Tensor") => Global::Plain,
+        ("torch.nn.parameter", "Parameter") => Global::Plain,
+        ("torch" | "torch.cuda" | "torch.sparse" | "torch.cuda.sparse", name) if name.ends_with("Tensor") => {
+            Global::Plain
+        }
         ("_codecs", "encode") => Global::Encode,
         ("numpy", "dtype") => Global::NumpyKind,
         ("numpy._core.multiarray" | "numpy.core.multiarray", "scalar") => Global::NumpyScalar,
@@ -77,11 +91,17 @@ pub(super) fn global(module: &str, name: &str) -> Result<Global, String> {
 
 /// Devices, precisions and layouts.
 fn is_torch_word(name: &str) -> bool {
-    let precisions = ["float", "bfloat", "int", "uint", "complex", "qint", "quint"];
-    let digits = name.trim_start_matches(|c: char| c.is_ascii_lowercase());
-    let is_precision = digits.bytes().all(|c| c.is_ascii_digit())
-        && precisions.contains(&&name[..name.len() - digits.len()]);
-    let is_scheme = matches!(name, "per_tensor_affine" | "per_channel_affine" | "strided" | "sparse_coo");
+    let precisions = ["float", "bfloat", "int", "uint", "complex", "bcomplex", "qint", "quint", "bits"];
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    // `float32`; `float8_e4m3fn`, `quint4x2`, whose stem is followed by a digit.
+    let stem = name.trim_start_matches(|c: char| c.is_ascii_lowercase());
+    let is_rare = stem.starts_with(|c: char| c.is_ascii_digit())
+        && stem.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase() || c == b'_');
+    let is_precision =
+        precisions.contains(&letters) || (is_rare && precisions.contains(&&name[..name.len() - stem.len()]));
+    let is_scheme = name.starts_with("per_tensor_")
+        || name.starts_with("per_channel_")
+        || matches!(name, "strided" | "sparse_coo");
     is_precision || is_scheme || matches!(name, "device" | "bool" | "double" | "half" | "long" | "short")
 }
 
@@ -114,9 +134,12 @@ fn is_plain(module: &str, name: &str) -> bool {
                 | "complex"
                 | "slice"
                 | "range"
+                | "xrange"
                 | "int"
+                | "long"
                 | "float"
                 | "str"
+                | "unicode"
                 | "bool"
         ) | (
             "pathlib" | "pathlib._local",
@@ -125,8 +148,18 @@ fn is_plain(module: &str, name: &str) -> bool {
             | ("decimal", "Decimal")
             | ("fractions", "Fraction")
             | ("uuid", "UUID")
-            | ("collections", "deque")
-            | ("numpy", "ndarray")
+            | (
+                "numpy",
+                "ndarray"
+                    | "bool"
+                    | "bool_"
+                    | "float16"
+                    | "float32"
+                    | "float64"
+                    | "int32"
+                    | "int64"
+                    | "uint8"
+            )
             | ("numpy._core.multiarray" | "numpy.core.multiarray", "_reconstruct")
     )
 }

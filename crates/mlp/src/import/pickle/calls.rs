@@ -30,7 +30,8 @@ impl<'a> Machine<'a> {
             }
             (Global::OrderedDict | Global::Record, _) => Value::Dict(Vec::new()),
             (Global::Sequence, &[items]) => return Ok(Called::Known(items)),
-            (Global::Plain | Global::Sequence, _) => Value::Plain,
+            (Global::Sequence, _) => Value::List(Vec::new()),
+            (Global::Plain, _) => Value::Plain,
             (Global::Encode, &[text, _]) => match self.values[text] {
                 Value::Text(text) => Value::Latin1(text),
                 _ => return not_read(),

@@ -269,7 +269,42 @@ const MAX_CANDIDATES: usize = 16_384;
 
 /// The parameters of the attack that `args` describe, checked.
 pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
-    let annealed_only = [
+    if args.method != MethodName::Annealed
+        && let Some(name) = annealed_only(args)
+    {
+        bail!(Misuse(format!("{name} belongs to --method annealed; leave it out")));
+    }
+    let restarts = match &args.restarts {
+        Some(Restarts::Count(count)) => *count,
+        Some(Restarts::Numbers(numbers)) => usize::try_from(numbers.end).unwrap_or(usize::MAX),
+        None if args.time_limit.is_some() => RESTARTS_IN_TIME,
+        None => RESTARTS,
+    };
+    let mut params = AttackParams::of(method(args), restarts);
+    params.candidates = args.candidates;
+    params.rank = args.rank;
+    params.prior = PriorKnowledge {
+        input_range: (args.input_range.0, args.input_range.1),
+        input_norm: args.input_norm,
+        image_shape: None,
+        task: if args.regression { Task::Regression } else { Task::Classification },
+    };
+    choose_stages(args, &mut params);
+    params.check().map_err(|e| Misuse(e.to_string()))?;
+    if params.restarts > MAX_RESTARTS {
+        bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
+    }
+    if let Some(m) = params.candidates
+        && m > MAX_CANDIDATES
+    {
+        bail!(Misuse(format!("--candidates must be at most {MAX_CANDIDATES}, got {m}")));
+    }
+    Ok(params)
+}
+
+/// An option that was given and that only annealed descent has.
+fn annealed_only(args: &ReconstructArgs) -> Option<&'static str> {
+    [
         ("--alpha", args.alpha.is_some()),
         ("--step-size", args.step_size.is_some()),
         ("--multiplier-step-size", args.multiplier_step_size.is_some()),
@@ -284,34 +319,15 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         ("--sign-check", args.sign_check.is_some()),
         ("--initial-multiplier", args.initial_multiplier.is_some()),
         ("--pattern-rounds", args.pattern_rounds.is_some()),
-    ];
-    if args.method != MethodName::Annealed
-        && let Some((name, _)) = annealed_only.iter().find(|(_, given)| *given)
-    {
-        bail!(Misuse(format!("{name} belongs to --method annealed; leave it out")));
-    }
-    let method = match args.method {
-        MethodName::Annealed => {
-            let defaults = DescentParams::default();
-            Method::Annealed(DescentParams {
-                steps: args.steps.unwrap_or(defaults.steps),
-                alpha: args.alpha.map_or(defaults.alpha, |range| (range.0, range.1)),
-                step_size: args.step_size.unwrap_or(defaults.step_size),
-                multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
-                step_power: args.step_power.unwrap_or(defaults.step_power),
-                coordinate_error_power: args
-                    .coordinate_error_power
-                    .unwrap_or(defaults.coordinate_error_power),
-                neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
-                norm_penalty: args.norm_penalty.or(defaults.norm_penalty),
-                smoothness: args.smoothness.unwrap_or(defaults.smoothness),
-                edge_sparsity: args.edge_sparsity.unwrap_or(defaults.edge_sparsity),
-                edge_sparsity_after: args.edge_sparsity_after.unwrap_or(defaults.edge_sparsity_after),
-                sign_check: args.sign_check.unwrap_or(defaults.sign_check),
-                initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
-                initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
-            })
-        }
+    ]
+    .into_iter()
+    .find_map(|(name, given)| given.then_some(name))
+}
+
+/// The search and its options.
+fn method(args: &ReconstructArgs) -> Method {
+    match args.method {
+        MethodName::Annealed => Method::Annealed(descent(args)),
         MethodName::Alternating => {
             let defaults = AlternatingParams::default();
             Method::Alternating(AlternatingParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
@@ -320,48 +336,39 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
             let defaults = GradientParams::default();
             Method::Gradient(GradientParams { steps: args.steps.unwrap_or(defaults.steps), ..defaults })
         }
-    };
-    let prior = PriorKnowledge {
-        input_range: (args.input_range.0, args.input_range.1),
-        input_norm: args.input_norm,
-        image_shape: None,
-        task: if args.regression { Task::Regression } else { Task::Classification },
-    };
-    let restarts = match &args.restarts {
-        Some(Restarts::Count(count)) => *count,
-        Some(Restarts::Numbers(numbers)) => usize::try_from(numbers.end).unwrap_or(usize::MAX),
-        None if args.time_limit.is_some() => RESTARTS_IN_TIME,
-        None => RESTARTS,
-    };
-    // The other attacks are kept as they were published and compared.
+    }
+}
+
+/// The options of annealed descent.
+fn descent(args: &ReconstructArgs) -> DescentParams {
+    let defaults = DescentParams::default();
+    DescentParams {
+        steps: args.steps.unwrap_or(defaults.steps),
+        alpha: args.alpha.map_or(defaults.alpha, |range| (range.0, range.1)),
+        step_size: args.step_size.unwrap_or(defaults.step_size),
+        multiplier_step_size: args.multiplier_step_size.unwrap_or(defaults.multiplier_step_size),
+        step_power: args.step_power.unwrap_or(defaults.step_power),
+        coordinate_error_power: args.coordinate_error_power.unwrap_or(defaults.coordinate_error_power),
+        neuron_error_power: args.neuron_error_power.unwrap_or(defaults.neuron_error_power),
+        norm_penalty: args.norm_penalty.or(defaults.norm_penalty),
+        smoothness: args.smoothness.unwrap_or(defaults.smoothness),
+        edge_sparsity: args.edge_sparsity.unwrap_or(defaults.edge_sparsity),
+        edge_sparsity_after: args.edge_sparsity_after.unwrap_or(defaults.edge_sparsity_after),
+        sign_check: args.sign_check.unwrap_or(defaults.sign_check),
+        initial_norm: args.initial_norm.unwrap_or(defaults.initial_norm),
+        initial_multiplier: args.initial_multiplier.unwrap_or(defaults.initial_multiplier),
+    }
+}
+
+/// The stages beside the search, which only annealed descent has: the other attacks are kept as they were published and compared.
+fn choose_stages(args: &ReconstructArgs, params: &mut AttackParams) {
+    let annealed = args.method == MethodName::Annealed;
     let defaults = PatternParams::default();
     let rounds = args.pattern_rounds.unwrap_or(defaults.rounds);
-    let patterns =
-        (args.method == MethodName::Annealed && rounds > 0).then_some(PatternParams { rounds, ..defaults });
-    let separation =
-        (args.method == MethodName::Annealed && !args.no_separation).then(SeparationParams::default);
-    let agreement =
-        (args.method == MethodName::Annealed && !args.no_separation).then(AgreementParams::default);
-    let deflation =
-        (args.method == MethodName::Annealed && !args.no_deflation).then(DeflationParams::default);
-    let mut params = AttackParams::of(method, restarts);
-    params.candidates = args.candidates;
-    params.rank = args.rank;
-    params.prior = prior;
-    params.patterns = patterns;
-    params.separation = separation;
-    params.agreement = agreement;
-    params.deflation = deflation;
-    params.check().map_err(|e| Misuse(e.to_string()))?;
-    if params.restarts > MAX_RESTARTS {
-        bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
-    }
-    if let Some(m) = params.candidates
-        && m > MAX_CANDIDATES
-    {
-        bail!(Misuse(format!("--candidates must be at most {MAX_CANDIDATES}, got {m}")));
-    }
-    Ok(params)
+    params.patterns = (annealed && rounds > 0).then_some(PatternParams { rounds, ..defaults });
+    params.separation = (annealed && !args.no_separation).then(SeparationParams::default);
+    params.agreement = (annealed && !args.no_separation).then(AgreementParams::default);
+    params.deflation = (annealed && !args.no_deflation).then(DeflationParams::default);
 }
 
 pub(super) fn time_limit(seconds: f64) -> Result<Duration> {

@@ -29,7 +29,8 @@ pub struct MembersArgs {
     /// Records of the same kind that the network was surely not trained on, at least 200.
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
-    /// Channels, height and width of a record, if it is an image [default: as the files say].
+    /// Channels, height and width of a record, if it is an image, or 32x32x3 where the network takes the channels last [default: as
+    /// the files say].
     #[arg(long, value_name = "CxHxW")]
     pub input_shape: Option<InputShape>,
     /// Look into this dense layer alone; records are what it sees.

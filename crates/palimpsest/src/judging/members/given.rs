@@ -2,16 +2,17 @@
 
 use anyhow::{Result, bail};
 use ndarray::{Array2, ArrayView2};
-use palimpsest_datasets::{DatasetError, InputShape as RowShape, Records, read_records};
+use palimpsest_datasets::{DatasetError, FlatOrder, InputShape as RowShape, Records, read_records};
 use palimpsest_runs::record::ChannelOrder;
 
 use super::args::MembersArgs;
 use crate::attacking::audit::read_mean;
+use crate::attacking::input_shape::{InputShape, columns_first};
 use crate::terminal::Misuse;
 
 /// What the caller has.
 pub(super) struct Given {
-    /// As the network sees them, (m, d).
+    /// As the network sees them, (m, d), but images channel by channel.
     pub(super) records: Array2<f32>,
     /// The same of the references, (n, d).
     pub(super) references: Option<Array2<f32>>,
@@ -67,22 +68,21 @@ impl Scaling {
 impl Given {
     /// Reads what `args` name; `stored` is the shape of an image that the file of weights tells.
     pub(super) fn read(args: &MembersArgs, stored: Option<[usize; 3]>) -> Result<Self> {
-        if args.input_shape.is_some_and(|shape| shape.channels == ChannelOrder::Last) {
-            bail!(Misuse(
-                "members takes no channels last: give records as rows in the network's order, and leave --input-shape out".into()
-            ));
-        }
         // Features of a layer are no images of the network's shape.
         let stored = stored.filter(|_| args.layer.is_none());
         let declared = args.input_shape.map(|shape| shape.sides).or(stored);
         let shape = declared.map(|[channels, height, width]| RowShape::Image { channels, height, width });
+        let flat = match args.input_shape.map(|shape| shape.channels) {
+            Some(ChannelOrder::Last) => FlatOrder::ChannelsLast,
+            Some(ChannelOrder::First) | None => FlatOrder::ChannelsFirst,
+        };
         let Records { mut inputs, shape: found, members, names, readings, .. } =
-            read_records(&args.records, shape).map_err(misuse)?;
+            read_records(&args.records, shape, flat).map_err(misuse)?;
         let mut notes: Vec<String> =
             readings.iter().map(|reading| format!("{}: {reading}", args.records.display())).collect();
         let mut references = None;
         if let Some(path) = &args.reference {
-            let read = read_records(path, shape).map_err(misuse)?;
+            let read = read_records(path, shape, flat).map_err(misuse)?;
             if read.inputs.ncols() != inputs.ncols() {
                 bail!(Misuse(format!(
                     "a reference has {} values, but a record {}: give both alike",
@@ -98,7 +98,7 @@ impl Given {
                 bail!(Misuse(format!("--subtract must be a finite number, as 0 or 0.5, got {value}")))
             }
             (Some(value), _) => Scaling::Constant(value),
-            (None, Some(path)) => Scaling::Mean(read_mean(path, inputs.ncols())?),
+            (None, Some(path)) => Scaling::Mean(in_order(args, read_mean(path, inputs.ncols())?)),
             (None, None) => Scaling::Nothing,
         };
         scaling.apply(&mut inputs);
@@ -129,6 +129,14 @@ impl Given {
     /// Some records in their own units, for display.
     pub(super) fn raw(&self, rows: &[usize]) -> Array2<f32> {
         self.scaling.restored(self.records.select(ndarray::Axis(0), rows).view())
+    }
+}
+
+/// Rows (k, d) that stand as the network takes them, such as columns of its first weights, as [`Given`] has its own: channel by channel.
+pub(super) fn in_order(args: &MembersArgs, rows: Array2<f32>) -> Array2<f32> {
+    match args.input_shape {
+        Some(InputShape { sides, channels: ChannelOrder::Last }) => columns_first(rows.view(), sides),
+        _ => rows,
     }
 }
 
