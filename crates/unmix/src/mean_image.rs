@@ -26,7 +26,7 @@ const ROUNDS: usize = 6;
 /// Cosine with the former direction from which on it stays as it is.
 const SETTLED: f64 = 0.99;
 /// Separations after which the mean image must have made edges fewer.
-const TRIAL_ROUNDS: usize = 2;
+const TRIAL_ROUNDS: usize = 3;
 /// Contrast with the mean image, as a share of that without, above which there is none.
 const WORTHWHILE: f64 = 0.97;
 /// Sources whose contrast counts, as a share of the directions.
