@@ -182,7 +182,7 @@ impl Draws {
         for layer in gradient.layers_mut() {
             for value in layer.weight.iter_mut().chain(layer.bias.iter_mut().flatten()) {
                 let drawn: f64 = StandardNormal.sample(&mut self.noise);
-                *value = *value + T::of(deviation * drawn);
+                *value += T::of(deviation * drawn);
             }
         }
     }
