@@ -11,7 +11,7 @@ use clap::Args;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 use palimpsest::terminal::{Misuse, clock, interrupt, lock_folder, output};
 use palimpsest_attack::evidence::membership::{Outputs, Weights, assess};
-use palimpsest_datasets::{Dataset, FlatOrder, LoadParams, load_with};
+use palimpsest_datasets::{Dataset, LoadParams, load_with};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::render_text_table;
 use palimpsest_runs::files;
@@ -88,7 +88,7 @@ pub(super) struct Records {
 fn asked(args: &ReproduceArgs, what: &MembershipArgs, case: &Case, training: &Training) -> Result<Vec<Line>> {
     let network = trained(args, case, training)?;
     let data_dir = network.data_args.data_dir.as_deref();
-    let params = LoadParams { data_dir, block: args.block, shape: None, flat: FlatOrder::ChannelsFirst };
+    let params = LoadParams { data_dir, block: args.block, ..LoadParams::default() };
     let split = load_with(case.data, &params)?;
     let train = &network.data.train.dataset;
     let (records, population) = asked_of(train, &split.test)?;

@@ -10,7 +10,7 @@ use palimpsest::judging::evaluate::{self, EvaluateArgs};
 use palimpsest::judging::score::ScoreFile;
 use palimpsest::terminal::{clock, interrupt, lock_folder, output};
 use palimpsest_attack::evidence::membership::{Outputs, Weights, assess};
-use palimpsest_datasets::{FlatOrder, LoadParams, load_with};
+use palimpsest_datasets::{LoadParams, load_with};
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
@@ -179,7 +179,7 @@ struct Told {
 
 fn members(args: &ReproduceArgs, case: &Case, made: &Network, parallelism: Parallelism) -> Result<Told> {
     let data_dir = made.data_args.data_dir.as_deref();
-    let params = LoadParams { data_dir, block: args.block, shape: None, flat: FlatOrder::ChannelsFirst };
+    let params = LoadParams { data_dir, block: args.block, ..LoadParams::default() };
     let test = load_with(case.data, &params)?.test;
     let (references, others) = shares(test.count());
     let seen = made.data.scaling.apply(test.inputs().slice(s![..references + others, ..]));
