@@ -276,8 +276,7 @@ mod tests {
         };
         for order in ["<", ">"] {
             let labels = array(&npy(&array![1_u8])).unwrap();
-            let (set, readings) =
-                from_arrays(halves(order), labels, "halves", (None, FlatOrder::default())).unwrap();
+            let (set, readings) = from_arrays(halves(order), labels, "halves", Declared::default()).unwrap();
             let row = set.inputs().row(0).to_vec();
             assert!(row[..3] == [0.5, -2.0, 65504.0] && (row[3] - 0.333).abs() < 2e-4, "{row:?}");
             assert_eq!(readings, [Reading::HalfPrecision]);

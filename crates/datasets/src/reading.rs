@@ -440,7 +440,8 @@ mod tests {
             let labels = ArrayD::from_elem(sides, value);
             let shape = declared.map(|(channels, height, width)| InputShape::Image { channels, height, width });
             let wrap = |values| Numbers { values, element: Element::Other };
-            let _ = from_arrays(wrap(inputs), wrap(labels), "x", (shape, FlatOrder::ChannelsLast));
+            let declared = Declared { shape, flat: FlatOrder::ChannelsLast, labels: LabelKind::Numbers };
+            let _ = from_arrays(wrap(inputs), wrap(labels), "x", declared);
         }
     }
 }
