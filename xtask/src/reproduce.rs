@@ -1,5 +1,6 @@
 //! `cargo xtask reproduce`: the numbers of the README, from training to table.
 
+mod asked;
 mod calibrate;
 mod defences;
 mod listed;
@@ -7,6 +8,7 @@ mod membership;
 mod nulls;
 mod rows;
 mod tables;
+mod unfinished;
 mod victims;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use self::calibrate::calibrate;
 use self::nulls::Null;
 use self::rows::{Row, Rows};
+use self::unfinished::{broken_off, finished};
 pub(crate) use self::victims::ReproduceArgs;
 use self::victims::{Regime, Victim, What, victims};
 
@@ -164,11 +167,6 @@ fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
     }
 }
 
-/// Whether a run in `folder`, whose last file is `file`, came to its end; one that was interrupted leaves a snapshot, too.
-fn finished(folder: &Path, file: &str) -> bool {
-    folder.join(file).exists() && !ResumeArgs::when_possible(folder).resume
-}
-
 fn train_victim(args: &ReproduceArgs, victim: &Victim, data_args: DataArgs) -> Result<()> {
     let out = victim.folder(args, "victim");
     if finished(&out, "train.json") {
@@ -197,11 +195,6 @@ fn train_victim(args: &ReproduceArgs, victim: &Victim, data_args: DataArgs) -> R
     let (_, record) = train::victim(&train_args, &data)?;
     ensure!(record.trained.stop != StopReason::Observer, broken_off(args));
     Ok(())
-}
-
-/// What is said when an interrupt ends a run inside the benchmark.
-fn broken_off(args: &ReproduceArgs) -> String {
-    format!("interrupted; what was done is in {}: the same command goes on from there", args.out.display())
 }
 
 /// Attacks a victim and judges that, if it was not done before: its line, and its row where it is no null.

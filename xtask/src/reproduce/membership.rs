@@ -1,14 +1,14 @@
 //! `cargo xtask reproduce membership`: what tells members from others by the weights alone, beside tests that need a record's label and
 //! networks trained on other data, in one table with seconds.
 
+mod records;
 mod scores;
 mod shadow;
 
 use std::collections::HashSet;
 
 use anyhow::{Result, bail, ensure};
-use clap::Args;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
+use ndarray::{ArrayView1, ArrayView2, Axis, concatenate, s};
 use palimpsest::terminal::{Misuse, clock, interrupt, lock_folder, output};
 use palimpsest_attack::evidence::membership::{Outputs, Weights, assess};
 use palimpsest_datasets::{Dataset, LoadParams, load_with};
@@ -17,25 +17,13 @@ use palimpsest_report::render_text_table;
 use palimpsest_runs::files;
 use serde::Serialize;
 
+use self::records::Records;
 use self::scores::{lira, rmia};
 use self::shadow::{Shadows, margins};
-use super::broken_off;
-use super::defences::{Case, DefencesArgs, Network, Training, cases, shares, trained, true_positives};
+use super::asked::MembershipArgs;
+use super::defences::{Case, Network, Training, cases, shares, trained, true_positives};
+use super::unfinished::broken_off;
 use super::victims::ReproduceArgs;
-
-/// How many networks are trained on other data.
-#[derive(Clone, Debug, Args)]
-pub(super) struct MembershipArgs {
-    /// The networks that are asked; of `defences` those that are trained.
-    #[command(flatten)]
-    pub(super) networks: DefencesArgs,
-    /// Networks trained on other examples of the same data set (shadows), for LiRA and RMIA.
-    #[arg(long, value_name = "K", default_value_t = 64)]
-    shadows: usize,
-    /// Seconds for the shadows of one network; with those that are done by then the table is made.
-    #[arg(long, value_name = "SECONDS")]
-    shadow_limit: Option<f64>,
-}
 
 /// One statistic on one network.
 #[derive(Clone, Debug, Serialize)]
@@ -73,15 +61,6 @@ pub(super) fn run(args: &ReproduceArgs, what: &MembershipArgs) -> Result<()> {
     ensure!(!lines.is_empty(), Misuse("no network is left; check --only".into()));
     print(&lines);
     Ok(())
-}
-
-/// Records with what they are: members first.
-pub(super) struct Records {
-    pub(super) members: usize,
-    /// As they are in the file, (m, d).
-    pub(super) raw: Array2<f32>,
-    /// Labels of the file, (m).
-    pub(super) labels: Vec<u8>,
 }
 
 /// All statistics on the network of `case`.
@@ -179,11 +158,4 @@ fn print(lines: &[Line]) {
         })
         .collect();
     output::line(&render_text_table(&header, &rows));
-}
-
-/// Rows of equal length as a matrix.
-pub(super) fn stacked(rows: &[Array1<f64>]) -> Result<Array2<f64>> {
-    let columns = rows.first().map_or(0, Array1::len);
-    let flat: Vec<f64> = rows.iter().flatten().copied().collect();
-    Ok(Array2::from_shape_vec((rows.len(), columns), flat)?)
 }

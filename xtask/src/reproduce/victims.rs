@@ -8,9 +8,8 @@ use clap::{Args, Subcommand};
 use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
-use super::defences::DefencesArgs;
+use super::asked::{DefencesArgs, MembershipArgs};
 use super::listed::ListArgs;
-use super::membership::MembershipArgs;
 use super::nulls::Null;
 use super::tables::TableArgs;
 

@@ -15,3 +15,10 @@ pub fn now() -> Duration {
 pub(super) fn wall() -> SystemTime {
     SystemTime::now()
 }
+
+/// Today, as 2026-11-29 (UTC): what a row of results says of itself.
+pub fn today() -> String {
+    let mut day = humantime::format_rfc3339_seconds(wall()).to_string();
+    day.truncate("2026-11-29".len());
+    day
+}

@@ -15,12 +15,13 @@ use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
 
-use super::super::broken_off;
+use super::super::asked::DefencesArgs;
+use super::super::unfinished::broken_off;
 use super::super::victims::ReproduceArgs;
+use super::case::Case;
 use super::listed::Base;
 use super::network::{self, Network};
 use super::row::Row;
-use super::{Case, DefencesArgs};
 
 /// NCC above which a candidate is nearly exact.
 pub(super) const NEARLY_EXACT: f64 = 0.99;
@@ -77,6 +78,8 @@ pub(super) fn row(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> Res
         training_s: made.record.trained.training_s,
         attack_s: attacked.elapsed_s,
         membership_s: members.elapsed_s,
+        machine: format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH),
+        date: clock::today(),
         command: command(args, what, case),
     };
     files::write_json(&file, &row)?;

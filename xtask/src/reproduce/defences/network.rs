@@ -12,10 +12,10 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::files;
 use palimpsest_runs::record::MODEL_FILE;
 
+use super::super::unfinished::{broken_off, finished};
 use super::super::victims::ReproduceArgs;
-use super::super::{broken_off, finished};
-use super::Case;
 use super::altered::Alteration;
+use super::case::Case;
 use super::listed::{self, Made, Training};
 
 /// A network with what it was trained on.

@@ -48,6 +48,9 @@ pub(super) struct Row {
     pub(super) training_s: f64,
     pub(super) attack_s: f64,
     pub(super) membership_s: f64,
+    /// What it was measured on, and when.
+    pub(super) machine: String,
+    pub(super) date: String,
     /// The command that makes it.
     pub(super) command: String,
 }
@@ -85,8 +88,15 @@ pub(super) fn results(rows: &[Row]) -> Value {
             column("members at 0.1 %", &["tpr_at_01"], Some(0)),
             column("members at 1 %", &["tpr_at_1"], Some(0)),
         ],
-        "rows": rows,
+        "rows": rows.iter().map(named).collect::<Vec<_>>(),
     })
+}
+
+/// A row with the name of its network, as every row of results has one.
+fn named(row: &Row) -> Value {
+    let mut row_of_results = json!(row);
+    row_of_results["victim"] = json!(format!("{}, {}", row.task, row.told));
+    row_of_results
 }
 
 #[cfg(test)]
@@ -123,6 +133,8 @@ pub(super) mod tests {
             training_s: 1.0,
             attack_s: 1.0,
             membership_s: 1.0,
+            machine: "a machine".into(),
+            date: "2026-11-29".into(),
             command: "cargo xtask reproduce defences".into(),
         }
     }

@@ -14,11 +14,11 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::files;
 use rand::seq::SliceRandom;
 
-use super::super::broken_off;
 use super::super::defences::{Case, Network, Training, trained_on};
 use super::super::nulls::write_examples;
+use super::super::unfinished::broken_off;
 use super::super::victims::ReproduceArgs;
-use super::{Records, stacked};
+use super::records::{Records, stacked};
 
 /// How the shadows of a network are trained, and how many.
 pub(super) struct Shadows<'a> {
