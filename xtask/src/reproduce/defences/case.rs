@@ -13,11 +13,11 @@ use super::listed::{self, Defence, Made, Training};
 
 /// One network of the table.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Case {
-    pub(in super::super) data: DataName,
+pub(crate) struct Case {
+    pub(crate) data: DataName,
     pub(super) kind: Kind,
-    pub(in super::super) seed: u64,
-    pub(in super::super) n: usize,
+    pub(crate) seed: u64,
+    pub(crate) n: usize,
     pub(super) hidden: Vec<usize>,
     pub(super) defence: Defence,
 }
@@ -38,12 +38,7 @@ impl Case {
     }
 
     /// The data with so many times the examples, less a constant if one is given.
-    pub(in super::super) fn data(
-        &self,
-        args: &ReproduceArgs,
-        times: usize,
-        subtract: Option<f32>,
-    ) -> Result<DataArgs> {
+    pub(crate) fn data(&self, args: &ReproduceArgs, times: usize, subtract: Option<f32>) -> Result<DataArgs> {
         let task = match (self.kind, self.data) {
             (Kind::Ten, _) => "classes",
             (Kind::Two, DataName::Cifar10) => "animals-vehicles",
@@ -59,7 +54,7 @@ impl Case {
     }
 
     /// Where everything of it is.
-    pub(in super::super) fn folder(&self, args: &ReproduceArgs) -> PathBuf {
+    pub(crate) fn folder(&self, args: &ReproduceArgs) -> PathBuf {
         let kind = self.kind.words().replace(' ', "-");
         let block = args.block.map_or_else(String::new, |block| format!("-{block}"));
         let widths = self.widths().replace(',', "x");
@@ -68,7 +63,7 @@ impl Case {
     }
 
     /// How it is trained; none of a network whose weights were changed.
-    pub(in super::super) fn training(&self) -> Option<Training> {
+    pub(crate) fn training(&self) -> Option<Training> {
         match &self.defence.made {
             Made::Trained(training) => Some((**training).clone()),
             Made::Altered(_) => None,
@@ -82,7 +77,7 @@ impl Case {
 }
 
 /// The networks that are asked for, in the order of the table.
-pub(in super::super) fn cases(args: &ReproduceArgs, what: &DefencesArgs) -> Vec<Case> {
+pub(crate) fn cases(args: &ReproduceArgs, what: &DefencesArgs) -> Vec<Case> {
     let data = if args.cifar10_dir.is_some() { DataName::Cifar10 } else { DataName::Mnist };
     let mut cases = Vec::new();
     for &seed in &args.seeds {

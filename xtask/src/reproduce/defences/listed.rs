@@ -42,15 +42,15 @@ pub(super) enum Made {
 
 /// A training; what is not named is that of the table.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct Training {
+pub(crate) struct Training {
     pub(super) regime: RegimeArgs,
     pub(super) recipe: RecipeArgs,
     pub(super) epochs: Option<usize>,
     pub(super) hidden: Option<Vec<usize>>,
     /// How many times as many examples.
-    pub(in super::super) times: Option<usize>,
+    pub(crate) times: Option<usize>,
     /// What is taken from every raw value instead of the mean image.
-    pub(in super::super) subtract: Option<f32>,
+    pub(crate) subtract: Option<f32>,
 }
 
 impl Base {

@@ -203,13 +203,13 @@ fn members(args: &ReproduceArgs, case: &Case, made: &Network, parallelism: Paral
 }
 
 /// How many held-out examples are references, and how many others.
-pub(in super::super) fn shares(held_out: usize) -> (usize, usize) {
+pub(crate) fn shares(held_out: usize) -> (usize, usize) {
     let references = REFERENCES.min(held_out / 2);
     (references, OTHERS.min(held_out - references))
 }
 
 /// Per cent of `members` above all but this share of `others`.
-pub(in super::super) fn true_positives(members: &[f64], others: &[f64], rate: f64) -> f64 {
+pub(crate) fn true_positives(members: &[f64], others: &[f64], rate: f64) -> f64 {
     let mut sorted = others.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     let bar = sorted.get((rate * others.len() as f64).floor() as usize).copied().unwrap_or(f64::NEG_INFINITY);

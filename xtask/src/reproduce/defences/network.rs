@@ -19,12 +19,12 @@ use super::case::Case;
 use super::listed::{self, Made, Training};
 
 /// A network with what it was trained on.
-pub(in super::super) struct Network {
-    pub(in super::super) weights: Mlp<f32>,
+pub(crate) struct Network {
+    pub(crate) weights: Mlp<f32>,
     /// How it, or the network that it was made of, was trained.
     pub(super) record: VictimRecord,
-    pub(in super::super) data: VictimData,
-    pub(in super::super) data_args: DataArgs,
+    pub(crate) data: VictimData,
+    pub(crate) data_args: DataArgs,
     /// The file of the weights.
     pub(super) model: PathBuf,
 }
@@ -54,13 +54,13 @@ fn altered(args: &ReproduceArgs, case: &Case, alteration: Alteration) -> Result<
 }
 
 /// The network of `case`, trained if it is not there.
-pub(in super::super) fn trained(args: &ReproduceArgs, case: &Case, training: &Training) -> Result<Network> {
+pub(crate) fn trained(args: &ReproduceArgs, case: &Case, training: &Training) -> Result<Network> {
     let data = case.data(args, training.times.unwrap_or(1), training.subtract)?;
     trained_on(args, case, training, data, (case.seed, case.folder(args).join("victim")))
 }
 
 /// A network trained like `case` on other data, from another seed, in a folder of its own; it is trained if it is not there.
-pub(in super::super) fn trained_on(
+pub(crate) fn trained_on(
     args: &ReproduceArgs,
     case: &Case,
     training: &Training,

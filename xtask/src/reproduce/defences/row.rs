@@ -105,7 +105,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in super::super) fn row(defence: &str, base: &str, nearly_exact: usize, tpr_at_01: f64) -> Row {
+    pub(crate) fn row(defence: &str, base: &str, nearly_exact: usize, tpr_at_01: f64) -> Row {
         Row {
             task: "MNIST, two classes".into(),
             defence: defence.into(),
