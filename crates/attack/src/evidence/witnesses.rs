@@ -13,30 +13,10 @@ pub struct Witnesses {
     pub activation_pattern: f32,
     /// The same of what rounds of restarts agree on.
     pub rounds: f32,
-    /// The same of candidates of restarts.
-    pub restarts: f32,
     /// Share of all restarts which have a candidate near it, in [0, 1].
     pub found: f32,
-    /// Share of the restarts that began at random which have a candidate near it, in [0, 1].
-    pub found_from_random: f32,
-    /// Share of the restarts that began with separated pictures which have a candidate near it, in [0, 1].
-    pub found_from_pictures: f32,
-    /// Support of the separated picture near it that has most, as a share of what every setting finding it would give, in [0, 1].
-    pub support_share: f32,
-    /// Mean cosine of the candidate of restarts near it that agrees most with the nearest ones of other restarts, in [0, 1].
-    pub agreement: f32,
-    /// Largest bias share of candidates of restarts near it, see [`crate::evidence::confidence::Evidence`]; 0 where there are none.
-    pub bias_share: f32,
     /// Strength (multiplier times length) of the candidates near it, as a share of that of those near it or its negative, in [0, 1].
     pub sign_share: f32,
-    /// Its strength, as a multiple of the median of the list.
-    pub strength: f32,
-    /// Share of candidates that remain distinct among those of the first restarts, in (0, 1].
-    pub distinct_share: f32,
-    /// Expected number of images among the separated pictures, as a share of the directions, at most about 1.
-    pub separated_share: f32,
-    /// Part of the first layer's square that the restarts explain, in [0, 1].
-    pub explained: f32,
 }
 
 /// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0032-the-list.md`.
@@ -83,23 +63,8 @@ mod tests {
     use super::*;
 
     /// What every restart and a separation found, of a sign that is sure.
-    const FOUND: Witnesses = Witnesses {
-        separation: 0.97,
-        activation_pattern: 0.0,
-        rounds: 0.0,
-        restarts: 0.0,
-        found: 1.0,
-        found_from_random: 1.0,
-        found_from_pictures: 1.0,
-        support_share: 1.0,
-        agreement: 1.0,
-        bias_share: 1.0,
-        sign_share: 0.95,
-        strength: 1.0,
-        distinct_share: 0.5,
-        separated_share: 0.5,
-        explained: 1.0,
-    };
+    const FOUND: Witnesses =
+        Witnesses { separation: 0.97, activation_pattern: 0.0, rounds: 0.0, found: 1.0, sign_share: 0.95 };
 
     #[test]
     fn who_is_found_by_all_is_sure_and_each_witness_counts() {

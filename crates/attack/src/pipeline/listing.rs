@@ -6,7 +6,6 @@ use palimpsest_unmix::raw::RawImages;
 use crate::evidence::consensus::{ranking, ranking_up_to_sign};
 use crate::evidence::witnesses::Witnesses;
 use crate::pipeline::entries::{Entries, are_images};
-use crate::pipeline::finished::Finished;
 use crate::pipeline::witnesses::witnesses;
 use crate::stages::candidate::Candidate;
 use crate::stages::context::AttackContext;
@@ -22,7 +21,6 @@ pub(super) type Listed = (usize, Option<Witnesses>);
 pub(super) fn listed(
     entries: &mut Entries,
     context: &AttackContext<'_>,
-    finished: &Finished<'_>,
     solved: &[Candidate],
     raw: Option<&RawImages>,
 ) -> Vec<Listed> {
@@ -41,7 +39,7 @@ pub(super) fn listed(
     let (compared, rows, order) = (entries.compared.view(), entries.rows.view(), entries.order.view());
     let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for);
     ranked.truncate(most);
-    let witnesses = witnesses(context, finished, entries, solved, &ranked);
+    let witnesses = witnesses(context, entries, solved, &ranked);
     for (&i, witnesses) in ranked.iter().zip(&witnesses) {
         entries.confidence[i] = witnesses.probability();
     }

@@ -141,13 +141,6 @@ impl AttackContext<'_> {
         of_both_signs(pictures.view(), self.problem.input_norm)
     }
 
-    /// Expected number of images among the supported pictures, as a share of the directions.
-    pub(crate) fn separated_share(&self) -> f64 {
-        let expected =
-            self.supported.iter().flat_map(|supported| &supported.evidence).map(|of| of.probability());
-        expected.sum::<f64>() / self.problem.rank().max(1) as f64
-    }
-
     /// The seed of a restart.
     pub(crate) fn seed_of(&self, number: u64) -> Seed {
         self.seed.named("restarts").indexed(number)
