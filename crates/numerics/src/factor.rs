@@ -1,7 +1,7 @@
 //! Factorisations through faer, each with its residual checked before it is handed out.
 
 use dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::{cholesky::llt, svd as faer_svd};
+use faer::linalg::svd as faer_svd;
 use faer::{Mat, MatMut, MatRef, Par, Spec};
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, s};
 
@@ -92,23 +92,7 @@ pub fn svd<T: Real>(a: ArrayView2<'_, T>, parallelism: Parallelism) -> Result<Sv
         });
     }
     let input = Mat::from_fn(rows, cols, |i, j| a[[i, j]].wide());
-    let (mut s, mut u, mut v) =
-        (faer::Col::<f64>::zeros(k), Mat::<f64>::zeros(rows, k), Mat::<f64>::zeros(cols, k));
-    // One thread: with more, faer's singular vectors differ in their last bits.
-    let par = Par::Seq;
-    let vectors = faer_svd::ComputeSvdVectors::Thin;
-    let mut scratch =
-        MemBuffer::new(faer_svd::svd_scratch::<f64>(rows, cols, vectors, vectors, par, Spec::default()));
-    faer_svd::svd(
-        input.as_ref(),
-        s.as_diagonal_mut(),
-        Some(u.as_mut()),
-        Some(v.as_mut()),
-        par,
-        MemStack::new(&mut scratch),
-        Spec::default(),
-    )
-    .map_err(|_| FactorError::NoConvergence { rows, cols })?;
+    let (u, s, v) = decompose(input.as_ref()).ok_or(FactorError::NoConvergence { rows, cols })?;
     let svd = Svd {
         u: Array2::from_shape_fn((rows, k), |(i, j)| T::of(u[(i, j)])),
         singular_values: Array1::from_shape_fn(k, |i| T::of(s[i])),
@@ -119,6 +103,23 @@ pub fn svd<T: Real>(a: ArrayView2<'_, T>, parallelism: Parallelism) -> Result<Sv
     gemm(-T::one(), scaled.view(), svd.vt.view(), T::one(), residual.view_mut(), parallelism);
     check::<T>(reduce::norm(residual.view()), reduce::norm(a))?;
     Ok(svd)
+}
+
+/// `U` (m, k), `s` (k) and `V` (n, k) of a matrix (m, n), if the iteration converges.
+fn decompose(a: MatRef<'_, f64>) -> Option<(Mat<f64>, faer::Col<f64>, Mat<f64>)> {
+    let (rows, cols) = a.shape();
+    let k = rows.min(cols);
+    let (mut s, mut u, mut v) =
+        (faer::Col::<f64>::zeros(k), Mat::<f64>::zeros(rows, k), Mat::<f64>::zeros(cols, k));
+    // One thread: with more, faer's singular vectors differ in their last bits.
+    let par = Par::Seq;
+    let vectors = faer_svd::ComputeSvdVectors::Thin;
+    let mut scratch =
+        MemBuffer::new(faer_svd::svd_scratch::<f64>(rows, cols, vectors, vectors, par, Spec::default()));
+    let (to_u, to_v) = (Some(u.as_mut()), Some(v.as_mut()));
+    faer_svd::svd(a, s.as_diagonal_mut(), to_u, to_v, par, MemStack::new(&mut scratch), Spec::default())
+        .ok()?;
+    Some((u, s, v))
 }
 
 /// Orthonormal basis of the row space of `a` (r, d), as rows (k, d) with k the numerical rank.
@@ -154,12 +155,11 @@ pub struct Cholesky<T> {
 impl<T: Real> Cholesky<T> {
     /// Memory for matrices of order `order`.
     pub fn with_order(order: usize, parallelism: Parallelism) -> Self {
-        let request = llt::factor::cholesky_in_place_scratch::<T>(order, Par::Seq, Spec::default());
         Self {
             matrix: Array2::zeros((order, order)),
             test_vector: (0..order).map(|i| T::of(1.0 + (i % 3) as f64)).collect(),
             expected: vec![0.0; order],
-            scratch: MemBuffer::new(request),
+            scratch: MemBuffer::new(T::cholesky_scratch(order)),
             parallelism,
         }
     }
@@ -178,16 +178,8 @@ impl<T: Real> Cholesky<T> {
         let size = self.expect_product();
         let values = self.matrix.as_slice_mut().expect("the matrix is owned and contiguous");
         // A row-major symmetric matrix read as column-major is itself: faer's lower triangle is our upper one.
-        llt::factor::cholesky_in_place(
-            MatMut::from_column_major_slice_mut(values, order, order),
-            Default::default(),
-            Par::Seq,
-            MemStack::new(&mut self.scratch),
-            Spec::default(),
-        )
-        .map_err(|llt::factor::LltError::NonPositivePivot { index }| {
-            FactorError::NotPositiveDefinite { order, pivot: index }
-        })?;
+        T::cholesky(MatMut::from_column_major_slice_mut(values, order, order), &mut self.scratch)
+            .map_err(|pivot| FactorError::NotPositiveDefinite { order, pivot })?;
         check::<T>(self.residual(), size)
     }
 
@@ -241,8 +233,7 @@ const SOLVED_TOGETHER: usize = 128;
 fn solve_columns<T: Real>(factor: MatRef<'_, T>, rhs: MatMut<'_, T>, parallelism: Parallelism) {
     let cols = rhs.ncols();
     if cols <= SOLVED_TOGETHER {
-        let no_scratch = &mut MemBuffer::new(dyn_stack::StackReq::EMPTY);
-        return llt::solve::solve_in_place(factor, rhs, Par::Seq, MemStack::new(no_scratch));
+        return T::solve_cholesky(factor, rhs);
     }
     let (left, right) = rhs.split_at_col_mut((cols / 2).next_multiple_of(SOLVED_TOGETHER));
     if parallelism == Parallelism::Sequential {

@@ -12,8 +12,7 @@
 
 use std::num::NonZeroUsize;
 
-use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
 use crate::Real;
@@ -117,7 +116,7 @@ fn piece<T: Real>(
     if accum == Accum::Add && beta != T::one() {
         c *= beta;
     }
-    faer::linalg::matmul::matmul(destination(&mut c), accum, operand(&a), operand(&b), alpha, Par::Seq);
+    T::product(destination(&mut c), accum, operand(&a), operand(&b), alpha);
 }
 
 /// Upper triangle, diagonal included, of `C <- A A^T` with A (m, k) and C (m, m); the lower triangle of C is left with
@@ -144,10 +143,7 @@ fn upper<T: Real>(a: ArrayView2<'_, T>, mut c: ArrayViewMut2<'_, T>, threads: us
     let m = a.nrows();
     if m <= TRIANGLE {
         // The same cuts for any number of threads, so that every number is summed by the same kernel.
-        let (upper, full) = (BlockStructure::TriangularUpper, BlockStructure::Rectangular);
-        let (a, c) = (operand(&a), destination(&mut c));
-        triangular::matmul(c, upper, Accum::Replace, a, full, a.transpose(), full, T::one(), Par::Seq);
-        return;
+        return T::upper_product(destination(&mut c), operand(&a));
     }
     let half = (m / 2).next_multiple_of(LEAST_ROWS);
     let (a_top, a_bottom) = a.split_at(Axis(0), half);

@@ -32,6 +32,7 @@ pub mod elementwise;
 pub mod factor;
 pub mod gemm;
 pub mod iterative;
+mod kernels;
 pub mod nnls;
 pub mod quantile;
 pub mod range;

@@ -3,17 +3,18 @@
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
+use crate::kernels::Kernels;
+
 /// `f32` or `f64`: what every numeric crate here is generic over.
 ///
 /// Sealed: the products and factorisations behind it exist for these two types only.
 pub trait Real:
-    sealed::Sealed
+    Kernels
     + num_traits::Float
     + num_traits::NumAssign
     + num_traits::FromPrimitive
     + ndarray::LinalgScalar
     + ndarray::ScalarOperand
-    + faer::traits::RealField
     + Sum
     + Debug
     + Display
@@ -32,12 +33,6 @@ pub trait Real:
     ///
     /// Relative error at most 1e-6 (`f32`) and 1e-14 (`f64`) where the result is normal.
     fn saturating_sigmoid(self) -> Self;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
 }
 
 impl Real for f32 {
