@@ -33,6 +33,9 @@ const LEAST_NEURONS: usize = 4;
 /// How far the last direction of the weights must stand above the first of the floor of their initialisation: below it there
 /// would be more directions of inputs, and first-layer deltas are made of all of them.
 const LEAST_CLEARANCE: f32 = 2.0;
+/// Directions that do not stand clear of it, as a share of all, up to which the others are worth a search for activation patterns: 0.02 and 0.03 on
+/// photographs and garments, 0.14 on faces, of which 41 of 100 are below (`docs/decisions/0033-patterns-and-pictures.md`).
+const MOST_NEAR_FLOOR: f64 = 0.05;
 
 /// A network prepared for attack: its first layer in its own leading singular subspace.
 #[derive(Clone, Debug)]
@@ -116,11 +119,20 @@ impl AttackProblem {
     /// Whether the first layer's equation looks exact: weight decay made the network forget its initialisation, and there are few
     /// directions for the neurons.
     pub(crate) fn is_exact(&self) -> bool {
-        let first = &self.network.layers()[0];
         let (last, floor) = (self.spectrum[self.rank() - 1], self.spectrum.get(self.rank()));
-        let clear = floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor);
+        self.has_patterns() && floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor)
+    }
+
+    /// Whether first-layer deltas can be told from chance: weight decay made the later layers forget their initialisation, there are few
+    /// directions for the neurons, and few of these are near the floor of the initialisation, so that about as few are below it.
+    pub(crate) fn has_patterns(&self) -> bool {
+        let first = &self.network.layers()[0];
         let few = LEAST_NEURONS * (self.rank() + 1) <= first.weight.nrows();
-        first.bias.is_some() && clear && self.is_decayed() && few
+        let (spectrum, floor) = self.spectrum.split_at(self.rank());
+        let near = |floor: f32| spectrum.iter().filter(|&&s| s < LEAST_CLEARANCE * floor).count();
+        let near_floor = floor.first().map_or(0, |&floor| near(floor));
+        let few_near = near_floor as f64 <= MOST_NEAR_FLOOR * self.rank() as f64;
+        first.bias.is_some() && self.is_decayed() && few && few_near
     }
 
     /// Whether the later layers have forgotten their initialisation, as weight decay makes them.

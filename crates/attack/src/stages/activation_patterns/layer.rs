@@ -38,7 +38,8 @@ impl GatedLayer {
     /// # Errors
     /// [`FactorError`] when the layer cannot be decomposed.
     pub fn of(problem: &AttackProblem) -> Result<Option<Self>, FactorError> {
-        let Some(signals) = backpropagated_signals(&problem.network).filter(|_| problem.is_exact()) else {
+        let Some(signals) = backpropagated_signals(&problem.network).filter(|_| problem.has_patterns())
+        else {
             return Ok(None);
         };
         let weight = problem.first_layer_target().mapv(f64::from);

@@ -13,6 +13,8 @@
 //! * [`certificate`] says which are true, without the truth;
 //! * a first-layer delta is `[W b] q` with a *dual* q that is orthogonal to every other input, so with K duals known the other inputs
 //!   lie in a space of K dimensions less, in which [`crate::search::annealed`] looks again ([`remaining`]);
+//! * where inputs are images, what is left separates into pictures better than the whole did, and patterns are looked for near these
+//!   first;
 //! * [`image`] solves for an input from the duals, its ReLU breakpoints and its signs, and asks whether it predicts gates that were held out;
 //! * [`search`] does this in rounds.
 //!
@@ -23,6 +25,7 @@ pub mod decode;
 pub mod image;
 pub mod layer;
 pub mod pattern;
+mod pictures;
 pub mod polish;
 pub mod remaining;
 pub mod search;

@@ -8,6 +8,7 @@ use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::range::at_least_one;
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
+use palimpsest_unmix::agreement::AgreementParams;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,7 @@ use crate::stages::activation_patterns::decode::{Pull, decode};
 use crate::stages::activation_patterns::image::{PatternInput, inputs, usual_shares};
 use crate::stages::activation_patterns::layer::GatedLayer;
 use crate::stages::activation_patterns::pattern::{ActivationPattern, Draft};
+use crate::stages::activation_patterns::pictures::{as_inputs, pictures_left};
 use crate::stages::activation_patterns::polish::{polish, settle};
 use crate::stages::activation_patterns::remaining::RemainingProblem;
 
@@ -88,66 +90,159 @@ const AGAIN_TOLERANCE: f64 = 0.03;
 const ENOUGH: usize = 6;
 /// Share of the layer's directions whose duals must be known before inputs are solved for.
 const LEAST_COVERAGE: f64 = 0.5;
-/// Rounds without a new pattern after which the search ends.
+/// Rounds of restarts without a new pattern after which the search ends; and where pictures are looked at besides, which find most.
 const FRUITLESS: usize = 3;
+const FRUITLESS_BESIDE_PICTURES: usize = 2;
 
-/// Inputs found exactly, from `candidates` (m, r) of another attack with these `labels` (m); empty when the layer's equation
-/// is not exact or its backpropagated signals are not known.
+/// What [`find_inputs`] begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning<'a> {
+    /// Candidates of another attack, (m, r).
+    pub candidates: ArrayView2<'a, f32>,
+    /// Their labels, (m).
+    pub labels: &'a [Label],
+    /// Pictures that separations of the whole layer agree on, of length one, (p, r); none where inputs are no images.
+    pub pictures: ArrayView2<'a, f32>,
+    /// How to separate what is left, where inputs are images.
+    pub separation: Option<&'a AgreementParams>,
+}
+
+/// Inputs found exactly, from candidates and pictures of other stages; empty when the layer's equation is not exact or its backpropagated
+/// signals are not known.
 ///
 /// Works on the current rayon pool; the result is the same bits for any number of threads. `observe` may end the search,
 /// which keeps what was found; so does a decomposition that fails its check.
-pub fn find_inputs(
-    problem: &AttackProblem,
-    candidates: ArrayView2<'_, f32>,
-    labels: &[Label],
+pub fn find_inputs<'a>(
+    problem: &'a AttackProblem,
+    beginning: Beginning<'a>,
     params: &PatternParams,
     seed: Seed,
     observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
 ) -> Vec<PatternInput> {
-    let Ok(Some(mut layer)) = GatedLayer::of(problem) else { return Vec::new() };
-    let mut extended = Array2::ones((candidates.nrows(), candidates.ncols() + 1));
-    extended.slice_mut(s![.., ..candidates.ncols()]).assign(&candidates.mapv(f64::from));
-    let mut patterns = merged(patterns_near(&layer, extended.view(), labels, &[]));
-    for _ in 0..2 {
-        let certified = certified(&layer, &patterns);
-        if certified.len() < ENOUGH {
+    let Some(mut search) = Search::begin(problem, beginning) else { return Vec::new() };
+    search.look_on(params, seed, observe);
+    search.inputs()
+}
+
+/// A search under way.
+struct Search<'a> {
+    problem: &'a AttackProblem,
+    beginning: Beginning<'a>,
+    layer: GatedLayer,
+    /// Candidates that it began with, with a 1 appended, (m, k).
+    candidates: Array2<f64>,
+    /// Pictures that it began with or has found since, of both signs, alike.
+    pictures: Array2<f64>,
+    patterns: Vec<ActivationPattern>,
+    /// Those of the patterns that are certified.
+    known: Vec<ActivationPattern>,
+}
+
+impl<'a> Search<'a> {
+    /// Patterns near what it begins with; nothing where few of them are certified.
+    fn begin(problem: &'a AttackProblem, beginning: Beginning<'a>) -> Option<Self> {
+        let mut layer = GatedLayer::of(problem).ok()??;
+        let candidates = with_ones(beginning.candidates);
+        let (pictures, labels) = as_inputs(problem, beginning.pictures);
+        let mut patterns = patterns_near(&layer, candidates.view(), beginning.labels, &[]);
+        patterns.extend(patterns_near(&layer, pictures.view(), &labels, &[]));
+        let mut patterns = merged(patterns);
+        for _ in 0..2 {
+            let certified = certified(&layer, &patterns);
+            if certified.len() < ENOUGH {
+                return None;
+            }
+            layer.learn_gains(&certified);
+            patterns = merged(polished_again(&layer, &patterns));
+        }
+        let known = certified(&layer, &patterns);
+        Some(Self { problem, beginning, layer, candidates, pictures, patterns, known })
+    }
+
+    /// Rounds in what is left: near its pictures for as long as that brings a pattern, else near restarts.
+    fn look_on(
+        &mut self,
+        params: &PatternParams,
+        seed: Seed,
+        observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
+    ) {
+        let separation = self.beginning.separation;
+        let most_fruitless = if separation.is_some() { FRUITLESS_BESIDE_PICTURES } else { FRUITLESS };
+        let (mut next, mut fruitless) = (separation, 0);
+        for round in 0..params.rounds {
+            let before = self.known.len();
+            let step = PatternStep { round, certified: before, relative_residual: None };
+            if fruitless == most_fruitless || observe(&step).is_break() {
+                return;
+            }
+            let seed = seed.indexed(round as u64);
+            let settled = settled(&self.layer, &self.known);
+            let found = match next {
+                Some(separation) => Some(self.near_pictures(&settled, separation, seed.named("pictures"))),
+                None => self.near_restarts(&settled, params, seed, &|residual| {
+                    observe(&PatternStep { relative_residual: Some(residual), ..step })
+                }),
+            };
+            let Some(found) = found else { return };
+            self.add(found);
+            let brought_some = self.known.len() > before;
+            fruitless = if brought_some || next.is_some() { 0 } else { fruitless + 1 };
+            next = separation.filter(|_| brought_some);
+        }
+    }
+
+    fn near_pictures(
+        &mut self,
+        settled: &[ActivationPattern],
+        separation: &AgreementParams,
+        seed: Seed,
+    ) -> Vec<ActivationPattern> {
+        let pictures = pictures_left(self.problem, &self.layer, settled, separation, seed);
+        let (inputs, labels) = as_inputs(self.problem, pictures.view());
+        self.pictures.append(Axis(0), inputs.view()).expect("inputs have the coordinates of the layer");
+        patterns_near(&self.layer, inputs.view(), &labels, &self.known)
+    }
+
+    /// Nothing where the observer ended them, or too little is left.
+    fn near_restarts(
+        &self,
+        settled: &[ActivationPattern],
+        params: &PatternParams,
+        seed: Seed,
+        observe: &(dyn Fn(f64) -> ControlFlow<()> + Sync),
+    ) -> Option<Vec<ActivationPattern>> {
+        let left = RemainingProblem::after(&self.problem.network, &self.layer, settled).ok()??;
+        let (inputs, labels) = look_again(self.problem, &left, params, seed, observe)?;
+        Some(patterns_near(&self.layer, inputs.view(), &labels, &self.known))
+    }
+
+    fn add(&mut self, found: Vec<ActivationPattern>) {
+        self.patterns.extend(found);
+        self.patterns = merged(std::mem::take(&mut self.patterns));
+        self.layer.learn_gains(&certified(&self.layer, &self.patterns));
+        self.patterns = merged(polished_again(&self.layer, &self.patterns));
+        self.known = certified(&self.layer, &self.patterns);
+    }
+
+    /// The inputs of the known patterns, where these are enough.
+    fn inputs(mut self) -> Vec<PatternInput> {
+        let mut known = settled(&self.layer, &self.known);
+        self.layer.learn_gains(&known);
+        known = settled(&self.layer, &known);
+        if (known.len() as f64) < LEAST_COVERAGE * self.layer.coordinates() as f64 {
             return Vec::new();
         }
-        layer.learn_gains(&certified);
-        patterns = merged(polished_again(&layer, &patterns));
+        let shares = usual_shares(&self.layer, self.candidates.view());
+        let starts = concatenate![Axis(0), self.pictures, self.candidates];
+        inputs(&self.layer, &known, &shares, starts.view()).into_iter().flatten().collect()
     }
-    let mut known = certified(&layer, &patterns);
-    let mut fruitless = 0;
-    for round in 0..params.rounds {
-        let step = PatternStep { round, certified: known.len(), relative_residual: None };
-        if fruitless == FRUITLESS || observe(&step).is_break() {
-            break;
-        }
-        let settled = settled(&layer, &known);
-        let Ok(Some(left)) = RemainingProblem::after(&problem.network, &layer, &settled) else { break };
-        let Some((found, labels)) =
-            look_again(problem, &left, params, seed.indexed(round as u64), &|residual| {
-                observe(&PatternStep { relative_residual: Some(residual), ..step })
-            })
-        else {
-            break;
-        };
-        patterns.extend(patterns_near(&layer, found.view(), &labels, &known));
-        patterns = merged(patterns);
-        layer.learn_gains(&certified(&layer, &patterns));
-        patterns = merged(polished_again(&layer, &patterns));
-        let now = certified(&layer, &patterns);
-        fruitless = if now.len() > known.len() { 0 } else { fruitless + 1 };
-        known = now;
-    }
-    let mut known = settled(&layer, &known);
-    layer.learn_gains(&known);
-    known = settled(&layer, &known);
-    if (known.len() as f64) < LEAST_COVERAGE * layer.coordinates() as f64 {
-        return Vec::new();
-    }
-    let shares = usual_shares(&layer, extended.view());
-    inputs(&layer, &known, &shares).into_iter().flatten().collect()
+}
+
+/// `rows` (m, r) with a 1 appended to each, (m, r + 1).
+pub(super) fn with_ones(rows: ArrayView2<'_, f32>) -> Array2<f64> {
+    let mut extended = Array2::ones((rows.nrows(), rows.ncols() + 1));
+    extended.slice_mut(s![.., ..rows.ncols()]).assign(&rows.mapv(f64::from));
+    extended
 }
 
 /// Patterns polished from what decodes near `inputs` (m, k), unless they are like one of `known`.

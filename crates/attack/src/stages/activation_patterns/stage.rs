@@ -1,13 +1,13 @@
 //! Solves for inputs exactly, where weight decay made the equation exact.
 
-use ndarray::{Axis, concatenate};
+use ndarray::{Array2, Axis, concatenate};
 use palimpsest_kkt::outputs::Label;
 
 use crate::error::AttackError;
 use crate::evidence::confidence::probability_of_pattern;
 use crate::search::restart::TerminationReason;
 use crate::stages::activation_patterns::image::PatternInput;
-use crate::stages::activation_patterns::search::{PatternStep, find_inputs};
+use crate::stages::activation_patterns::search::{Beginning, PatternStep, find_inputs};
 use crate::stages::candidate::{Candidate, Origin};
 use crate::stages::context::{AttackContext, AttackStep};
 use crate::stages::stage::{Outcome, Stage};
@@ -38,9 +38,9 @@ impl Stage for ActivationPatterns {
                 "with several outputs the backpropagated signals of a class are not known from the weights",
             ));
         }
-        if !context.problem.is_exact() {
+        if !context.problem.has_patterns() {
             return Err(WhyNot::because(
-                "the first layer's equation is not exact: it takes weight decay to stationarity, a bias in the first layer, and four neurons for each direction",
+                "the first layer's equation is not exact: it takes weight decay to stationarity, directions clear of what is left of the start, a bias in the first layer, and four neurons for each direction",
             ));
         }
         Ok(())
@@ -64,7 +64,15 @@ impl Stage for ActivationPatterns {
         let labels = context.labels.repeat(views.len());
         let seed = context.seed.named("patterns");
         let observe = |step: &PatternStep| (context.observe)(&AttackStep::Patterns(*step));
-        let exact = find_inputs(context.problem, near.view(), &labels, &params, seed, &observe);
+        let rank = context.problem.rank();
+        let pictures = match &context.supported {
+            Ok(supported) => supported.truncated(rank, rank),
+            Err(_) => Array2::zeros((0, rank)),
+        };
+        let separation = context.params.agreement.as_ref().filter(|_| context.supported.is_ok());
+        let beginning =
+            Beginning { candidates: near.view(), labels: &labels, pictures: pictures.view(), separation };
+        let exact = find_inputs(context.problem, beginning, &params, seed, &observe);
         // Once most inputs were found exactly, more restarts would say little that is new.
         if exact.len() as f64 >= MOST * context.problem.rank() as f64 {
             context.planned = context.restarts.len();
@@ -80,7 +88,16 @@ fn candidate(input: &PatternInput) -> Candidate {
         coordinates: input.coordinates.clone(),
         multiplier: input.multiplier as f32,
         label: input.label,
-        probability: probability_of_pattern(input.held_out_agreement, input.stability) as f32,
+        probability: probability(input) as f32,
         support: None,
     }
+}
+
+/// Probability of an input that is a picture with the gates of a pattern, at most: on two networks about one in ten was a negative, as the gates of
+/// some inputs are alike.
+const CONFIRMED_PICTURE: f64 = 0.9;
+
+fn probability(input: &PatternInput) -> f64 {
+    let solved = probability_of_pattern(input.held_out_agreement, input.stability);
+    if input.is_determined() { solved } else { solved.min(CONFIRMED_PICTURE) }
 }

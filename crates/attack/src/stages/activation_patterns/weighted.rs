@@ -38,4 +38,20 @@ impl WeightedEquations {
         self.least_squares.solve_in_place(solution.view_mut().insert_axis(Axis(1)));
         solution.iter().all(|v| v.is_finite()).then_some(solution)
     }
+
+    /// Solves `(sum_j w_j a_j a_j^T + diag(diagonal)) x = right` for two right-hand sides; zeros for the second where there is none.
+    pub(super) fn solve_both(
+        &mut self,
+        weights: &Array1<f64>,
+        diagonal: &Array1<f64>,
+        right: &Array1<f64>,
+        other: Option<&Array1<f64>>,
+    ) -> Option<[Array1<f64>; 2]> {
+        let solution = self.solve(weights, Some(diagonal), right, 0.0)?;
+        let mut second = other.cloned().unwrap_or_else(|| Array1::zeros(right.len()));
+        if other.is_some() {
+            self.least_squares.solve_in_place(second.view_mut().insert_axis(Axis(1)));
+        }
+        Some([solution, second])
+    }
 }
