@@ -102,11 +102,14 @@ export TASK_OPTIONS MERGE_OPTIONS
 failed=0
 for split in $splits; do
     export EACH=$((16 / split)) OUT=$work/run-$split
-    submitted=$(bash "$here/slurm-array.sh")
+    killed=
+    [ "$split" != "${KILLED_OF:-4}" ] || killed=yes
+    # Slurm would run it again by itself.
+    submitted=$(TASK_OPTIONS="$TASK_OPTIONS${killed:+ --no-requeue}" bash "$here/slurm-array.sh")
     echo "$submitted"
     array=$(echo "$submitted" | sed 's/array job \([0-9]*\) .*/\1/')
     merge=$(echo "$submitted" | sed 's/.*merge job \([0-9]*\);.*/\1/')
-    if [ "$split" = "${KILLED_OF:-4}" ]; then
+    if [ -n "$killed" ]; then
         # The third task is killed at work, as by a machine that goes down, and its merge with it; then it alone is run again.
         task=${array}_2
         until [ -e "$OUT.parts/2/part.json" ]; do sleep 0.05; done
