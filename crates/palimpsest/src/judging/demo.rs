@@ -23,7 +23,7 @@ use crate::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
   palimpsest demo
   palimpsest demo --out runs/demo
 
-Takes less than a minute on two cores that nothing else uses. Open the report.html it names in any browser.")]
+Takes a few minutes on two cores. Open the report.html it names in any browser.")]
 pub struct DemoArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR", default_value = "demo")]
