@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ndarray::Array1;
 use palimpsest::attacking::reconstruct::{self, ReconstructArgs};
 use palimpsest::judging::data::{DataArgs, VictimData};
-use palimpsest::judging::descent::{self, FirstLayer};
+use palimpsest::judging::descent::{self, Descent, FirstLayer};
 use palimpsest::judging::evaluate::{self, EvaluateArgs};
 use palimpsest::judging::regime::RegimeArgs;
 use palimpsest::judging::score::{ScoreFile, training_row};
@@ -188,6 +188,7 @@ fn train_victim(args: &ReproduceArgs, victim: &Victim, data_args: DataArgs) -> R
         hidden: victim.hidden.clone(),
         regime,
         epochs: None,
+        descent: Descent::Whole,
         seed: victim.seed,
         resume: ResumeArgs::when_possible(&out),
         out,

@@ -10,6 +10,13 @@ use palimpsest_numerics::{Real, reduce};
 
 use crate::{Dense, Mlp};
 
+mod as_one;
+
+pub use as_one::AsOne;
+
+/// Neurons by group, the strongest of each first.
+type Groups = Vec<Vec<usize>>;
+
 /// Cosine above which incoming weights count as parallel; what remains of the initialisation tilts them a little.
 const PARALLEL_COSINE: f64 = 0.98;
 /// Share of a layer's total contribution that its weakest neurons may have together to be left out where they are
@@ -35,7 +42,7 @@ pub fn merge_parallel_neurons<T: Real>(network: &Mlp<T>) -> Mlp<T> {
     let mut layers = network.layers().to_vec();
     for l in 1..layers.len() - 1 {
         let (incoming, outgoing) = (&with_bias(&layers[l]), &layers[l + 1].weight);
-        let groups = groups(incoming, outgoing);
+        let groups = groups(incoming, outgoing, |_, _| true);
         if groups.is_empty() || 2 * groups.len() > incoming.nrows() {
             continue;
         }
@@ -64,8 +71,12 @@ fn with_bias<T: Real>(layer: &Dense<T>) -> Array2<T> {
     rows.as_standard_layout().into_owned()
 }
 
-/// Groups of neurons with parallel incoming weights, the strongest neuron of each first; negligible ones may be in none.
-fn groups<T: Real>(incoming: &Array2<T>, outgoing: &Array2<T>) -> Vec<Vec<usize>> {
+/// Groups of neurons with parallel incoming weights that are the `same` as the first of their group; negligible ones may be in none.
+fn groups<T: Real>(
+    incoming: &Array2<T>,
+    outgoing: &Array2<T>,
+    same: impl Fn(usize, usize) -> bool,
+) -> Groups {
     let lengths: Vec<f64> = incoming.rows().into_iter().map(reduce::norm).collect();
     let contribution: Vec<f64> =
         outgoing.columns().into_iter().map(reduce::norm).zip(&lengths).map(|(out, len)| out * len).collect();
@@ -75,11 +86,11 @@ fn groups<T: Real>(incoming: &Array2<T>, outgoing: &Array2<T>) -> Vec<Vec<usize>
     let mut left: f64 = contribution.iter().sum();
     let all = incoming.as_slice().expect("weights are row-major");
     let row = |k: usize| &all[k * incoming.ncols()..(k + 1) * incoming.ncols()];
-    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut groups: Groups = Vec::new();
     for neuron in order {
         let parallel = |group: &&mut Vec<usize>| {
             let product = reduce::inner(row(group[0]), row(neuron));
-            product > PARALLEL_COSINE * lengths[group[0]] * lengths[neuron]
+            product > PARALLEL_COSINE * lengths[group[0]] * lengths[neuron] && same(group[0], neuron)
         };
         match groups.iter_mut().find(parallel) {
             Some(group) => group.push(neuron),

@@ -63,6 +63,11 @@ impl Picture {
         self.shape
     }
 
+    /// Eight bits a channel, row by row, the channels of a pixel side by side.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The picture as the bytes of a PNG file.
     ///
     /// # Errors

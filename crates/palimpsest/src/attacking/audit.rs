@@ -72,6 +72,9 @@ pub struct AuditArgs {
     /// Seconds between snapshots, at least; the same command goes on from the last one after an interrupt or a kill.
     #[arg(long, value_name = "S", default_value_t = 30.0)]
     snapshot_every: f64,
+    /// Show the folder to a browser on this machine while the command works, at this port or any free one; the page asks again by itself.
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    pub watch: Option<u16>,
 }
 
 /// Reads the network, says what it shows, attacks it and writes what was found into the folder, which the caller has locked.
@@ -147,6 +150,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
         input_shape: args.input_shape,
         regression: args.regression,
         keep_pool: args.keep_pool,
+        live: true,
         resume: ResumeArgs { snapshot_every: args.snapshot_every, ..defaults.resume },
         ..defaults
     }

@@ -99,5 +99,6 @@ fn task(args: &MergeArgs, joined: &Joined, threads: usize) -> Result<Task> {
         out: args.out.clone(),
         resume: ResumeArgs::when_possible(&args.out),
         pool: args.keep_pool.map(Into::into),
+        live: false,
     })
 }

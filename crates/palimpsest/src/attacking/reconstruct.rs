@@ -21,6 +21,7 @@ use crate::terminal::{Misuse, host, interrupt, lock_folder, output, threads as w
 mod args;
 mod memory_need;
 mod part;
+mod so_far;
 mod task;
 mod watch;
 
@@ -151,11 +152,20 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
     let (kept, mut from) = Kept::open(out, resume.start(), resume.interval()?, &task.options(), host())?;
     from.finished.extend(known.state.finished);
     let watch = Watch::begin(&kept, &from, params, 0..params.restarts as u64, task.limit());
-    let keep = |number: u64, restart: &Restart| kept.finish(number, restart);
+    let so_far = task.live.then(|| so_far::SoFar::of(task));
+    let keep = |number: u64, restart: &Restart| {
+        kept.finish(number, restart);
+        if let Some(so_far) = &so_far {
+            so_far.see(number, restart, known.elapsed_s + kept.elapsed_s());
+        }
+    };
     let observe = |at: &AttackStep<'_>| watch.see(at);
     let pool = workers::pool(*threads)?;
     let found = pool.install(|| reconstruct_from(network, params, Seed::new(*seed), &from, &observe, &keep));
     let stopped = watch.end();
+    if let Some(so_far) = so_far {
+        so_far.end();
+    }
     // A time limit ends a run as it was asked to; an interrupt only breaks it off.
     let broken_off = stopped && interrupt::requested();
     if broken_off {

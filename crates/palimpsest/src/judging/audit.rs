@@ -17,6 +17,7 @@ use crate::attacking::audit::{AuditArgs, attacked};
 use crate::attacking::input_shape::InputShape;
 use crate::attacking::model_file::load_model;
 use crate::attacking::unjudged::{JUDGE_PAGE, unjudged};
+use crate::terminal::serve::Serving;
 use crate::terminal::{Misuse, lock_folder, output};
 
 /// Audit somebody's network: read it, judge from its weights whether it looks exposed, attack it, and report.
@@ -92,6 +93,10 @@ impl TruthArgs {
 pub fn run(args: &JudgedAuditArgs) -> Result<()> {
     let _lock = lock_folder(&args.audit.out)?;
     let truth = args.truth.data(args.audit.input_shape).map(|data| Truth::load(args, data)).transpose()?;
+    let serving = args.audit.watch.map(|port| Serving::begin(&args.audit.out, port)).transpose()?;
+    if let Some(serving) = &serving {
+        output::note(&format!("watch it at {}", serving.address()));
+    }
     let attacked = attacked(&args.audit)?;
     let judged = truth.as_ref().map(|truth| truth.judge(args)).transpose();
     let report = unjudged(&args.audit.out)?;

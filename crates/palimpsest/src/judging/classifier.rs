@@ -13,7 +13,7 @@ use palimpsest_runs::MADE_BY;
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
-use super::descent::{descend, initial, training_bytes, widths_to};
+use super::descent::{Descent, descend, initial, training_bytes, widths_to};
 use super::normalize::Normalize;
 use super::recipe::{LossName, PrivacyArgs, PrivacyRecord, Recipe, RecipeArgs, TaughtOn};
 use super::regime::RegimeArgs;
@@ -138,6 +138,7 @@ pub fn run(command: &TrainCommand) -> Result<()> {
         hidden: command.hidden.clone(),
         regime: command.regime.clone(),
         epochs: command.epochs,
+        descent: Descent::Whole,
         seed: command.seed,
         out: command.out.clone(),
         resume: command.resume,

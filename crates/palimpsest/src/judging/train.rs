@@ -13,7 +13,7 @@ use palimpsest_runs::MADE_BY;
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
-use super::descent::{FirstLayer, descend, initial, training_bytes, widths};
+use super::descent::{Descent, FirstLayer, descend, descend_as_one, initial, training_bytes, widths};
 use super::regime::{RegimeArgs, regime};
 use super::trained::{Lesson, Trained, Victim};
 use crate::terminal::{ResumeArgs, lock_folder, memory, output};
@@ -29,6 +29,8 @@ pub struct TrainArgs {
     pub regime: RegimeArgs,
     /// Steps after which training ends in any case, if not the usual number.
     pub epochs: Option<usize>,
+    /// How the descent goes.
+    pub descent: Descent,
     /// Seed of the initialisation.
     pub seed: u64,
     /// Folder for the results.
@@ -93,6 +95,7 @@ pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainR
         schedule,
         until_log_loss,
         epochs,
+        descent: args.descent,
         seed: args.seed,
     };
     let targets = Targets::Signs(data.signs()?.to_vec());
@@ -103,7 +106,10 @@ pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainR
         descend(start, &data.centered, &targets, &params, folder, &options)?
     } else {
         let start = initial::<f32>(&dims, biases, first_layer, args.seed);
-        descend(start, &data.centered, &targets, &params, folder, &options)?
+        match args.descent {
+            Descent::Whole => descend(start, &data.centered, &targets, &params, folder, &options)?,
+            Descent::AsOne => descend_as_one(start, &data.centered, &targets, &params, folder, &options)?,
+        }
     };
     if descended.outcome.training_errors > 0 {
         output::note(&format!(
@@ -139,6 +145,7 @@ struct Options<'a> {
     schedule: Schedule,
     until_log_loss: Option<f64>,
     epochs: usize,
+    descent: Descent,
     seed: u64,
 }
 

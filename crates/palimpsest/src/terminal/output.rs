@@ -1,6 +1,6 @@
 //! Printing.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -16,6 +16,9 @@ pub enum Mode {
     /// Nobody: errors only.
     Quiet,
 }
+
+/// Columns of characters that a picture may take: what every terminal has.
+const COLUMNS: usize = 80;
 
 static MODE: OnceLock<Mode> = OnceLock::new();
 
@@ -52,6 +55,13 @@ pub fn note(text: &str) {
         }
         Mode::Machine => event("note", &serde_json::json!({ "text": text })),
         Mode::Quiet => {}
+    }
+}
+
+/// Shows a picture to a person at a terminal, made for so many columns; nothing where standard error is none.
+pub fn picture(made: impl FnOnce(usize) -> String) {
+    if mode() == Mode::Person && std::io::stderr().is_terminal() {
+        let _ = std::io::stderr().write_all(made(COLUMNS).as_bytes());
     }
 }
 

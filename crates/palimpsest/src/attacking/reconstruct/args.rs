@@ -136,6 +136,9 @@ pub struct ReconstructArgs {
     /// In which form all candidates are kept [default: inputs, or coordinates where these would take more than 64 MiB].
     #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, default_missing_value = "coordinates")]
     pub keep_pool: Option<PoolName>,
+    /// Whether the best list so far is told while the attack is under way, and written as a report.
+    #[arg(skip)]
+    pub live: bool,
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -180,6 +183,7 @@ impl ReconstructArgs {
             no_deflation: false,
             rank: None,
             keep_pool: None,
+            live: false,
             resume: ResumeArgs::when_possible(&out),
             out,
         }

@@ -31,6 +31,8 @@ pub(in crate::attacking) struct Task {
     pub(in crate::attacking) resume: ResumeArgs,
     /// In which form all candidates are written, if that was asked for.
     pub(in crate::attacking) pool: Option<PoolForm>,
+    /// Whether the best list so far is told while it is under way, and its report written.
+    pub(in crate::attacking) live: bool,
 }
 
 /// What decides the bits of an attack: a snapshot is of this attack when all of it is the same.
@@ -83,6 +85,7 @@ impl Task {
             out: args.out.clone(),
             resume: args.resume,
             pool: args.keep_pool.map(Into::into),
+            live: args.live,
         })
     }
 
