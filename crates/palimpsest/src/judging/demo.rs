@@ -23,7 +23,7 @@ use crate::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
   palimpsest demo
   palimpsest demo --out runs/demo
 
-Takes a few minutes on two cores. Open the report.html it names in any browser.")]
+Takes about half a minute on two cores. Open the report.html it names in any browser.")]
 pub struct DemoArgs {
     /// Folder for the results.
     #[arg(long, value_name = "DIR", default_value = "demo")]
@@ -32,7 +32,7 @@ pub struct DemoArgs {
 
 /// Training images of the demo.
 const EXAMPLES: usize = 100;
-/// Restarts of the demo's attack: two more found no further image, and took half as long again.
+/// Restarts of the demo's attack: two more take half as long again, and find an image or two.
 const RESTARTS: usize = 4;
 
 /// Carries out `palimpsest demo`.
@@ -64,7 +64,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     output::note("2/4 attacking its weights from random starts");
     let attack_args = ReconstructArgs {
         restarts: Some(Restarts::Count(RESTARTS)),
-        // It takes longer than all restarts, and finds nothing here that these did not.
+        // It takes longer than all restarts, and these find most garments.
         pattern_rounds: Some(0),
         live: true,
         ..ReconstructArgs::defaults(victim.join(MODEL_FILE), attack.clone())
