@@ -133,7 +133,7 @@ const FRUITLESS: usize = 1;
 /// `observe` is called after each truncation and may end the search, which then gives what it has.
 ///
 /// # Errors
-/// [`UnmixError`] when an option is out of range, the shape is not that of the rows, or something is not finite.
+/// [`UnmixError`] when an option is out of range, the shape is not that of the rows, something is not finite, or there is no direction.
 ///
 /// # Source
 /// Hyvärinen, Fast and robust fixed-point algorithms for independent component analysis (1999), with the logarithm of a Student density
@@ -312,6 +312,9 @@ fn check(
     }
     if !basis.iter().all(|v| v.is_finite()) {
         return Err(UnmixError::NotFinite { rows });
+    }
+    if singular_values.iter().all(|&s| s <= 0.0) {
+        return Err(UnmixError::NothingMixed);
     }
     Ok(())
 }

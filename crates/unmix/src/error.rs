@@ -39,6 +39,9 @@ pub enum UnmixError {
         /// Finite singular values given.
         got: usize,
     },
+    /// No direction has a singular value above zero.
+    #[error("there is nothing to separate: no direction has a singular value above zero")]
+    NothingMixed,
     /// The basis has NaN or infinite entries.
     #[error("a basis of {rows} rows has entries that are not finite")]
     NotFinite {

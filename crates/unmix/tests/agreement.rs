@@ -199,6 +199,10 @@ mod tests {
         let mut broken = basis.clone();
         broken[[3, 5]] = f32::NAN;
         assert!(matches!(attempt(&broken, &values, SHAPE, &params()), UnmixError::NotFinite { .. }));
+        let error = attempt(&basis, &Array1::zeros(values.len()), SHAPE, &params());
+        assert!(matches!(error, UnmixError::NothingMixed), "{error}");
+        let error = attempt(&basis.slice(s![..0, ..]).to_owned(), &Array1::zeros(0), SHAPE, &params());
+        assert!(matches!(error, UnmixError::NothingMixed), "{error}");
         let mut bad = params();
         bad.rank_growth = 1.0;
         let error = attempt(&basis, &values, SHAPE, &bad);

@@ -1,6 +1,6 @@
 //! The first layer of an attacked network, as first-layer deltas of its inputs see it.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
 use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::{FactorError, Svd, svd};
@@ -113,6 +113,13 @@ impl GatedLayer {
             }
         }
     }
+}
+
+/// `rows` (m, r) with a 1 appended to each, (m, r + 1).
+pub(super) fn with_ones(rows: ArrayView2<'_, f32>) -> Array2<f64> {
+    let mut extended = Array2::ones((rows.nrows(), rows.ncols() + 1));
+    extended.slice_mut(s![.., ..rows.ncols()]).assign(&rows.mapv(f64::from));
+    extended
 }
 
 /// Backpropagated signal, as a share of the typical one, from which a neuron says something about its gain.

@@ -12,11 +12,12 @@ use palimpsest_numerics::seed::Seed;
 use palimpsest_unmix::agreement::{AgreementParams, separate_by_agreement};
 
 use crate::problem::prepared::AttackProblem;
-use crate::stages::activation_patterns::layer::GatedLayer;
+use crate::stages::activation_patterns::layer::{GatedLayer, with_ones};
 use crate::stages::activation_patterns::pattern::ActivationPattern;
-use crate::stages::activation_patterns::search::with_ones;
 
 const SEQUENTIAL: Parallelism = Parallelism::Sequential;
+/// Directions below which what is left is not worth a separation.
+const LEAST_LEFT: usize = 4;
 
 /// Pictures that separations agree on in what the `known` patterns leave of `layer`, of length one in the coordinates of the attack, (p, r);
 /// none where inputs are no images, or a decomposition fails.
@@ -38,7 +39,11 @@ fn separated(
     seed: Seed,
 ) -> Option<Array2<f32>> {
     let shape = problem.prior.image_shape?;
-    let (rank, left) = (problem.rank(), layer.coordinates().checked_sub(known.len() + 1)?);
+    let rank = problem.rank();
+    let left = rank.saturating_sub(known.len());
+    if left < LEAST_LEFT {
+        return None;
+    }
     let mut weight = layer.weight.slice(s![.., ..rank]).to_owned();
     for (mut row, &gain) in weight.rows_mut().into_iter().zip(layer.gains()) {
         row /= gain;
@@ -52,7 +57,6 @@ fn separated(
     let along = matmul(deltas.view(), weight.view(), SEQUENTIAL);
     gemm(-1.0, deltas.t(), along.view(), 1.0, weight.view_mut(), SEQUENTIAL);
     let Svd { singular_values, vt, .. } = svd(weight.view(), SEQUENTIAL).ok()?;
-    let left = left.min(rank);
     let directions = vt.slice(s![..left, ..]).mapv(|v| v as f32);
     let values: Array1<f64> = singular_values.slice(s![..left]).to_owned();
     let basis = matmul(directions.view(), problem.subspace.basis(), SEQUENTIAL);
@@ -122,7 +126,7 @@ mod tests {
             Array2::<f32>::random_using((neurons, IMAGES), StandardNormal, &mut seed.named("deltas").rng());
         let mut network =
             Mlp::<f32>::initialise(&[SIDE * SIDE, neurons, 1], BiasPlacement::FirstLayer, 0.1, seed);
-        network.layers_mut()[0].weight = deltas.dot(&images);
+        network.layers_mut()[0].weight = matmul(deltas.view(), images.view(), SEQUENTIAL);
         // No sum of the deltas alone, as where the mean was taken from all inputs.
         let more = Array2::<f32>::random_using((neurons, 1), StandardNormal, &mut seed.named("more").rng());
         network.layers_mut()[0].bias =
@@ -147,7 +151,7 @@ mod tests {
             let means = rows.mean_axis(Axis(1)).unwrap().insert_axis(Axis(1));
             unit_rows((rows - &means).view())
         };
-        let cosines = centred(&lifted).dot(&centred(&images).t());
+        let cosines = matmul(centred(&lifted).view(), centred(&images).t(), SEQUENTIAL);
         let found = |image: usize| cosines.column(image).iter().any(|cosine| cosine.abs() > 0.95);
         let (of_known, of_others) =
             ((0..KNOWN).filter(|&i| found(i)).count(), (KNOWN..IMAGES).filter(|&i| found(i)).count());

@@ -21,7 +21,7 @@ use crate::search::step::Step;
 use crate::stages::activation_patterns::certificate::is_certified;
 use crate::stages::activation_patterns::decode::{Pull, decode};
 use crate::stages::activation_patterns::image::{PatternInput, inputs, usual_shares};
-use crate::stages::activation_patterns::layer::GatedLayer;
+use crate::stages::activation_patterns::layer::{GatedLayer, with_ones};
 use crate::stages::activation_patterns::pattern::{ActivationPattern, Draft};
 use crate::stages::activation_patterns::pictures::{as_inputs, pictures_left};
 use crate::stages::activation_patterns::polish::{polish, settle};
@@ -236,13 +236,6 @@ impl<'a> Search<'a> {
         let starts = concatenate![Axis(0), self.pictures, self.candidates];
         inputs(&self.layer, &known, &shares, starts.view()).into_iter().flatten().collect()
     }
-}
-
-/// `rows` (m, r) with a 1 appended to each, (m, r + 1).
-pub(super) fn with_ones(rows: ArrayView2<'_, f32>) -> Array2<f64> {
-    let mut extended = Array2::ones((rows.nrows(), rows.ncols() + 1));
-    extended.slice_mut(s![.., ..rows.ncols()]).assign(&rows.mapv(f64::from));
-    extended
 }
 
 /// Patterns polished from what decodes near `inputs` (m, k), unless they are like one of `known`.
