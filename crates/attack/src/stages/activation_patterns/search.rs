@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::range::at_least_one;
