@@ -17,6 +17,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv --system-site-packages "$work/env" 2> /dev/null || nothing "this Python makes no environment (no venv)"
 py="$work/env/bin/python"
+# The wheel is built by the maturin of this environment.
+export PATH="$work/env/bin:$PATH"
 has() { "$py" -c "import $1" 2> /dev/null; }
 "$py" -m pip install --quiet 'maturin>=1.16,<2' pytest || nothing "maturin and pytest cannot be installed"
 
