@@ -32,7 +32,7 @@ pub struct DemoArgs {
 
 /// Training images of the demo.
 const EXAMPLES: usize = 100;
-/// Restarts of the demo's attack: two more take half as long again, and find an image or two.
+/// Restarts of the demo's attack, chosen for time.
 const RESTARTS: usize = 4;
 
 /// Carries out `palimpsest demo`.
@@ -64,7 +64,7 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     output::note("2/4 attacking its weights from random starts");
     let attack_args = ReconstructArgs {
         restarts: Some(Restarts::Count(RESTARTS)),
-        // It takes longer than all restarts, and these find most garments.
+        // Left out for time: it takes longer than all restarts.
         pattern_rounds: Some(0),
         live: true,
         ..ReconstructArgs::defaults(victim.join(MODEL_FILE), attack.clone())

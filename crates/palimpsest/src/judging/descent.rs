@@ -128,7 +128,7 @@ pub enum Descent {
     #[default]
     Whole,
     /// With weight decay: layers between the first and the last start small, so that their neurons are soon parallel, and are then
-    /// trained as one. It ends at a stationary point of the whole network, for a tenth of the work.
+    /// trained as one. It ends at a stationary point of the whole network.
     AsOne,
 }
 

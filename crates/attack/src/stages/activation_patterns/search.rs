@@ -32,9 +32,9 @@ use crate::stages::activation_patterns::remaining::RemainingProblem;
 pub struct PatternParams {
     /// Restarts of the attack before the search begins, >= 1; the others are made unless it finds most inputs.
     pub after_restarts: usize,
-    /// Most rounds in what is left.
+    /// Most rounds in what is left, near pictures or near restarts.
     pub rounds: usize,
-    /// Annealed restarts of each round.
+    /// Annealed restarts of each round that looks near such.
     #[serde(rename = "runs")]
     pub restarts: usize,
     /// Steps of each of these restarts, whose other options are those of the annealed attack.
