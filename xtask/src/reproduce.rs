@@ -6,6 +6,7 @@ mod defences;
 mod listed;
 mod membership;
 mod nulls;
+mod paper;
 mod rows;
 mod tables;
 mod unfinished;
@@ -74,6 +75,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         What::CalibrateList(list) => return listed::calibrate(list),
         What::Defences(what) => return defences::run(args, what),
         What::Membership(what) => return membership::run(args, what),
+        What::Paper => return paper::run(args),
         What::Victims | What::Attack | What::Nulls | What::Calibrate => {}
     }
     let victims = victims(args);

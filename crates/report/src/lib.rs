@@ -12,6 +12,7 @@
 //! | pictures side by side as a PNG | [`render_grid`] |
 //! | a table in the terminal | [`render_text_table`], [`render_score_table`] |
 //! | a page about whose data a network holds | [`render_members`] |
+//! | a page of sections with figures and tables | [`render_illustrated`] |
 //! | what something costs against what it brings, as SVG | [`render_scatter`] |
 //! | measured results in a document, from JSON | [`write_results_tables`], [`results_markdown`] |
 //!
@@ -58,6 +59,7 @@ mod error;
 mod font;
 mod grid;
 mod html;
+mod illustrated;
 mod json;
 mod members;
 mod nan;
@@ -81,6 +83,7 @@ pub use data::{
 pub use error::{ReportError, Result};
 pub use grid::{GridCell, GridParams, MAX_CAPTION, MAX_COLUMNS, MAX_GRID_BYTES, MAX_ZOOM, render_grid};
 pub use html::{render_html, render_markdown};
+pub use illustrated::{Figure, IllustratedPage, IllustratedSection, PageTable, render_illustrated};
 pub use json::{from_json, to_json};
 pub use members::{Bar, MemberRow, MembersPage, Roc, render_members};
 pub use picture::{MAX_SIDE, Picture};

@@ -81,8 +81,7 @@ impl Picture {
     /// # Errors
     /// [`ReportError::Png`] when the encoder refuses.
     pub fn data_uri(&self) -> Result<String> {
-        let text = base64::engine::general_purpose::STANDARD.encode(self.to_png()?);
-        Ok(format!("data:image/png;base64,{text}"))
+        Ok(png_uri(&self.to_png()?))
     }
 
     /// The bytes of the pixel at a row and a column, one a channel.
@@ -91,6 +90,11 @@ impl Picture {
         let start = (row * self.shape.width + column) * channels;
         &self.bytes[start..start + channels]
     }
+}
+
+/// The bytes of a PNG file as an address that holds them.
+pub(crate) fn png_uri(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png))
 }
 
 /// Encodes interleaved bytes of the given shape.

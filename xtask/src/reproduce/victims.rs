@@ -25,6 +25,7 @@ use super::tables::TableArgs;
   palimpsest reproduce calibrate-list runs/*/judged
   palimpsest reproduce defences --cifar10-dir data/cifar10 --kinds two --seeds 7 --write
   palimpsest reproduce membership --cifar10-dir data/cifar10 --kinds two --only decay-2e-3 --seeds 7 --shadows 64
+  palimpsest reproduce paper --cifar10-dir data/cifar10 --block report --seeds 8
   palimpsest reproduce table --write
 
 Options were tuned on block `dev` and seeds 0 to 5; report others (docs/results/burnt.md). Victims and attacks that are there already are not made again. The
@@ -69,6 +70,8 @@ pub(super) enum What {
     Defences(DefencesArgs),
     /// Tell members from others by the weights alone, and beside that by tests that need labels and networks trained on other data.
     Membership(MembershipArgs),
+    /// Train both networks of the first publication, attack them, and write one page beside its numbers.
+    Paper,
     /// Make the tables of README.md and docs/ from docs/results/*.json.
     Table(TableArgs),
 }

@@ -23,7 +23,7 @@ pub fn signal_rank(spectrum: &[f32], shape: (usize, usize)) -> usize {
     let stored = spectrum.iter().take_while(|&&s| s > f32::EPSILON * spectrum[0]).count();
     let all = spectrum.len();
     let (short, long) = (all as f64, shape.0.max(shape.1) as f64);
-    (0..all)
+    (0..(all + 1).saturating_sub(SHORTEST_FLOOR))
         .find(|&signal| {
             // Without its signal, the layer is as random as a matrix with that many fewer rows and columns.
             let law = MarchenkoPastur::new((short - signal as f64) / (long - signal as f64));
@@ -97,6 +97,9 @@ impl Lines {
         (of_y - both * both / of_x.max(f64::MIN_POSITIVE)).max(0.0)
     }
 }
+
+/// Fewest values whose largest can be compared with their median.
+const SHORTEST_FLOOR: usize = 5;
 
 /// The largest floor value fluctuates around the edge by a few percent at these sizes.
 const EDGE_MARGIN: f64 = 1.03;
@@ -192,6 +195,13 @@ mod tests {
         let spectrum: Vec<f32> = (0..300).map(fall).collect();
         assert!((88..=92).contains(&elbow(&spectrum)), "{}", elbow(&spectrum));
         assert_eq!((elbow(&spectrum[..9]), elbow(&[])), (9, 0));
+    }
+
+    #[test]
+    fn a_few_values_show_no_floor() {
+        assert_eq!(signal_rank(&[3.0, 1.0], (1000, 2)), 2);
+        assert_eq!(signal_rank(&[3.0, 2.0, 1.0, 0.0], (1000, 4)), 3);
+        assert_eq!(signal_rank(&[1.0], (1000, 1)), 1);
     }
 
     #[test]
