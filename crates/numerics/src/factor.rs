@@ -183,6 +183,11 @@ impl<T: Real> Cholesky<T> {
         check::<T>(self.residual(), size)
     }
 
+    /// Logarithm of the determinant of the factorised matrix.
+    pub fn log_determinant(&self) -> f64 {
+        2.0 * self.matrix.diag().iter().map(|value| value.wide().ln()).sum::<f64>()
+    }
+
     /// Solves `A X = B` for the factorised A: `rhs` (order, k) holds B before and X after.
     ///
     /// # Panics

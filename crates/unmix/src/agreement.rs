@@ -8,6 +8,7 @@ mod diagnostics;
 mod evidence;
 mod fixed_point;
 mod grid;
+mod likelihood;
 mod whitening;
 
 use std::ops::{Bound, ControlFlow};
@@ -42,7 +43,7 @@ pub struct AgreementParams {
     pub least_support: usize,
     /// Edge, > 0, in units of the root mean square edge, from which on an edge counts as strong: first and last.
     pub edge_scales: (f32, f32),
-    /// Iterations, at most: together at the first scale, together at the last, alone at the last.
+    /// Iterations, at most: decorrelated at the first scale, decorrelated at the last, by the likelihood at the last.
     pub iterations: (usize, usize, usize),
     /// Cosine of edges above which two sources are the same picture, in (0, 1).
     pub same_cosine: f32,
@@ -57,7 +58,7 @@ impl Default for AgreementParams {
             rank_growth: 1.3,
             least_support: 3,
             edge_scales: (1.0, 0.3),
-            iterations: (15, 12, 4),
+            iterations: (15, 8, 60),
             same_cosine: 0.75,
             merged_cosine: 0.5,
         }

@@ -8,7 +8,7 @@
 //! Inputs that are much alike, as two shirts are, have much in common that says nothing of either, and candidates have it before
 //! anything else. So candidates are compared where that counts no more than the rest: see [`Comparison`].
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use palimpsest_kkt::outputs::Label;
 use palimpsest_numerics::factor::{FactorError, svd};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
@@ -267,41 +267,6 @@ pub fn merge(
         }
     });
     merged
-}
-
-/// Adds to `candidate` (r) the candidate of each restart that is nearest to it, where that is at least [`SAME_COSINE`] near, as directions
-/// weighted by their cosine; its length stays. `direction` (s) is the candidate as it is compared, `candidates` (M, r) and `compared` (M, s)
-/// are those of all restarts of `per_restart` candidates.
-pub fn merge_near(
-    mut candidate: ArrayViewMut1<'_, f32>,
-    direction: ArrayView1<'_, f32>,
-    candidates: ArrayView2<'_, f32>,
-    compared: ArrayView2<'_, f32>,
-    per_restart: usize,
-) {
-    let cosine = |row: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>| {
-        let product: f64 = row.iter().zip(other).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-        (product / (reduce::norm(row) * reduce::norm(other)).max(f64::MIN_POSITIVE)) as f32
-    };
-    let length = reduce::norm(candidate.view()) as f32;
-    candidate.mapv_inplace(|v| v / length.max(f32::MIN_POSITIVE));
-    let restarts = candidates
-        .axis_chunks_iter(Axis(0), per_restart)
-        .zip(compared.axis_chunks_iter(Axis(0), per_restart));
-    for (candidates, compared) in restarts {
-        let nearest = compared
-            .rows()
-            .into_iter()
-            .map(|row| cosine(row, direction))
-            .enumerate()
-            .fold((0, 0.0), |best, (i, cosine)| if cosine > best.1 { (i, cosine) } else { best });
-        if nearest.1 >= SAME_COSINE {
-            let near = candidates.row(nearest.0);
-            candidate.scaled_add(nearest.1 / (reduce::norm(near) as f32).max(f32::MIN_POSITIVE), &near);
-        }
-    }
-    let scale = length / (reduce::norm(candidate.view()) as f32).max(f32::MIN_POSITIVE);
-    candidate.mapv_inplace(|v| v * scale);
 }
 
 fn is_collapsed(unit: &Array2<f32>, labels: &[Label]) -> bool {

@@ -5,19 +5,17 @@ use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::raw::RawImages;
 
-use crate::evidence::consensus::{SAME_COSINE, merge, merge_near};
+use crate::evidence::consensus::{SAME_COSINE, merge};
 use crate::pipeline::entries::Entries;
 use crate::pipeline::finished::Finished;
-use crate::stages::candidate::{Candidate, Origin};
 use crate::stages::context::AttackContext;
 
 /// One row for each of those `ranked`, (ranked, r): what restarts agree on, of the prior norm or, where raw images are known, as long as these
-/// are; what was solved for as it was; a separated picture with the nearest candidates of the restarts.
+/// are; what a stage solved for or separated as it was.
 pub(super) fn estimates(
     context: &AttackContext<'_>,
     finished: &Finished<'_>,
     entries: &Entries,
-    solved: &[Candidate],
     ranked: &[usize],
     raw: Option<&RawImages>,
 ) -> Array2<f32> {
@@ -37,9 +35,6 @@ pub(super) fn estimates(
             continue;
         }
         row.assign(&entries.rows.row(ranked));
-        if solved[ranked - count].origin == Origin::Separation {
-            merge_near(row.view_mut(), entries.compared.row(ranked), rows, compared, labels.len());
-        }
     }
     estimates
 }

@@ -34,7 +34,7 @@ pub(crate) fn pool(
     entries.add(&solved, &finished, raw, parallelism);
     let (ranked, of_each): (Vec<_>, Vec<_>) =
         listed(&mut entries, &context, &solved, raw).into_iter().unzip();
-    let merged = estimates(&context, &finished, &entries, &solved, &ranked, raw);
+    let merged = estimates(&context, &finished, &entries, &ranked, raw);
     let kept = without_repeats(&context, &finished, merged.view(), raw);
     let (ranking, merged) = (of(&kept, &ranked), merged.select(Axis(0), &kept));
     let lifted = |rows: Array2<f32>| lifted(&context, raw, rows);

@@ -31,6 +31,8 @@ pub struct Evidence {
     pub rank_first: usize,
     /// Rank of the largest truncation in which it was found.
     pub rank_last: usize,
+    /// That rank as a share of the largest that was separated, in (0, 1]: small where larger truncations take the picture apart.
+    pub reach: f64,
     /// Pictures that most operators agree on, as a share of the directions, averaged over the truncations from the first to the last in
     /// which it was found: small where far more images than directions were mixed.
     pub confirmed_share: f64,
@@ -42,10 +44,10 @@ impl Evidence {
     /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
     ///
     /// A logistic in the logarithm of the effective support, the share of directions whose sources are confirmed, the tightness and the
-    /// contrast, fitted on networks and null spans that hold no image: `docs/decisions/0024-separation-by-agreement.md`.
+    /// logarithm of the reach, fitted on networks and null spans that hold no image: `docs/decisions/0034-likelihood.md`.
     pub fn probability(&self) -> f64 {
         let features =
-            [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.contrast];
+            [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.reach.ln()];
         let sum: f64 = features.iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
         1.0 / (1.0 + (-(sum + INTERCEPT)).exp())
     }
@@ -56,10 +58,10 @@ impl Evidence {
     }
 }
 
-/// Weights of the features of a probability: log of the effective support, confirmed share, tightness, contrast.
-const WEIGHTS: [f64; 4] = [2.203, 8.726, 31.488, -7.496];
+/// Weights of the features of a probability: log of the effective support, confirmed share, tightness, log of the reach.
+const WEIGHTS: [f64; 4] = [1.151, 4.272, 27.414, 2.254];
 /// What is added to the weighted features.
-const INTERCEPT: f64 = -24.665;
+const INTERCEPT: f64 = -27.464;
 /// Share of the squared length along the first singular direction above which a picture is taken for a shared background.
 const BACKGROUND: f64 = 0.5;
 
@@ -90,6 +92,7 @@ pub(super) fn of(
         tightness: found.tightness,
         rank_first: ranks[first],
         rank_last: ranks[last],
+        reach: ranks[last] as f64 / ranks[ranks.len() - 1] as f64,
         confirmed_share,
         leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
     }

@@ -1,8 +1,8 @@
 //! The fixed-point iteration of independent component analysis, all directions of a truncation at once.
 //!
 //! The directions along which edges are least Gaussian are searched for together, and kept apart by symmetric decorrelation: as many
-//! as the truncation has. Those that are no images end anywhere, which other operators and truncations then do not confirm. At the end
-//! every direction goes alone to its own maximum, since images are not quite uncorrelated.
+//! as the truncation has. Those that are no images end anywhere, which other operators and truncations then do not confirm. Images are not quite
+//! uncorrelated, so at the end the likelihood of the edges moves the directions freely ([`super::likelihood`]).
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use ndarray_rand::RandomExt;
@@ -12,6 +12,7 @@ use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::reduce;
 use palimpsest_numerics::seed::Seed;
 
+use super::likelihood;
 use super::whitening::WhitenedEdges;
 use crate::operators::LANES;
 
@@ -31,7 +32,7 @@ const POWER_STEPS: usize = 4;
 pub(super) struct Schedule {
     /// Edge, in units of the root mean square, from which on an edge counts as strong: first and last.
     pub(super) edge_scales: (f32, f32),
-    /// Iterations, at most: together at the first scale, together at the last, alone at the last.
+    /// Iterations, at most: decorrelated at the first scale, decorrelated at the last, by the likelihood at the last.
     pub(super) iterations: (usize, usize, usize),
 }
 
@@ -40,7 +41,7 @@ pub(super) fn sources(whitened: &WhitenedEdges, rank: usize, schedule: &Schedule
     let start: Array2<f32> = Array2::random_using((rank, rank), StandardNormal, &mut seed.rng());
     let mut iteration = Iteration::of(whitened, start);
     let (first, last) = schedule.edge_scales;
-    let (together, sharper, alone) = schedule.iterations;
+    let (together, sharper, free) = schedule.iterations;
     iteration.decorrelate();
     for (limit, scale) in [(together, first), (sharper, last)] {
         for _ in 0..limit {
@@ -51,8 +52,7 @@ pub(super) fn sources(whitened: &WhitenedEdges, rank: usize, schedule: &Schedule
             }
         }
     }
-    iteration.alone(alone, last);
-    iteration.directions
+    likelihood::maximise(whitened, iteration.directions, free, last)
 }
 
 struct Iteration<'a> {
@@ -84,15 +84,6 @@ impl<'a> Iteration<'a> {
             next: Array2::zeros(shape),
             products: Array2::zeros((count, count)),
             power: (Array2::zeros((count, 1)), Array2::zeros((count, 1))),
-        }
-    }
-
-    fn alone(&mut self, iterations: usize, scale: f32) {
-        for _ in 0..iterations {
-            self.step(scale * scale);
-            if self.has_settled() {
-                break;
-            }
         }
     }
 
@@ -167,12 +158,12 @@ impl<'a> Iteration<'a> {
 }
 
 /// Sum of the second derivatives of a group of zeros.
-fn curvature_at_zero(threshold: f32, group: usize) -> f32 {
+pub(super) fn curvature_at_zero(threshold: f32, group: usize) -> f32 {
     group as f32 / threshold
 }
 
 /// Replaces edges e by the slope `e / (threshold + |group of e|^2)` of the contrast, and gives the sum of its second derivatives.
-fn slopes(edges: &mut [f32], group: usize, threshold: f32) -> f32 {
+pub(super) fn slopes(edges: &mut [f32], group: usize, threshold: f32) -> f32 {
     let size = group as f32;
     vectorised(move || {
         let mut sums = [0.0_f32; LANES];
@@ -198,7 +189,7 @@ fn slopes(edges: &mut [f32], group: usize, threshold: f32) -> f32 {
     })
 }
 
-fn to_unit(row: &mut [f32]) {
+pub(super) fn to_unit(row: &mut [f32]) {
     let length = reduce::sum_squares(row).sqrt() as f32;
     let scale = if length > 0.0 && length.is_finite() { 1.0 / length } else { 0.0 };
     row.iter_mut().for_each(|v| *v *= scale);

@@ -2,7 +2,7 @@
 //!
 //! A picture that separation finds has neither sign nor length. So it and its negative, both of the prior norm and with each label that
 //! the network's answer allows, are where annealed descent begins; the rest of the candidates are random. Descent says how long each is
-//! and how much of the weights it explains. Of a picture and its negative the one that explains more, multiplier times norm, is kept, and
+//! and how much of the weights it explains; the picture stays what separation made of it. Of a picture and its negative the one that explains more, multiplier times norm, is kept, and
 //! how much more says how sure the sign is.
 
 use std::ops::ControlFlow;
@@ -25,7 +25,7 @@ use crate::stages::starts::refinement;
 /// A picture as an input of the network.
 #[derive(Clone, Debug)]
 pub(crate) struct PictureInput {
-    /// In the coordinates of the attack, (r).
+    /// The picture, with its sign and length, in the coordinates of the attack, (r).
     pub(crate) coordinates: Array1<f32>,
     pub(crate) label: Label,
     pub(crate) multiplier: f32,
@@ -101,16 +101,16 @@ fn strongest(
         let hypothesis = &hypotheses[kept];
         let [picture, negative] = of_signs[hypothesis.picture];
         let (own, sum) = (if hypothesis.sign < 0.0 { negative } else { picture }, picture + negative);
-        let coordinates = restart.coordinates.row(kept).to_owned();
+        let descended = restart.coordinates.row(kept);
         let direction = pictures.row(hypothesis.picture);
-        let product: f64 = coordinates.iter().zip(direction).map(|(&a, &b)| f64::from(a * b)).sum();
-        let length = reduce::norm(coordinates.view()).max(f64::MIN_POSITIVE);
+        let product: f64 = descended.iter().zip(direction).map(|(&a, &b)| f64::from(a * b)).sum();
+        let length = reduce::norm(descended).max(f64::MIN_POSITIVE);
         PictureInput {
             label: hypothesis.label,
             multiplier: restart.multipliers[kept],
             sign_share: if sum > 0.0 { own / sum } else { 0.5 },
             unmoved: (f64::from(hypothesis.sign) * product / length) as f32,
-            coordinates,
+            coordinates: &direction * (hypothesis.sign * length as f32),
         }
     };
     best.into_iter().map(input).collect()
