@@ -130,6 +130,16 @@ pub fn ranking(
 ) -> Vec<usize> {
     let all = candidates.nrows();
     assert_eq!((labels.len(), confidence.len()), (all, all), "ranking: one label and confidence a candidate");
+    ranked(candidates, confidence, |a, b| labels[a] == labels[b])
+}
+
+/// [`ranking`] in which only candidates that `may_be_same` are compared.
+fn ranked(
+    candidates: ArrayView2<'_, f32>,
+    confidence: ArrayView1<'_, f32>,
+    may_be_same: impl Fn(usize, usize) -> bool,
+) -> Vec<usize> {
+    let all = candidates.nrows();
     let mut order: Vec<usize> = (0..all).collect();
     order.sort_by(|&a, &b| confidence[b].total_cmp(&confidence[a]).then(a.cmp(&b)));
     let unit = unit_rows(candidates);
@@ -150,20 +160,31 @@ pub fn ranking(
             }
             taken.push(candidate);
             for (other, &cosine) in cosines.iter().enumerate() {
-                covered[other] |= labels[other] == labels[candidate] && cosine > SAME_COSINE;
+                covered[other] |= cosine > SAME_COSINE && may_be_same(other, candidate);
             }
         }
     }
     taken
 }
 
+/// A candidate that is listed with a sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Its index.
+    pub candidate: usize,
+    /// If it is to be turned: the index of the surest candidate that is its negative.
+    pub turned: Option<usize>,
+}
+
 /// [`ranking`] in which a candidate and its negatives are one entry: that sign of it is taken for which more speaks, by `strength` (M).
 ///
 /// What speaks for a sign is the strength of its candidates, as they are compared and as they are `coordinates` (M, r). Where the candidate
-/// that comes first was `solved` for (M), its sign is known. `docs/decisions/0031-sparse-edges.md` has what each says.
+/// that comes first was `solved` for (M), its sign is known. `docs/decisions/0031-sparse-edges.md` has what each says. Those that were
+/// `told_apart` (M) before are pictures of either sign: they are different, however alike they are as compared, and one for whose negative
+/// more speaks is turned, not left for a candidate that is its negative.
 ///
 /// # Panics
-/// When coordinates, confidence, strength or what was solved are not one per candidate.
+/// When coordinates, confidence, strength, what was solved or told apart are not one per candidate.
 #[track_caller]
 pub fn ranking_up_to_sign(
     candidates: ArrayView2<'_, f32>,
@@ -171,29 +192,40 @@ pub fn ranking_up_to_sign(
     confidence: ArrayView1<'_, f32>,
     strength: ArrayView1<'_, f32>,
     solved: &[bool],
-) -> Vec<usize> {
+    told_apart: &[bool],
+) -> Vec<Signed> {
     let all = candidates.nrows();
     assert_eq!((solved.len(), strength.len()), (all, all), "ranking: one strength a candidate");
+    assert_eq!((told_apart.len(), confidence.len()), (all, all), "ranking: one confidence a candidate");
     assert_eq!(coordinates.nrows(), all, "ranking: one row of coordinates a candidate");
-    let unlabelled = vec![Label(0); all];
+    let may_be_same = |a: usize, b: usize| a == b || !(told_apart[a] && told_apart[b]);
     let (mut taken, mut covered) = (Vec::new(), vec![false; all]);
     // Those of one sign come first by their own confidence; a negative of one that was taken is covered by it.
     let (unit, plain) = (unit_rows(candidates), unit_rows(coordinates));
     let threads = Parallelism::of_threads(rayon::current_num_threads());
-    for block in ranking(candidates, &unlabelled, confidence).chunks(BLOCK) {
+    for block in ranked(candidates, confidence, may_be_same).chunks(BLOCK) {
         let cosines_of = |unit: &Array2<f32>| matmul(unit.select(Axis(0), block).view(), unit.t(), threads);
         let (cosines, plain) = (cosines_of(&unit), cosines_of(&plain));
         for ((&first, cosines), plain) in block.iter().zip(cosines.rows()).zip(plain.rows()) {
             if covered[first] {
                 continue;
             }
-            let alike = |i: &usize| cosines[*i].abs() > SAME_COSINE;
+            let alike = |i: &usize| cosines[*i].abs() > SAME_COSINE && may_be_same(*i, first);
             let negatives = (0..all).filter(alike).filter(|&i| cosines[i] < 0.0);
             let turned = negatives.reduce(|best, i| if confidence[i] > confidence[best] { i } else { best });
-            let speaks = Sides::of(cosines, SAME_COSINE, strength).over(Sides::of(plain, ALIKE, strength));
+            let sides = |cosines: ArrayView1<'_, f32>, least: f32| {
+                Sides::of(
+                    (0..all).filter(|&i| may_be_same(i, first)).map(|i| (cosines[i], strength[i])),
+                    least,
+                )
+            };
+            let speaks = sides(cosines, SAME_COSINE).over(sides(plain, ALIKE));
             (0..all).filter(alike).for_each(|i| covered[i] = true);
             let negative = turned.filter(|&i| !solved[first] && (solved[i] || speaks < 0.0));
-            taken.push(negative.unwrap_or(first));
+            taken.push(match negative {
+                Some(negative) if !told_apart[first] => Signed { candidate: negative, turned: None },
+                turned => Signed { candidate: first, turned },
+            });
         }
     }
     taken
@@ -211,9 +243,10 @@ struct Sides {
 }
 
 impl Sides {
-    fn of(cosines: ArrayView1<'_, f32>, least: f32, strength: ArrayView1<'_, f32>) -> Self {
+    /// Of candidates with these cosines and strengths.
+    fn of(candidates: impl Iterator<Item = (f32, f32)>, least: f32) -> Self {
         let mut sides = Self { own: 0.0, other: 0.0 };
-        for (&cosine, &strength) in cosines.iter().zip(strength).filter(|(cosine, _)| cosine.abs() > least) {
+        for (cosine, strength) in candidates.filter(|(cosine, _)| cosine.abs() > least) {
             *(if cosine > 0.0 { &mut sides.own } else { &mut sides.other }) += strength;
         }
         sides
@@ -302,7 +335,8 @@ mod tests {
         let rank = |strength: [f32; 4], solved: [bool; 4]| {
             let strength = Array1::from(strength.to_vec());
             let (rows, confidence) = (candidates.view(), confidence.view());
-            ranking_up_to_sign(rows, rows, confidence, strength.view(), &solved)
+            let listed = ranking_up_to_sign(rows, rows, confidence, strength.view(), &solved, &[false; 4]);
+            listed.iter().map(|signed| signed.candidate).collect::<Vec<_>>()
         };
         let unsolved = [false; 4];
         assert_eq!(rank([3.0, 1.0, 1.0, 1.0], unsolved), [0, 3]);
@@ -312,19 +346,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_apart_stays_apart_and_says_nothing_of_the_others_sign() {
+        let candidates = ndarray::array![[1.0, 0.0], [0.8, 0.6], [-0.7, 0.7], [0.9, 0.1]];
+        let (confidence, strength) =
+            (ndarray::array![0.9, 0.8, 0.7, 0.1], ndarray::array![1.0, 1.0, 9.0, 1.0]);
+        let rank = |told_apart: [bool; 4]| {
+            let rows = candidates.view();
+            let listed =
+                ranking_up_to_sign(rows, rows, confidence.view(), strength.view(), &[false; 4], &told_apart);
+            listed.iter().map(|signed| (signed.candidate, signed.turned)).collect::<Vec<_>>()
+        };
+        assert_eq!(rank([false; 4]), [(2, None)], "all are one, and most speaks for the negative");
+        let apart = [(0, None), (1, None), (2, None)];
+        assert_eq!(rank([true, true, true, false]), apart, "the last is a candidate of the first");
+        assert_eq!(rank([true, true, false, false])[0], (0, Some(2)), "a picture is turned");
+    }
+
+    #[test]
     fn coordinates_speak_where_whitening_hides_what_is_shared() {
         // Compared, the negative is no stronger; as they are, another candidate is on its side.
         let compared = ndarray::array![[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]];
         let coordinates = ndarray::array![[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [-1.0, 0.0, 0.3]];
         let (confidence, strength) = (ndarray::array![0.9, 0.5, 0.1], ndarray::array![1.0, 1.0, 1.0]);
         let rank = |coordinates: &Array2<f32>| {
-            ranking_up_to_sign(
+            let listed = ranking_up_to_sign(
                 compared.view(),
                 coordinates.view(),
                 confidence.view(),
                 strength.view(),
                 &[false; 3],
-            )
+                &[false; 3],
+            );
+            listed.iter().map(|signed| signed.candidate).collect::<Vec<_>>()
         };
         assert_eq!(rank(&compared), [0, 2]);
         assert_eq!(rank(&coordinates), [1, 2]);

@@ -106,6 +106,13 @@ impl Entries {
         self.compared.append(Axis(0), compared.view()).expect("they are compared alike");
     }
 
+    /// Makes a candidate its negative, with the label of `negative`, which is another candidate that is about that.
+    pub(super) fn turn(&mut self, candidate: usize, negative: usize) {
+        self.rows.row_mut(candidate).mapv_inplace(|v| -v);
+        self.compared.row_mut(candidate).mapv_inplace(|v| -v);
+        self.labels[candidate] = self.labels[negative];
+    }
+
     /// Multiplier times length of each candidate (M), which does not depend on how an input is split into the two.
     pub(super) fn strength(&self) -> Array1<f32> {
         let lengths = self.rows.map_axis(Axis(1), |row| reduce::norm(row) as f32);

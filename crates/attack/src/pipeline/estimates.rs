@@ -42,8 +42,13 @@ pub(super) fn estimates(
 /// Cosine of estimates as they are above which they are the same picture to whoever looks at them, whatever tells them apart.
 const SAME_PICTURE: f32 = 0.85;
 
-/// Which of `estimates` (k, r), which are `compared` as (k, s), are neither the same as one before nor its negative.
-pub(super) fn distinct(estimates: ArrayView2<'_, f32>, compared: ArrayView2<'_, f32>) -> Vec<usize> {
+/// Which of `estimates` (k, r), which are `compared` as (k, s), are neither the same as one before nor its negative. Those that were
+/// `told_apart` (k) are different.
+pub(super) fn distinct(
+    estimates: ArrayView2<'_, f32>,
+    compared: ArrayView2<'_, f32>,
+    told_apart: &[bool],
+) -> Vec<usize> {
     let cosines = |rows: ArrayView2<'_, f32>| {
         let unit = unit_rows(rows);
         matmul(unit.view(), unit.t(), Parallelism::Sequential)
@@ -52,7 +57,9 @@ pub(super) fn distinct(estimates: ArrayView2<'_, f32>, compared: ArrayView2<'_, 
     let mut kept: Vec<usize> = Vec::new();
     for i in 0..estimates.nrows() {
         let is_new = |&before: &usize| {
-            compared[[i, before]].abs() <= SAME_COSINE && pictures[[i, before]].abs() <= SAME_PICTURE
+            let alike =
+                compared[[i, before]].abs() > SAME_COSINE || pictures[[i, before]].abs() > SAME_PICTURE;
+            !alike || (told_apart[i] && told_apart[before])
         };
         if kept.iter().all(is_new) {
             kept.push(i);
@@ -70,10 +77,11 @@ mod tests {
     #[test]
     fn an_image_is_listed_once_and_its_negative_is_it() {
         let estimates = array![[1.0, 0.0], [0.1, 1.0], [2.0, 0.3], [-0.1, -3.0], [0.0, 0.0]];
-        assert_eq!(distinct(estimates.view(), estimates.view()), [0, 1, 4]);
+        assert_eq!(distinct(estimates.view(), estimates.view(), &[false; 5]), [0, 1, 4]);
         // What whitening tells apart can look the same.
         let compared = array![[1.0, 0.0], [0.0, 1.0]];
-        assert_eq!(distinct(array![[1.0, 0.5], [1.0, 0.0]].view(), compared.view()), [0]);
-        assert_eq!(distinct(array![[1.0, 1.0], [1.0, 0.0]].view(), compared.view()), [0, 1]);
+        assert_eq!(distinct(array![[1.0, 0.5], [1.0, 0.0]].view(), compared.view(), &[false; 2]), [0]);
+        assert_eq!(distinct(array![[1.0, 1.0], [1.0, 0.0]].view(), compared.view(), &[false; 2]), [0, 1]);
+        assert_eq!(distinct(array![[1.0, 0.5], [1.0, 0.0]].view(), compared.view(), &[true; 2]), [0, 1]);
     }
 }

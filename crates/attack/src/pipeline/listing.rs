@@ -7,7 +7,7 @@ use crate::evidence::consensus::{ranking, ranking_up_to_sign};
 use crate::evidence::witnesses::Witnesses;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::witnesses::witnesses;
-use crate::stages::candidate::Candidate;
+use crate::stages::candidate::{Candidate, Origin};
 use crate::stages::context::AttackContext;
 
 /// Entries of the list for each direction of the weights: there are about as many inputs as directions, and what comes later is chance.
@@ -35,10 +35,17 @@ pub(super) fn listed(
     }
     let solved_for = |i: usize| i >= entries.of_restarts && solved[i - entries.of_restarts].support.is_none();
     let solved_for: Vec<bool> = (0..entries.rows.nrows()).map(solved_for).collect();
+    let told_apart = separated(entries.of_restarts, solved);
     let strength = entries.strength();
     let (compared, rows, order) = (entries.compared.view(), entries.rows.view(), entries.order.view());
-    let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for);
+    let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for, &told_apart);
     ranked.truncate(most);
+    for signed in &ranked {
+        if let Some(negative) = signed.turned {
+            entries.turn(signed.candidate, negative);
+        }
+    }
+    let ranked: Vec<usize> = ranked.into_iter().map(|signed| signed.candidate).collect();
     let witnesses = witnesses(context, entries, solved, &ranked);
     for (&i, witnesses) in ranked.iter().zip(&witnesses) {
         entries.confidence[i] = witnesses.probability();
@@ -46,4 +53,10 @@ pub(super) fn listed(
     let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
     listed.sort_by(|(a, _), (b, _)| entries.confidence[*b].total_cmp(&entries.confidence[*a]));
     listed
+}
+
+/// Which candidates, those of restarts first, a separation told apart from each other.
+pub(super) fn separated(of_restarts: usize, solved: &[Candidate]) -> Vec<bool> {
+    let of_stages = solved.iter().map(|candidate| candidate.origin == Origin::Separation);
+    std::iter::repeat_n(false, of_restarts).chain(of_stages).collect()
 }

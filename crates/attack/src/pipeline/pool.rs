@@ -7,7 +7,7 @@ use crate::error::AttackError;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
-use crate::pipeline::listing::listed;
+use crate::pipeline::listing::{listed, separated};
 use crate::pipeline::reconstruction::{Candidates, InSpan, Reconstruction, RestartRecord};
 use crate::problem::exposure::Exposure;
 use crate::search::restart::Restart;
@@ -35,7 +35,8 @@ pub(crate) fn pool(
     let (ranked, of_each): (Vec<_>, Vec<_>) =
         listed(&mut entries, &context, &solved, raw).into_iter().unzip();
     let merged = estimates(&context, &finished, &entries, &ranked, raw);
-    let kept = without_repeats(&context, &finished, merged.view(), raw);
+    let told_apart = of(&ranked, &separated(entries.of_restarts, &solved));
+    let kept = without_repeats(&context, &finished, merged.view(), &told_apart, raw);
     let (ranking, merged) = (of(&kept, &ranked), merged.select(Axis(0), &kept));
     let lifted = |rows: Array2<f32>| lifted(&context, raw, rows);
     let is_in_span = raw.is_none() && context.params.method.is_in_subspace();
@@ -91,18 +92,19 @@ fn lifted(context: &AttackContext<'_>, raw: Option<&RawImages>, rows: Array2<f32
     }
 }
 
-/// Which of `estimates` (ranking, r) to keep: those that were told apart and have become the same image are one.
+/// Which of `estimates` (ranking, r) to keep: those that have become the same image are one, but for pictures that a separation `told_apart`.
 fn without_repeats(
     context: &AttackContext<'_>,
     finished: &Finished<'_>,
     estimates: ArrayView2<'_, f32>,
+    told_apart: &[bool],
     raw: Option<&RawImages>,
 ) -> Vec<usize> {
     if raw.is_some() || !are_images(context) {
         return (0..estimates.nrows()).collect();
     }
     let compared = finished.comparison.apply(estimates, context.threads);
-    distinct(estimates, compared.view())
+    distinct(estimates, compared.view(), told_apart)
 }
 
 /// Those of `values` at `indices`.
