@@ -15,10 +15,8 @@ use pyo3::types::PyDict;
 use crate::failure;
 use crate::watch::{Interrupted, Watch, watched};
 
-/// Restarts unless told otherwise, as on the command line.
-const RESTARTS: usize = 8;
-/// The same under a time limit.
-const RESTARTS_IN_TIME: usize = 48;
+/// Most restarts unless told otherwise, as on the command line, for progress only.
+const RESTARTS: usize = 48;
 /// Steps of a restart unless told otherwise, for progress only.
 const STEPS: u64 = 800;
 
@@ -124,7 +122,6 @@ pub fn audit(
     time_limit: Option<f64>,
     on_progress: Option<Py<PyAny>>,
 ) -> PyResult<Audit> {
-    let usual = if time_limit.is_some() { RESTARTS_IN_TIME } else { RESTARTS };
     let (low, high) = input_range;
     // NaN is neither.
     if !(low.is_finite() && high.is_finite() && low < high) {
@@ -136,12 +133,12 @@ pub fn audit(
     options.input_shape = input_shape;
     options.input_range = input_range;
     options.input_norm = input_norm;
-    options.restarts = restarts.unwrap_or(usual);
+    options.restarts = restarts;
     options.steps = steps;
     options.candidates = candidates;
     options.seed = seed;
     options.chain = chain;
-    let all = (options.restarts as u64).saturating_mul(steps.map_or(STEPS, |steps| steps as u64));
+    let all = (restarts.unwrap_or(RESTARTS) as u64).saturating_mul(steps.map_or(STEPS, |steps| steps as u64));
     let done = AtomicU64::new(0);
     let attack = |watch: &Watch| {
         let observe = |at: &AttackStep<'_>| {

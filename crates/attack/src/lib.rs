@@ -59,5 +59,6 @@ pub use stages::activation_patterns::PatternParams;
 pub use stages::candidate::{Candidate, Origin, OriginGroup};
 pub use stages::context::{AttackContext, AttackStep, RestartStep};
 pub use stages::params::AttackParams;
+pub use stages::saturation::{Saturation, SaturationParams};
 pub use stages::stage::{Outcome, Stage, StageRecord};
 pub use stages::why_not::WhyNot;

@@ -14,7 +14,9 @@ use palimpsest_runs::record::ChannelOrder;
 use crate::attacking::found::Found;
 use crate::attacking::input_shape::InputShape;
 use crate::attacking::model_file::load_model;
-use crate::attacking::reconstruct::{self, Asked, Range, ReconstructArgs, Restarts, attack_bytes};
+use crate::attacking::reconstruct::{
+    self, Asked, Range, ReconstructArgs, Restarts, attack_bytes, most_restarts,
+};
 use crate::attacking::unjudged::{Mean, page, write_page};
 use crate::error::{Error, Result};
 use crate::terminal::memory;
@@ -29,8 +31,8 @@ pub struct AuditOptions {
     pub input_range: (f64, f64),
     /// Typical Euclidean norm of an input as the network saw it, if it is known; above 0.
     pub input_norm: Option<f64>,
-    /// Independent restarts, at least 1; more find more.
-    pub restarts: usize,
+    /// Independent restarts, at least 1; if not given, until the last eight bring nothing new, at most 48.
+    pub restarts: Option<usize>,
     /// Steps of each restart, at least 1; the default of `palimpsest reconstruct` if not given.
     pub steps: Option<usize>,
     /// Candidates of each restart, as many of each label as can be, at least 2; twice the directions of the weights if not given.
@@ -42,13 +44,13 @@ pub struct AuditOptions {
 }
 
 impl Default for AuditOptions {
-    /// Eight restarts on inputs between 0 and 1 of which nothing else is known.
+    /// Restarts as long as they bring anything new, on inputs between 0 and 1 of which nothing else is known.
     fn default() -> Self {
         Self {
             input_shape: None,
             input_range: (0.0, 1.0),
             input_norm: None,
-            restarts: 8,
+            restarts: None,
             steps: None,
             candidates: None,
             seed: 0,
@@ -112,7 +114,7 @@ impl Audit {
 /// # save_safetensors(&network, &path)?;
 /// let mut options = palimpsest::AuditOptions::default();
 /// options.input_range = (0.0, 1.0); // what is declared about its inputs
-/// # (options.restarts, options.steps, options.candidates) = (2, Some(10), Some(8));
+/// # (options.restarts, options.steps, options.candidates) = (Some(2), Some(10), Some(8));
 /// let audit = palimpsest::audit(&path, &options)?;
 /// println!("{}", audit.answer());
 /// audit.write(&folder)?; // report.html, candidates.npy, ...
@@ -176,7 +178,8 @@ pub fn reconstruct(
 fn params(network: &Mlp<f32>, options: &AuditOptions) -> Result<AttackParams> {
     let (low, high) = options.input_range;
     let args = ReconstructArgs {
-        restarts: Some(Restarts::Count(options.restarts)),
+        restarts: options.restarts.map(Restarts::Count),
+        until_nothing_new: true,
         steps: options.steps,
         candidates: options.candidates,
         input_range: Range(low, high),
@@ -194,6 +197,7 @@ fn params(network: &Mlp<f32>, options: &AuditOptions) -> Result<AttackParams> {
         )));
     }
     params.prior.image_shape = options.input_shape;
+    params.restarts = most_restarts(&network.dims(), &params);
     let bytes = attack_bytes(&network.dims(), &params, rayon::current_num_threads());
     memory::fits("the attack", bytes, "take fewer restarts, candidates or threads").map_err(Error::Option)?;
     Ok(params)

@@ -12,7 +12,7 @@ use crate::attacking::{merge, peek, reconstruct};
 use crate::installed::{self, Installed};
 #[cfg(feature = "fetch")]
 use crate::judging::fetch;
-use crate::judging::{audit, classifier, demo, evaluate, members, report, risk};
+use crate::judging::{audit, classifier, compare, demo, evaluate, members, report, risk};
 use crate::terminal::output::{self, Mode};
 use crate::terminal::{Misuse, interrupt};
 
@@ -35,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   palimpsest audit net.safetensors --input-shape 3x32x32 --out runs/audit
   palimpsest peek ten_classes.pth --input-shape 3x32x32 --out runs/peek
   palimpsest fetch cifar10
+  palimpsest compare runs/before runs/after --out compare.html
   palimpsest members net.pth --records mine.npz --reference public.npz --out runs/members
   palimpsest train --data fashion-mnist --task odd-even --n 100 --weight-decay 2e-3 --out runs/victim
   palimpsest reconstruct --model runs/victim/model.palimpsest --out runs/attack
@@ -60,6 +61,8 @@ pub enum Command {
     Merge(merge::MergeArgs),
     /// Judge a reconstruction against the training images and against nulls.
     Evaluate(evaluate::EvaluateArgs),
+    /// Compare two audits: what an attack finds after a change of the network, and what is gone.
+    Compare(compare::CompareArgs),
     /// Tell how exposed each training record is, for whoever holds the training set.
     Risk(risk::RiskArgs),
     /// Fetch a published data set from public mirrors and verify it.
@@ -83,6 +86,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Reconstruct(args) => reconstruct::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Risk(args) => risk::run(&args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => fetch::run(&args),

@@ -13,6 +13,7 @@
 //! | a table in the terminal | [`render_text_table`], [`render_score_table`] |
 //! | a page about whose data a network holds | [`render_members`] |
 //! | a page of sections with figures and tables | [`render_illustrated`] |
+//! | a page about two audits, one beside the other | [`render_compare`] |
 //! | what something costs against what it brings, as SVG | [`render_scatter`] |
 //! | measured results in a document, from JSON | [`write_results_tables`], [`results_markdown`] |
 //!
@@ -53,6 +54,7 @@
 
 mod answer;
 mod chart;
+mod compare;
 mod counts;
 mod data;
 mod error;
@@ -74,6 +76,7 @@ mod shape;
 mod table;
 
 pub use answer::answer_sentences;
+pub use compare::{ComparePage, CompareRow, Fate, Kept, PictureGroup, render_compare};
 pub use data::{
     Answer, AxisScale, CalibrationBin, CandidateView, ClassAnswers, ClassCounts, ConfidenceKind, Convergence,
     Count, Curve, Exposure, ExposureView, InputKind, Judge, LayerCertificate, LayerView, Method, ModelFile,

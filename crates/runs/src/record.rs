@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use palimpsest_attack::evidence::witnesses::Witnesses;
 use palimpsest_attack::pipeline::reconstruction;
-use palimpsest_attack::{AttackParams, Exposure, Origin, OriginGroup, RestartRecord, StageRecord};
+use palimpsest_attack::{
+    AttackParams, Exposure, Origin, OriginGroup, RestartRecord, Saturation, StageRecord,
+};
 use serde::{Deserialize, Serialize};
 
 /// The record of an attack, [`RUN_FILE`].
@@ -35,6 +37,9 @@ pub struct RunFile {
     /// What the weights said beforehand.
     #[serde(rename = "attackability")]
     pub exposure: Exposure,
+    /// That restarts ended by themselves, as nothing new came, if they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturation: Option<Saturation>,
     /// Directions that training has written into the first layer.
     pub rank: usize,
     /// Candidates of each restart.

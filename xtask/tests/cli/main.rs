@@ -8,6 +8,8 @@ mod audit;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod desk;

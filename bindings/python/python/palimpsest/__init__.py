@@ -165,7 +165,7 @@ def audit(
         input_shape: (channels, height, width) where inputs are pictures, with 1 or 3 channels; else inputs are rows of numbers.
         input_range: smallest and largest raw value of an input.
         input_norm: typical Euclidean norm of an input as the network saw it, if it is known.
-        restarts: independent starts [8; with a time limit as many as fit, at most 48].
+        restarts: independent starts, exactly so many [until the last eight bring nothing new, at most 48].
         steps: steps of each start [800].
         candidates: candidates of each start, at least 2 [twice the directions of the weights].
         seed: the result is a function of the weights, these options and the seed, for any number of threads.

@@ -130,6 +130,7 @@ pub(crate) fn prepared<T>(
         sources: None,
         restarts: Vec::new(),
         planned: params.restarts,
+        saturation: None,
         ours: 0..u64::MAX,
     })
 }

@@ -66,6 +66,7 @@ pub(crate) fn pool(
         witnesses: of(&kept, &of_each).into_iter().collect(),
         ranking,
         restarts: records(&context, &finished),
+        saturation: context.saturation,
         exposure: Exposure::of(context.network, problem),
         head: problem.head,
         rank: problem.rank(),

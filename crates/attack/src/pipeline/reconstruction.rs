@@ -10,6 +10,7 @@ use crate::problem::exposure::Exposure;
 use crate::problem::head::Head;
 use crate::search::restart::TerminationReason;
 use crate::stages::candidate::{Origin, OriginGroup};
+use crate::stages::saturation::Saturation;
 use crate::stages::stage::StageRecord;
 
 /// Reconstructed inputs, one a row, (m, d), with the training mean removed. Never mixed up with the truth, which is
@@ -108,6 +109,8 @@ pub struct Reconstruction {
     pub stages: Vec<StageRecord>,
     /// One record per finished restart.
     pub restarts: Vec<RestartRecord>,
+    /// That restarts ended by themselves, as nothing new came, if they did.
+    pub saturation: Option<Saturation>,
     /// What the weights said beforehand.
     pub exposure: Exposure,
     /// What the outputs pull on.

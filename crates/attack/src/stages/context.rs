@@ -16,6 +16,7 @@ use crate::search::state::{AttackState, Start};
 use crate::search::step::Step;
 use crate::stages::activation_patterns::PatternStep;
 use crate::stages::params::AttackParams;
+use crate::stages::saturation::Saturation;
 use crate::stages::separated_starts::sources::Sources;
 use crate::stages::separation_by_agreement::look::Supported;
 use crate::stages::starts::of_both_signs;
@@ -80,6 +81,8 @@ pub struct AttackContext<'a> {
     pub(crate) restarts: Vec<Option<Restart>>,
     /// Restarts to be made in all.
     pub(crate) planned: usize,
+    /// That restarts ended by themselves, if they did.
+    pub(crate) saturation: Option<Saturation>,
     /// Numbers of those that are made here: others were made before, or are somebody else's.
     pub(crate) ours: Range<u64>,
 }

@@ -6,6 +6,7 @@ pub mod context;
 pub mod deflation;
 pub mod params;
 pub mod restarts;
+pub mod saturation;
 pub mod separated_starts;
 pub mod separation_by_agreement;
 pub mod stage;

@@ -11,6 +11,7 @@ use crate::search::annealed::DescentParams;
 use crate::search::method::Method;
 use crate::stages::activation_patterns::PatternParams;
 use crate::stages::deflation::rounds::DeflationParams;
+use crate::stages::saturation::SaturationParams;
 
 /// Options of an attack; checked once on entry.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct AttackParams {
     /// The rounds in which [`Method::Annealed`] makes its restarts where inputs are smooth images of which no sources are found
     /// and the weights say that they were decayed (see [`crate::stages::deflation`]); independent restarts if not given.
     pub deflation: Option<DeflationParams>,
+    /// When restarts end before their number is reached, as nothing new comes; all are made if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturation: Option<SaturationParams>,
 }
 
 impl Default for AttackParams {
@@ -53,6 +57,7 @@ impl Default for AttackParams {
             separation: Some(SeparationParams::default()),
             agreement: Some(AgreementParams::default()),
             deflation: Some(DeflationParams::default()),
+            saturation: None,
         }
     }
 }
@@ -89,6 +94,9 @@ impl AttackParams {
         }
         if let Some(deflation) = &self.deflation {
             deflation.check()?;
+        }
+        if let Some(saturation) = &self.saturation {
+            saturation.check()?;
         }
         at_least_one("restarts", self.restarts)?;
         match self.candidates {

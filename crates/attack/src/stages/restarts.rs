@@ -13,6 +13,7 @@ use crate::search::restart::Restart;
 use crate::search::state::Start;
 use crate::search::step::Step;
 use crate::stages::context::{AttackContext, AttackStep};
+use crate::stages::saturation::{Looks, Saturation};
 use crate::stages::stage::{Outcome, Stage};
 use crate::stages::starts::{refinement, start_at_images};
 use crate::stages::why_not::WhyNot;
@@ -34,7 +35,9 @@ impl Stage for FirstRestarts {
 
     fn run(&self, context: &mut AttackContext<'_>) -> Result<Outcome, AttackError> {
         let planned = context.planned;
-        let end = context.params.patterns.map_or(planned, |patterns| patterns.after_restarts.min(planned));
+        let waiting = context.params.patterns.map(|patterns| patterns.after_restarts);
+        let looked = context.params.saturation.map(|saturation| saturation.every);
+        let end = waiting.into_iter().chain(looked).fold(planned, usize::min);
         make(context, end)
     }
 }
@@ -49,7 +52,24 @@ impl Stage for RemainingRestarts {
     }
 
     fn run(&self, context: &mut AttackContext<'_>) -> Result<Outcome, AttackError> {
-        make(context, context.planned)
+        let Some(params) = context.params.saturation else { return make(context, context.planned) };
+        let first = context.restarts.len();
+        let mut looks = Looks::default();
+        while context.restarts.len() < context.planned && !context.is_stopped() {
+            let made = context.restarts.len();
+            context.saturation = looks.look(&context.restarts, context.labels, &params, context.threads)?;
+            if let Some(Saturation { last, .. }) = context.saturation {
+                context.planned = made;
+                if made == first {
+                    return Ok(Outcome::Nothing(WhyNot::because(format!(
+                        "the last {last} restarts brought nothing new"
+                    ))));
+                }
+                break;
+            }
+            make(context, context.planned.min(made + params.every))?;
+        }
+        Ok(Outcome::Found(Vec::new()))
     }
 }
 

@@ -10,7 +10,7 @@ mod tests {
     use palimpsest_attack::search::published::GradientParams;
     use palimpsest_attack::{
         AttackError, AttackParams, AttackState, AttackStep, Method, PriorKnowledge, Reconstruction, Restart,
-        RunState, reconstruct, reconstruct_from,
+        RunState, SaturationParams, reconstruct, reconstruct_from,
     };
     use palimpsest_mlp::{BiasPlacement, Mlp};
     use palimpsest_numerics::seed::Seed;
@@ -67,6 +67,35 @@ mod tests {
         let found =
             reconstruct_from(&network(), &attack(method), Seed::new(7), from, &observe, &keep).unwrap();
         (found, seen.into_inner().unwrap())
+    }
+
+    #[test]
+    fn an_attack_that_ends_by_itself_is_one_of_so_many_restarts_also_after_a_break() {
+        let mut params = attack(methods()[0]);
+        params.restarts = 12;
+        params.saturation = Some(SaturationParams { every: 4, agreement: 0.8, new_share: 1.0 });
+        let go_on = |_: &AttackStep<'_>| ControlFlow::Continue(());
+        let kept = Mutex::new(AttackState::default());
+        let keep = |number: u64, restart: &Restart| {
+            kept.lock().unwrap().finished.insert(number, restart.clone());
+        };
+        let seed = Seed::new(7);
+        let from = AttackState::default();
+        let found = reconstruct_from(&network(), &params, seed.clone(), &from, &go_on, &keep).unwrap();
+        let ended = found.saturation.expect("all that is found may be new");
+        assert_eq!((ended.restarts, ended.last, found.restarts.len()), (4, 2, 4));
+        let told = found.stages.last().unwrap().why_not.as_ref().unwrap().to_string();
+        assert_eq!(told, "the last 2 restarts brought nothing new");
+        let mut state = kept.into_inner().unwrap();
+        state.finished.remove(&2);
+        let resumed =
+            reconstruct_from(&network(), &params, seed.clone(), &state, &go_on, &|_, _| {}).unwrap();
+        assert_same(&found, &resumed);
+        params.saturation = None;
+        params.restarts = 4;
+        let counted = reconstruct(&network(), &params, seed, &go_on).unwrap();
+        assert_same(&found, &counted);
+        assert_eq!(counted.saturation, None);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct AuditArgs {
     /// Candidates per restart, as many of each label as can be [default: twice the rank estimated from the spectrum].
     #[arg(long, value_name = "M")]
     candidates: Option<usize>,
-    /// Independent restarts, pooled [default: that of `reconstruct`].
+    /// Independent restarts, pooled, exactly so many [default: until the last eight bring nothing new, at most 48].
     #[arg(long, value_name = "R")]
     restarts: Option<usize>,
     /// Steps of each restart [default: that of `reconstruct`].
@@ -150,6 +150,7 @@ fn reconstruct_args(args: &AuditArgs) -> ReconstructArgs {
         input_shape: args.input_shape,
         regression: args.regression,
         keep_pool: args.keep_pool,
+        until_nothing_new: true,
         live: true,
         resume: ResumeArgs { snapshot_every: args.snapshot_every, ..defaults.resume },
         ..defaults

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use ndarray::ArrayView1;
 use palimpsest_attack::Method;
-use palimpsest_attack::Origin;
+use palimpsest_attack::{Origin, Saturation};
 use palimpsest_kkt::StationarityCertificate;
 use palimpsest_mlp::{Dense, Provenance};
 use palimpsest_report::{
@@ -91,7 +91,7 @@ pub fn method(
         },
         parameters: vec![
             Setting::new("steps", steps),
-            Setting::new("restarts", format!("{} finished of {}", run.restarts.len(), run.params.restarts)),
+            Setting::new("restarts", restarts(run)),
             Setting::new("candidates per restart", run.candidates_per_restart),
             Setting::new("candidates solved for exactly", exact),
             Setting::new("images that rounds agreed on", agreed),
@@ -153,6 +153,16 @@ fn search(method: Method) -> (&'static str, usize) {
         Method::Gradient(options) => {
             ("Published gradient descent on the stationarity residual.", options.steps)
         }
+    }
+}
+
+/// How many restarts were made, and why no more.
+fn restarts(run: &RunFile) -> String {
+    match run.saturation {
+        Some(Saturation { restarts, last, .. }) => {
+            format!("{restarts}; ended by itself, as the last {last} brought nothing new")
+        }
+        None => format!("{} finished of {}", run.restarts.len(), run.params.restarts),
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_attack::{
-    AttackParams, AttackState, AttackStep, Label, Origin, Reconstruction, Restart, reconstruct_from,
+    AttackParams, AttackState, AttackStep, Label, Origin, Reconstruction, Restart, Saturation,
+    reconstruct_from,
 };
 use palimpsest_numerics::seed::Seed;
 use palimpsest_runs::pool::write_pool;
@@ -28,7 +29,7 @@ mod watch;
 pub(super) use args::MAX_RESTARTS;
 pub(crate) use args::params;
 pub(crate) use args::threads as checked_threads;
-pub(crate) use memory_need::attack_bytes;
+pub(crate) use memory_need::{attack_bytes, most_restarts};
 pub(super) use task::{Task, digest, sentence, sentence_of_stopped};
 pub(super) use watch::Watch;
 
@@ -182,6 +183,9 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
         threads: *threads,
         time_limit_s: task.time_limit_s,
     };
+    if let Some(saturation) = &found.saturation {
+        output::note(&nothing_new(saturation));
+    }
     let elapsed_s = known.elapsed_s + kept.elapsed_s();
     let record = RunFile { elapsed_s, stopped_early: stopped, ..asked.record(&found) };
     write(out, &found, &record, task.pool)?;
@@ -189,6 +193,14 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
         output::note(&format!("warning: {sentence}"));
     }
     Ok(Attacked { record, broken_off, kept })
+}
+
+/// That an attack ended by itself.
+pub(super) fn nothing_new(saturation: &Saturation) -> String {
+    let Saturation { restarts, last, found } = saturation;
+    format!(
+        "ended by itself after {restarts} restarts: the last {last} brought nothing new to the {found} inputs on which restarts agree"
+    )
 }
 
 /// What an attack was asked to do, and on what.
@@ -219,6 +231,7 @@ impl Asked {
             threads,
             time_limit_s,
             exposure: found.exposure.clone(),
+            saturation: found.saturation,
             rank: found.rank,
             candidates_per_restart: found.candidates_per_restart,
             candidates: found.candidates.len(),

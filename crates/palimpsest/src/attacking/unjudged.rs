@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use ndarray::{Array2, Axis};
-use palimpsest_attack::Origin;
 use palimpsest_attack::evidence::confidence::{ConfidenceModel, Evidence};
+use palimpsest_attack::{Origin, Saturation};
 use palimpsest_numerics::display::min_max;
 use palimpsest_numerics::quantile::{quantile, upper_median};
 use palimpsest_report::{
@@ -34,7 +34,7 @@ pub const JUDGE_PAGE: &str = "judge/report.html";
 /// Writes the report of the reconstruction in `folder` into it.
 pub fn unjudged(folder: &Path) -> Result<ReportData> {
     let found = Found::read(folder)?;
-    let mean = Mean::of(folder, &found)?;
+    let mean = Mean::of(folder, found.mean_image.clone(), found.candidates.ncols())?;
     let merged = found.estimates(folder)?;
     let mut report = page(&found, merged.as_ref(), &mean)?;
     report.judge_page = folder.join(JUDGE_PAGE).exists().then(|| JUDGE_PAGE.to_owned());
@@ -251,6 +251,12 @@ fn limits(found: &Found, shape: Option<PictureShape>, mean: &Mean) -> Vec<String
                 .into(),
         );
     }
+    if let Some(Saturation { restarts, last, found }) = found.run.saturation {
+        limits.push(format!(
+            "The attack ended by itself after {restarts} restarts, as the last {last} brought nothing new to the {found} inputs on \
+             which restarts agree. What no restart has found may still be in the weights; a larger --restarts tries so many."
+        ));
+    }
     // Rounds end by themselves when enough was taken out.
     if found.run.count(Origin::Deflation) > 0 && found.run.restarts.len() == found.run.params.restarts {
         limits.push(
@@ -281,13 +287,13 @@ pub(crate) enum Mean {
 }
 
 impl Mean {
-    fn of(folder: &Path, found: &Found) -> Result<Self> {
+    /// Of inputs of `d` values in `folder`, where the attack has `told` one or not.
+    pub(crate) fn of(folder: &Path, told: Option<Array2<f32>>, d: usize) -> Result<Self> {
         let path = folder.join(MEAN_FILE);
         if !path.exists() {
-            return Ok(found.mean_image.clone().map_or(Self::Unknown, Self::Told));
+            return Ok(told.map_or(Self::Unknown, Self::Told));
         }
         let values: Array2<f32> = files::read_npy(&path)?;
-        let d = found.candidates.ncols();
         ensure!(
             values.ncols() == d && matches!(values.nrows(), 1 | 2) && values.iter().all(|v| v.is_finite()),
             "{} holds {:?} values; the mean of this network's inputs has {d}",
@@ -298,7 +304,7 @@ impl Mean {
     }
 
     /// Rows (m, d) in the units of the raw inputs, as far as they are known.
-    fn restore(&self, rows: &Array2<f32>) -> Array2<f32> {
+    pub(crate) fn restore(&self, rows: &Array2<f32>) -> Array2<f32> {
         match self {
             Self::Unknown => rows.clone(),
             Self::Given(values) if values.nrows() == 2 => rows * &values.row(1) + values.row(0),

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod classifier;
+pub mod compare;
 mod contestants;
 pub mod data;
 pub mod demo;

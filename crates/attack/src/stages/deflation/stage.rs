@@ -15,6 +15,7 @@ use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
 use crate::stages::context::{AttackContext, AttackStep};
 use crate::stages::deflation::rounds::{AgreedImage, Deflation, DeflationParams, MOST_DIRECTIONS};
+use crate::stages::saturation::{Saturation, SaturationParams};
 use crate::stages::stage::{Outcome, Stage};
 use crate::stages::why_not::WhyNot;
 
@@ -60,6 +61,7 @@ impl Stage for DeflationRounds {
             };
             let round = context.make(first..end, &search);
             let is_whole = round.iter().all(Option::is_some);
+            let (known, last) = (deflation.images().len(), round.len());
             if is_whole {
                 deflation.learn(&round, threads);
             }
@@ -68,7 +70,14 @@ impl Stage for DeflationRounds {
             if !is_whole {
                 break;
             }
-            if context.tell(&AttackStep::Agreed(deflation.images().len())).is_break() {
+            let found = deflation.images().len();
+            if context.tell(&AttackStep::Agreed(found)).is_break() {
+                break;
+            }
+            let ends =
+                |params: &SaturationParams| end >= params.every && params.is_nothing(found - known, found);
+            if context.params.saturation.as_ref().is_some_and(ends) {
+                context.saturation = Some(Saturation { restarts: end, last, found });
                 break;
             }
         }

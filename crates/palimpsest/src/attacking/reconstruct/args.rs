@@ -10,7 +10,7 @@ use palimpsest_attack::search::alternating::AlternatingParams;
 use palimpsest_attack::search::annealed::DescentParams;
 use palimpsest_attack::search::published::GradientParams;
 use palimpsest_attack::stages::deflation::DeflationParams;
-use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge, Task};
+use palimpsest_attack::{AttackParams, Method, PatternParams, PriorKnowledge, SaturationParams, Task};
 use palimpsest_numerics::range::within;
 use palimpsest_runs::PoolForm;
 use palimpsest_unmix::agreement::AgreementParams;
@@ -136,6 +136,9 @@ pub struct ReconstructArgs {
     /// In which form all candidates are kept [default: inputs, or coordinates where these would take more than 64 MiB].
     #[arg(long, value_enum, value_name = "FORM", num_args = 0..=1, default_missing_value = "coordinates")]
     pub keep_pool: Option<PoolName>,
+    /// Whether restarts end by themselves when nothing new comes, unless their number is given.
+    #[arg(skip)]
+    pub until_nothing_new: bool,
     /// Whether the best list so far is told while the attack is under way, and written as a report.
     #[arg(skip)]
     pub live: bool,
@@ -183,6 +186,7 @@ impl ReconstructArgs {
             no_deflation: false,
             rank: None,
             keep_pool: None,
+            until_nothing_new: false,
             live: false,
             resume: ResumeArgs::when_possible(&out),
             out,
@@ -278,15 +282,17 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     {
         bail!(Misuse(format!("{name} belongs to --method annealed; leave it out")));
     }
+    let ends = args.until_nothing_new && args.restarts.is_none() && args.method == MethodName::Annealed;
     let restarts = match &args.restarts {
         Some(Restarts::Count(count)) => *count,
         Some(Restarts::Numbers(numbers)) => usize::try_from(numbers.end).unwrap_or(usize::MAX),
-        None if args.time_limit.is_some() => RESTARTS_IN_TIME,
+        None if ends || args.time_limit.is_some() => RESTARTS_IN_TIME,
         None => RESTARTS,
     };
     let mut params = AttackParams::of(method(args), restarts);
     params.candidates = args.candidates;
     params.rank = args.rank;
+    params.saturation = ends.then(SaturationParams::default);
     params.prior = PriorKnowledge {
         input_range: (args.input_range.0, args.input_range.1),
         input_norm: args.input_norm,

@@ -50,5 +50,19 @@ pub(crate) fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize
     memory::total(weights.chain([decomposition, run, inside, found]))
 }
 
+/// Bytes of candidates up to which restarts go on while something new comes: what is kept of them grows with each.
+const MOST_BYTES: u64 = 1 << 32;
+
+/// The most restarts of an attack that ends by itself: those of `params`, or fewer on a wide network. It does not depend on the machine.
+pub(crate) fn most_restarts(dims: &[usize], params: &AttackParams) -> usize {
+    let Some(saturation) = &params.saturation else { return params.restarts };
+    let side = dims[0].min(dims[1]);
+    let (rank, every) = (params.rank.map_or(side, |rank| rank.min(side)), saturation.every);
+    let m = params.candidates.unwrap_or(2 * rank);
+    let of_each = memory::numbers(m, &[2 * dims[0] + rank], size_of::<f32>());
+    let fit = of_each.map_or(0, |bytes| MOST_BYTES / bytes.max(1) / every as u64);
+    params.restarts.min(every.saturating_mul(usize::try_from(fit).unwrap_or(usize::MAX).max(1)))
+}
+
 /// Bound on the starts that a separation iterates together.
 const SEPARATED_TOGETHER: usize = 64;

@@ -11,7 +11,7 @@ use palimpsest_runs::{MADE_BY, PoolForm};
 use serde::Serialize;
 
 use super::args::{ReconstructArgs, params, threads, time_limit};
-use super::memory_need::attack_bytes;
+use super::memory_need::{attack_bytes, most_restarts};
 use crate::attacking::input_shape::{InputShape, check_size, to_channels_first};
 use crate::attacking::model_file::{Model, load_model};
 use crate::terminal::{Misuse, ResumeArgs, memory, output};
@@ -73,6 +73,7 @@ impl Task {
             }
         }
         params.prior.image_shape = input_shape.map(|shape| shape.sides);
+        params.restarts = most_restarts(&network.dims(), &params);
         Ok(Self {
             model: args.model.clone(),
             chain: args.chain.clone(),
