@@ -199,7 +199,7 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
 pub(super) fn nothing_new(saturation: &Saturation) -> String {
     let Saturation { restarts, last, found } = saturation;
     format!(
-        "ended by itself after {restarts} restarts: the last {last} brought nothing new to the {found} inputs on which restarts agree"
+        "ended by itself after {restarts} restarts: the last {last} brought nothing new (inputs on which restarts agree: {found})"
     )
 }
 

@@ -253,8 +253,8 @@ fn limits(found: &Found, shape: Option<PictureShape>, mean: &Mean) -> Vec<String
     }
     if let Some(Saturation { restarts, last, found }) = found.run.saturation {
         limits.push(format!(
-            "The attack ended by itself after {restarts} restarts, as the last {last} brought nothing new to the {found} inputs on \
-             which restarts agree. What no restart has found may still be in the weights; a larger --restarts tries so many."
+            "The attack ended by itself after {restarts} restarts, as the last {last} brought nothing new (inputs on which restarts agree: \
+             {found}). What no restart has found may still be in the weights; a larger --restarts tries so many."
         ));
     }
     // Rounds end by themselves when enough was taken out.

@@ -405,6 +405,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_an_attack_without_a_number_of_restarts_ends_by_itself() {
+        let of = |restarts, until_nothing_new| {
+            let defaults = ReconstructArgs::defaults("net".into(), "out".into());
+            let params = params(&ReconstructArgs { restarts, until_nothing_new, ..defaults }).unwrap();
+            (params.restarts, params.saturation.is_some())
+        };
+        assert_eq!(of(None, true), (48, true));
+        assert_eq!(of(Some(Restarts::Count(5)), true), (5, false));
+        assert_eq!(of(None, false), (8, false));
+    }
+
+    #[test]
     fn restarts_are_a_count_or_numbers() {
         assert_eq!("8".parse(), Ok(Restarts::Count(8)));
         assert_eq!("0..64".parse(), Ok(Restarts::Numbers(0..64)));

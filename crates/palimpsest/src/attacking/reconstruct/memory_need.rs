@@ -66,3 +66,23 @@ pub(crate) fn most_restarts(dims: &[usize], params: &AttackParams) -> usize {
 
 /// Bound on the starts that a separation iterates together.
 const SEPARATED_TOGETHER: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use palimpsest_attack::SaturationParams;
+
+    use super::*;
+
+    #[test]
+    fn restarts_that_end_by_themselves_are_fewer_on_a_wide_network() {
+        let mut params = AttackParams::default();
+        params.restarts = 48;
+        assert_eq!(most_restarts(&[12288, 10000, 1], &params), 48, "a number that was asked for");
+        params.saturation = Some(SaturationParams::default());
+        assert_eq!(most_restarts(&[3072, 1000, 1], &params), 48);
+        assert_eq!(most_restarts(&[12288, 1200, 1], &params), 16);
+        assert_eq!(most_restarts(&[12288, 10000, 1], &params), 8);
+        params.restarts = 4;
+        assert_eq!(most_restarts(&[12288, 10000, 1], &params), 4);
+    }
+}

@@ -74,10 +74,11 @@ impl<'a> SoFar<'a> {
         let inputs = problem.lift(best.rows.view(), Parallelism::Sequential);
         let agreed = best.agreement.iter().filter(|&&agreement| agreement > AGREEING).count();
         let (done, of) = (restarts.len(), self.task.params.restarts);
+        let most = if self.task.params.saturation.is_some() { "at most " } else { "" };
         let line = match last.len() {
-            1 => format!("{done} of {of} restarts after {elapsed_s:.1} s: the first pictures"),
+            1 => format!("{done} of {most}{of} restarts after {elapsed_s:.1} s: the first pictures"),
             _ => format!(
-                "{done} of {of} restarts after {elapsed_s:.1} s: they agree on {agreed} inputs so far"
+                "{done} of {most}{of} restarts after {elapsed_s:.1} s: they agree on {agreed} inputs so far"
             ),
         };
         output::note(&line);
