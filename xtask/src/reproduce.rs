@@ -75,7 +75,12 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         What::CalibrateList(list) => return listed::calibrate(list),
         What::Defences(what) => return defences::run(args, what),
         What::Membership(what) => return membership::run(args, what),
-        What::Paper => return paper::run(args),
+        What::Paper => {
+            return paper::run(args, &|victim| {
+                make(args, victim)?;
+                attack(args, victim).map(|_| ())
+            });
+        }
         What::Victims | What::Attack | What::Nulls | What::Calibrate => {}
     }
     let victims = victims(args);

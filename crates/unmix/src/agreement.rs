@@ -4,6 +4,7 @@
 //! of it; what many settings find is an image. So no rank is chosen, and nothing of a network is used.
 
 mod clusters;
+mod contrast;
 mod diagnostics;
 mod evidence;
 mod fixed_point;
@@ -255,7 +256,7 @@ impl Found {
         }
         let pictures = unit_rows(pictures.view());
         let edges = unit_rows(matmul(pictures.view(), to_edges, Parallelism::Sequential).view());
-        let contrasts = fixed_point::contrasts(neighbours, edges.view(), params.edge_scales.1);
+        let contrasts = contrast::contrasts(neighbours, edges.view(), params.edge_scales.1);
         let ranks = &self.diagnostics.ranks;
         let rank = |&member: &usize| self.pool.settings()[member].rank;
         let last: Vec<usize> =

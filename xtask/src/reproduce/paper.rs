@@ -21,7 +21,6 @@ use palimpsest_runs::{RunFile, files};
 
 use super::unfinished::broken_off;
 use super::victims::{Regime, ReproduceArgs, Victim};
-use super::{attack, make};
 
 /// Training images of a published network.
 const EXAMPLES: usize = 500;
@@ -43,11 +42,11 @@ const CIFAR10: Published = Published {
 const MNIST: Published =
     Published { rows: &[["published: two released attacks, pooled", "0.239", "0.184", "0"]] };
 
-/// Trains both networks, attacks them, and writes `paper.html` into the folder.
+/// Has both networks trained, attacked and judged by `judged`, and writes `paper.html` into the folder.
 ///
 /// # Errors
 /// Whatever keeps a step from its end; [`Misuse`] when no seed is given.
-pub(super) fn run(args: &ReproduceArgs) -> Result<()> {
+pub(super) fn run(args: &ReproduceArgs, judged: &dyn Fn(&Victim) -> Result<()>) -> Result<()> {
     let seed = *args.seeds.first().context(Misuse("--seeds needs a seed".into()))?;
     let _lock = lock_folder(&args.out)?;
     let mut sections = Vec::new();
@@ -61,9 +60,7 @@ pub(super) fn run(args: &ReproduceArgs) -> Result<()> {
         ensure!(!interrupt::requested(), broken_off(args));
         let (regime, hidden) = (Regime::Published, vec![1000, 1000]);
         let victim = Victim { data, n: EXAMPLES, regime, hidden, subtract: None, seed, null: None };
-        make(args, &victim)?;
-        let (line, _) = attack(args, &victim)?;
-        output::note(&format!("{victim}: {} above SSIM 0.4 after {:.0} s", line.ssim_above_04, line.seconds));
+        judged(&victim)?;
         sections.push(section(args, &victim)?);
     }
     let answer = sections.iter().map(|section| section.text[0].clone()).collect();

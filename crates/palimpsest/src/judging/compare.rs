@@ -151,10 +151,13 @@ fn told(audited: &Audited) -> String {
     }
 }
 
+/// What became of an input: its place in the list before and after, and the NCC between the two.
+type Became = (Fate, Option<usize>, Option<usize>, Option<f64>);
+
 /// What became of every input of which the attack was or is sure.
 struct Compared {
     bar: Bar,
-    kept: Vec<(Fate, Option<usize>, Option<usize>, Option<f64>)>,
+    kept: Vec<Became>,
 }
 
 impl Compared {
@@ -305,11 +308,7 @@ const GROUPS: [(Fate, &str, &str); 5] = [
 ];
 
 /// What became of each input that is sure in one of the lists, by places: those before first, in their order.
-fn fates(
-    sure_before: &[bool],
-    sure_after: &[bool],
-    pairs: &[Same],
-) -> Vec<(Fate, Option<usize>, Option<usize>, Option<f64>)> {
+fn fates(sure_before: &[bool], sure_after: &[bool], pairs: &[Same]) -> Vec<Became> {
     let after_of = |i: usize| pairs.iter().find(|pair| pair.before == i);
     let before_of = |j: usize| pairs.iter().find(|pair| pair.after == j);
     let mut fates = Vec::new();

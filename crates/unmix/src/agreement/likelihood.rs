@@ -16,7 +16,7 @@ use palimpsest_numerics::factor::Cholesky;
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::reduce;
 
-use super::fixed_point::{curvature_at_zero, slopes, to_unit};
+use super::contrast::{curvature_at_zero, slopes, to_unit};
 use super::whitening::WhitenedEdges;
 use crate::operators::LANES;
 
