@@ -81,7 +81,7 @@ mod tests {
         };
         let seed = Seed::new(7);
         let from = AttackState::default();
-        let found = reconstruct_from(&network(), &params, seed.clone(), &from, &go_on, &keep).unwrap();
+        let found = reconstruct_from(&network(), &params, seed, &from, &go_on, &keep).unwrap();
         let ended = found.saturation.expect("all that is found may be new");
         assert_eq!((ended.restarts, ended.last, found.restarts.len()), (4, 2, 4));
         let told = found.stages.last().unwrap().why_not.as_ref().unwrap().to_string();
@@ -89,7 +89,7 @@ mod tests {
         let mut state = kept.into_inner().unwrap();
         state.finished.remove(&2);
         let resumed =
-            reconstruct_from(&network(), &params, seed.clone(), &state, &go_on, &|_, _| {}).unwrap();
+            reconstruct_from(&network(), &params, seed, &state, &go_on, &|_, _| {}).unwrap();
         assert_same(&found, &resumed);
         params.saturation = None;
         params.restarts = 4;
