@@ -96,7 +96,9 @@ fn section(args: &ReproduceArgs, victim: &Victim) -> Result<IllustratedSection> 
     let found = training_row(&score)?.ssim.context("the judge has no SSIM for these inputs")?;
     let held_out = score.table.row(RowKind::HeldOut).context("score.json has no row for held-out images")?;
     let passed = held_out.ssim.map_or(0, |tally| tally.above_cut);
-    let text = vec![
+    let class_means =
+        score.table.row(RowKind::ClassMeans).and_then(|row| row.ssim).map_or(0, |tally| tally.above_cut);
+    let mut text = vec![
         format!(
             "{name}: of {EXAMPLES} training images {} have a candidate above SSIM 0.4, and {} can be read in the first {EXAMPLES} of the list.",
             found.above_cut, legible.legible
@@ -109,6 +111,11 @@ fn section(args: &ReproduceArgs, victim: &Victim) -> Result<IllustratedSection> 
             run.restarts.len()
         ),
     ];
+    if 2 * class_means >= found.above_cut {
+        text.push(format!(
+            "Class means alone have {class_means} above SSIM 0.4, so this count says nothing here."
+        ));
+    }
     Ok(IllustratedSection {
         heading: name.into(),
         text,

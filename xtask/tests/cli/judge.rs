@@ -232,10 +232,10 @@ fn wrong_truth_is_told_before_the_attack_and_a_judge_that_fails_after_it_says_ho
 fn a_limit_that_cuts_the_first_restarts_says_so() {
     let desk = Desk::with_victim();
     let ran = desk.ok(
-        "audit victim/model.safetensors --input-shape 1x28x28 --candidates 20 --restarts 4 --steps 1000000 --time-limit 2 \
+        "audit victim/model.safetensors --input-shape 1x28x28 --candidates 20 --restarts 4 --steps 1000000 --time-limit 5 \
          --truth fashion-mnist --task odd-even --n 10 --out audit",
     );
-    for words in ["The time limit of 2 s was too short for an answer", "One restart takes about"] {
+    for words in ["The time limit of 5 s was too short for an answer", "One restart takes about"] {
         assert!(ran.err.contains(words), "{}", ran.err);
         for page in ["audit/report.html", "audit/report.md", "audit/judge/report.html"] {
             assert!(text(&desk, page).contains(words), "{page}");

@@ -30,7 +30,7 @@ fn wait_for(desk: &Desk, folder: &str) {
 #[test]
 fn an_interrupted_attack_keeps_the_restarts_that_are_done() {
     let desk = Desk::with_victim();
-    let line = "reconstruct --model victim/model.palimpsest --restarts 10000 --steps 300 --out attack";
+    let line = "reconstruct --model victim/model.palimpsest --no-separation --restarts 10000 --steps 300 --out attack";
     for name in ["INT", "TERM"] {
         let child = desk.start(desk.command(line));
         wait_for(&desk, "attack");
@@ -58,7 +58,7 @@ fn an_interrupted_attack_keeps_the_restarts_that_are_done() {
 #[test]
 fn an_interrupted_single_restart_keeps_what_it_has() {
     let desk = Desk::with_victim();
-    let line = "reconstruct --model victim/model.palimpsest --restarts 1 --steps 1000000000 --out attack";
+    let line = "reconstruct --model victim/model.palimpsest --no-separation --restarts 1 --steps 1000000000 --out attack";
     let child = desk.start(desk.command(line));
     wait_for(&desk, "attack");
     signal(&child, "INT");

@@ -88,8 +88,7 @@ mod tests {
         assert_eq!(told, "the last 2 restarts brought nothing new");
         let mut state = kept.into_inner().unwrap();
         state.finished.remove(&2);
-        let resumed =
-            reconstruct_from(&network(), &params, seed, &state, &go_on, &|_, _| {}).unwrap();
+        let resumed = reconstruct_from(&network(), &params, seed, &state, &go_on, &|_, _| {}).unwrap();
         assert_same(&found, &resumed);
         params.saturation = None;
         params.restarts = 4;
