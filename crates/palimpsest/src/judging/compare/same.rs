@@ -99,7 +99,7 @@ mod tests {
     fn the_most_alike_are_paired_first_and_negatives_are_the_same() {
         let before = array![[0.0_f32, 1.0, 2.0, 3.0], [1.0, -1.0, 1.0, -1.0], [5.0, 0.0, 0.0, 0.0]];
         let after = array![[0.0_f32, 1.0, 2.0, 3.5], [0.0, 1.0, 2.0, 3.0], [-1.0, 1.0, -1.0, 1.0]];
-        let pairs = same(before.view(), after.view(), 0.7, shape(4), Parallelism::Sequential).unwrap();
+        let pairs = same(before.view(), after.view(), 0.8, shape(4), Parallelism::Sequential).unwrap();
         let places: Vec<_> = pairs.iter().map(|pair| (pair.before, pair.after)).collect();
         assert_eq!(places, [(0, 1), (1, 2)], "the ramp takes its copy, and the spike has none");
         assert!((pairs[0].ncc - 1.0).abs() < 1e-6 && (pairs[1].ncc + 1.0).abs() < 1e-6);
