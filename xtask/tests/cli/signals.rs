@@ -17,6 +17,9 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
+/// Longer than separation takes on the small victim, so that restarts have begun.
+const SEPARATION: Duration = Duration::from_secs(2);
+
 /// Waits until the running command has made its folder, and then a little.
 fn wait_for(desk: &Desk, folder: &str) {
     let start = Instant::now();
@@ -30,10 +33,11 @@ fn wait_for(desk: &Desk, folder: &str) {
 #[test]
 fn an_interrupted_attack_keeps_the_restarts_that_are_done() {
     let desk = Desk::with_victim();
-    let line = "reconstruct --model victim/model.palimpsest --no-separation --restarts 10000 --steps 300 --out attack";
+    let line = "reconstruct --model victim/model.palimpsest --restarts 10000 --steps 300 --out attack";
     for name in ["INT", "TERM"] {
         let child = desk.start(desk.command(line));
         wait_for(&desk, "attack");
+        sleep(SEPARATION);
         signal(&child, name);
         let sent = Instant::now();
         let ran = finish(child, line);
@@ -58,9 +62,10 @@ fn an_interrupted_attack_keeps_the_restarts_that_are_done() {
 #[test]
 fn an_interrupted_single_restart_keeps_what_it_has() {
     let desk = Desk::with_victim();
-    let line = "reconstruct --model victim/model.palimpsest --no-separation --restarts 1 --steps 1000000000 --out attack";
+    let line = "reconstruct --model victim/model.palimpsest --restarts 1 --steps 1000000000 --out attack";
     let child = desk.start(desk.command(line));
     wait_for(&desk, "attack");
+    sleep(SEPARATION);
     signal(&child, "INT");
     let ran = finish(child, line);
     assert_eq!(ran.code, Some(0), "{}", ran.err);

@@ -123,7 +123,7 @@ impl AttackProblem {
         self.has_patterns() && floor.is_none_or(|floor| last >= LEAST_CLEARANCE * floor)
     }
 
-    /// Whether first-layer deltas can be told from chance: weight decay made the later layers forget their initialisation, there are few
+    /// Whether first-layer deltas differ from chance: weight decay made the later layers forget their initialisation, there are few
     /// directions for the neurons, and few of these are near the floor of the initialisation, so that about as few are below it.
     pub(crate) fn has_patterns(&self) -> bool {
         let first = &self.network.layers()[0];
