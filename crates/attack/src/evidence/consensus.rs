@@ -15,12 +15,16 @@ use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::{self, unit_rows};
 use rayon::prelude::*;
 
+use crate::evidence::signs::{Sides, log_odds};
+
 /// Cosine above which two candidates stand for the same input in a [`ranking`].
 pub const SAME_COSINE: f32 = 0.5;
 /// A restart is collapsed when its candidates have more than this share of the restart as near-copies, on average.
 pub const COLLAPSED_SHARE: f64 = 0.2;
 /// Cosine above which two candidates of one restart are copies.
 const COPY_COSINE: f32 = 0.95;
+/// Cosine of coordinates as they are above which two candidates are the same picture.
+const ALIKE: f32 = 0.7;
 /// Candidates that are compared with all others in one product.
 const BLOCK: usize = 64;
 /// Variance of a direction, relative to the largest, below which it counts as if it had that.
@@ -180,11 +184,11 @@ pub struct Signed {
 ///
 /// What speaks for a sign is the strength of its candidates, as they are compared and as they are `coordinates` (M, r). Where the candidate
 /// that comes first was `solved` for (M), its sign is known. `docs/decisions/0031-sparse-edges.md` has what each says. Those that were
-/// `told_apart` (M) before are pictures of either sign: they are different, however alike they are as compared, and one for whose negative
-/// more speaks is turned, not left for a candidate that is its negative.
+/// told apart before are `pictures` of either sign (M), each with what its left factor says of that: they are different, however alike they
+/// are as compared, and one for whose negative more speaks ([`log_odds`]) is turned, not left for a candidate that is its negative.
 ///
 /// # Panics
-/// When coordinates, confidence, strength, what was solved or told apart are not one per candidate.
+/// When coordinates, confidence, strength, what was solved or is a picture are not one per candidate.
 #[track_caller]
 pub fn ranking_up_to_sign(
     candidates: ArrayView2<'_, f32>,
@@ -192,13 +196,13 @@ pub fn ranking_up_to_sign(
     confidence: ArrayView1<'_, f32>,
     strength: ArrayView1<'_, f32>,
     solved: &[bool],
-    told_apart: &[bool],
+    pictures: &[Option<f32>],
 ) -> Vec<Signed> {
     let all = candidates.nrows();
     assert_eq!((solved.len(), strength.len()), (all, all), "ranking: one strength a candidate");
-    assert_eq!((told_apart.len(), confidence.len()), (all, all), "ranking: one confidence a candidate");
+    assert_eq!((pictures.len(), confidence.len()), (all, all), "ranking: one confidence a candidate");
     assert_eq!(coordinates.nrows(), all, "ranking: one row of coordinates a candidate");
-    let may_be_same = |a: usize, b: usize| a == b || !(told_apart[a] && told_apart[b]);
+    let may_be_same = |a: usize, b: usize| a == b || pictures[a].is_none() || pictures[b].is_none();
     let (mut taken, mut covered) = (Vec::new(), vec![false; all]);
     // Those of one sign come first by their own confidence; a negative of one that was taken is covered by it.
     let (unit, plain) = (unit_rows(candidates), unit_rows(coordinates));
@@ -213,52 +217,21 @@ pub fn ranking_up_to_sign(
             let alike = |i: &usize| cosines[*i].abs() > SAME_COSINE && may_be_same(*i, first);
             let negatives = (0..all).filter(alike).filter(|&i| cosines[i] < 0.0);
             let turned = negatives.reduce(|best, i| if confidence[i] > confidence[best] { i } else { best });
-            let sides = |cosines: ArrayView1<'_, f32>, least: f32| {
-                Sides::of(
-                    (0..all).filter(|&i| may_be_same(i, first)).map(|i| (cosines[i], strength[i])),
-                    least,
-                )
+            let above = |cosines: ArrayView1<'_, f32>, least: f32| {
+                let alike = (0..all).filter(|&i| may_be_same(i, first) && cosines[i].abs() > least);
+                Sides::of(alike.map(|i| (cosines[i], strength[i])))
             };
-            let speaks = sides(cosines, SAME_COSINE).over(sides(plain, ALIKE));
+            let found = above(cosines, SAME_COSINE).over(above(plain, ALIKE));
+            let speaks = pictures[first].map_or(found, |left| log_odds(found, left));
             (0..all).filter(alike).for_each(|i| covered[i] = true);
             let negative = turned.filter(|&i| !solved[first] && (solved[i] || speaks < 0.0));
             taken.push(match negative {
-                Some(negative) if !told_apart[first] => Signed { candidate: negative, turned: None },
+                Some(negative) if pictures[first].is_none() => Signed { candidate: negative, turned: None },
                 turned => Signed { candidate: first, turned },
             });
         }
     }
     taken
-}
-
-/// Cosine of coordinates as they are above which two candidates are the same picture.
-const ALIKE: f32 = 0.7;
-/// Share of all strength that each sign has at least: nothing is as good as certain.
-const LEAST_SHARE: f32 = 0.05;
-
-/// Strength of the candidates on a candidate's side, and on that of its negative.
-struct Sides {
-    own: f32,
-    other: f32,
-}
-
-impl Sides {
-    /// Of candidates with these cosines and strengths.
-    fn of(candidates: impl Iterator<Item = (f32, f32)>, least: f32) -> Self {
-        let mut sides = Self { own: 0.0, other: 0.0 };
-        for (cosine, strength) in candidates.filter(|(cosine, _)| cosine.abs() > least) {
-            *(if cosine > 0.0 { &mut sides.own } else { &mut sides.other }) += strength;
-        }
-        sides
-    }
-
-    /// Sum of the logarithms of the odds that these sides and `others` give a candidate's own sign.
-    fn over(self, others: Self) -> f32 {
-        let least =
-            LEAST_SHARE * (self.own + self.other + others.own + others.other) / 2.0 + f32::MIN_POSITIVE;
-        let odds = |sides: &Self| ((sides.own + least) / (sides.other + least)).ln();
-        odds(&self) + odds(&others)
-    }
 }
 
 /// One best estimate for each ranked candidate, (ranking, r), of unit length: the mean direction of itself and the
@@ -335,7 +308,7 @@ mod tests {
         let rank = |strength: [f32; 4], solved: [bool; 4]| {
             let strength = Array1::from(strength.to_vec());
             let (rows, confidence) = (candidates.view(), confidence.view());
-            let listed = ranking_up_to_sign(rows, rows, confidence, strength.view(), &solved, &[false; 4]);
+            let listed = ranking_up_to_sign(rows, rows, confidence, strength.view(), &solved, &[None; 4]);
             listed.iter().map(|signed| signed.candidate).collect::<Vec<_>>()
         };
         let unsolved = [false; 4];
@@ -351,9 +324,10 @@ mod tests {
         let (confidence, strength) =
             (ndarray::array![0.9, 0.8, 0.7, 0.1], ndarray::array![1.0, 1.0, 9.0, 1.0]);
         let rank = |told_apart: [bool; 4]| {
-            let rows = candidates.view();
+            let (rows, pictures) =
+                (candidates.view(), told_apart.map(|told_apart| told_apart.then_some(0.0)));
             let listed =
-                ranking_up_to_sign(rows, rows, confidence.view(), strength.view(), &[false; 4], &told_apart);
+                ranking_up_to_sign(rows, rows, confidence.view(), strength.view(), &[false; 4], &pictures);
             listed.iter().map(|signed| (signed.candidate, signed.turned)).collect::<Vec<_>>()
         };
         assert_eq!(rank([false; 4]), [(2, None)], "all are one, and most speaks for the negative");
@@ -375,7 +349,7 @@ mod tests {
                 confidence.view(),
                 strength.view(),
                 &[false; 3],
-                &[false; 3],
+                &[None; 3],
             );
             listed.iter().map(|signed| signed.candidate).collect::<Vec<_>>()
         };

@@ -2,5 +2,7 @@
 
 pub mod confidence;
 pub mod consensus;
+pub(crate) mod left_factors;
 pub mod membership;
+pub(crate) mod signs;
 pub mod witnesses;

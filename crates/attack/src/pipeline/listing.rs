@@ -1,9 +1,13 @@
 //! The list of the distinct inputs among all candidates.
 
+use ndarray::Axis;
 use palimpsest_kkt::outputs::Label;
+use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::raw::RawImages;
 
+use crate::error::AttackError;
 use crate::evidence::consensus::{ranking, ranking_up_to_sign};
+use crate::evidence::left_factors::own_sign;
 use crate::evidence::witnesses::Witnesses;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::witnesses::witnesses;
@@ -18,12 +22,15 @@ const LEAST_LISTED: usize = 10;
 pub(super) type Listed = (usize, Option<Witnesses>);
 
 /// The distinct inputs among `entries`, surest first, whose confidence is from here on what their witnesses say.
+///
+/// # Errors
+/// [`AttackError::Factor`] when a candidate is not finite.
 pub(super) fn listed(
     entries: &mut Entries,
     context: &AttackContext<'_>,
     solved: &[Candidate],
     raw: Option<&RawImages>,
-) -> Vec<Listed> {
+) -> Result<Vec<Listed>, AttackError> {
     let most = LISTED * context.problem.rank().max(LEAST_LISTED);
     if raw.is_some() || !are_images(context) {
         // A raw image is the same whatever label it was found with; of others, two labels see an input and its negative.
@@ -31,14 +38,14 @@ pub(super) fn listed(
             if raw.is_some() { vec![Label(0); entries.labels.len()] } else { entries.labels.clone() };
         let mut ranked = ranking(entries.compared.view(), &told_apart, entries.order.view());
         ranked.truncate(most);
-        return ranked.into_iter().map(|i| (i, None)).collect();
+        return Ok(ranked.into_iter().map(|i| (i, None)).collect());
     }
     let solved_for = |i: usize| i >= entries.of_restarts && solved[i - entries.of_restarts].support.is_none();
     let solved_for: Vec<bool> = (0..entries.rows.nrows()).map(solved_for).collect();
-    let told_apart = separated(entries.of_restarts, solved);
+    let pictures = pictures(context, entries, solved)?;
     let strength = entries.strength();
     let (compared, rows, order) = (entries.compared.view(), entries.rows.view(), entries.order.view());
-    let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for, &told_apart);
+    let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for, &pictures);
     ranked.truncate(most);
     for signed in &ranked {
         if let Some(negative) = signed.turned {
@@ -52,7 +59,27 @@ pub(super) fn listed(
     }
     let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
     listed.sort_by(|(a, _), (b, _)| entries.confidence[*b].total_cmp(&entries.confidence[*a]));
-    listed
+    Ok(listed)
+}
+
+/// What its left factor says of the sign of each candidate that a separation told apart from others.
+fn pictures(
+    context: &AttackContext<'_>,
+    entries: &Entries,
+    solved: &[Candidate],
+) -> Result<Vec<Option<f32>>, AttackError> {
+    let told_apart = separated(entries.of_restarts, solved);
+    let which: Vec<usize> = (0..told_apart.len()).filter(|&i| told_apart[i]).collect();
+    let mut pictures = vec![None; told_apart.len()];
+    if which.is_empty() {
+        return Ok(pictures);
+    }
+    let (problem, rows) = (context.problem, unit_rows(entries.rows.select(Axis(0), &which).view()));
+    let signs = own_sign(&problem.network, problem.head, rows.view(), problem.input_norm, context.threads)?;
+    for (&i, &sign) in which.iter().zip(&signs) {
+        pictures[i] = Some(sign as f32);
+    }
+    Ok(pictures)
 }
 
 /// Which candidates, those of restarts first, a separation told apart from each other.

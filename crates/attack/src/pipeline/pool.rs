@@ -33,7 +33,7 @@ pub(crate) fn pool(
     let mut entries = Entries::of(&context, &finished, raw);
     entries.add(&solved, &finished, raw, parallelism);
     let (ranked, of_each): (Vec<_>, Vec<_>) =
-        listed(&mut entries, &context, &solved, raw).into_iter().unzip();
+        listed(&mut entries, &context, &solved, raw)?.into_iter().unzip();
     let merged = estimates(&context, &finished, &entries, &ranked, raw);
     let told_apart = of(&ranked, &separated(entries.of_restarts, &solved));
     let kept = without_repeats(&context, &finished, merged.view(), &told_apart, raw);

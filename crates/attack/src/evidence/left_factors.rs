@@ -1,0 +1,205 @@
+//! The sign of pictures, by what the weights have of each in their neurons.
+//!
+//! The first layer is a sum over the training inputs, `W = sum_i l_i x_i^T`. With k pictures that are about the inputs up to sign and length,
+//! their duals read a left factor of each from the weights: `l_j = W d_j`. It is the signal that the network sends back to the first layer,
+//! and that of an input is another one than that of its negative: about the other half of the neurons is active. So the sign is that whose
+//! signal is in the left factor.
+//!
+//! Pictures are not exact, and the part of another input that is in a dual brings that input's signal into the left factor. These signals are known, so
+//! they are noise of a known shape: vectors of neurons are compared by the inverse of its covariance, `I + Q Q^T / c` with Q the signals of all
+//! other pictures and of their negatives. `docs/decisions/0036-signs.md` has what that brings.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use palimpsest_kkt::outputs::{Label, OutputPull};
+use palimpsest_mlp::passes::{Passes, backward, forward};
+use palimpsest_mlp::{Activation, Mlp};
+use palimpsest_numerics::factor::{Cholesky, FactorError};
+use palimpsest_numerics::gemm::{Parallelism, matmul};
+use palimpsest_numerics::reduce::squared_norm;
+
+use crate::problem::head::Head;
+
+/// Added to the moments of pictures of length one, so that those that are much alike have duals of a moderate length.
+const ALIKE: f64 = 0.03;
+/// Noise of each neuron, c, where the signals of other pictures have length one.
+const NEURON: f64 = 0.03;
+
+/// How much more the weights' left factor of each of `pictures` (k, r), unit vectors of either sign, is like the signal of the picture than like
+/// that of its negative, (k), in [-2, 2]. The pictures are coordinates of inputs of the `network`, which have about the length `input_norm`.
+///
+/// # Errors
+/// [`FactorError`] when a picture or a weight is not finite.
+pub(crate) fn own_sign(
+    network: &Mlp<f32>,
+    head: Head,
+    pictures: ArrayView2<'_, f32>,
+    input_norm: f64,
+    parallelism: Parallelism,
+) -> Result<Array1<f64>, FactorError> {
+    let left = left_factors(network, pictures, parallelism)?;
+    let inputs = &pictures * input_norm as f32;
+    let own = signals(network, head, inputs.view(), parallelism);
+    let of_negatives = -signals(network, head, (-&inputs).view(), parallelism);
+    let signals = concatenate![Axis(0), own, of_negatives];
+    let cosines = cosines(signals.view(), left.view(), parallelism)?;
+    let size = |cosine: f64| if head == Head::Number { cosine.abs() } else { cosine };
+    Ok(cosines.map_axis(Axis(1), |of_signs| size(of_signs[0]) - size(of_signs[1])))
+}
+
+/// What the duals of `pictures` (k, r) read from the first layer, (k, h).
+fn left_factors(
+    network: &Mlp<f32>,
+    pictures: ArrayView2<'_, f32>,
+    parallelism: Parallelism,
+) -> Result<Array2<f64>, FactorError> {
+    let pictures = pictures.mapv(f64::from);
+    let mut moments = Cholesky::with_order(pictures.nrows(), parallelism);
+    moments.matrix_mut().assign(&matmul(pictures.view(), pictures.t(), parallelism));
+    moments.matrix_mut().diag_mut().mapv_inplace(|moment| moment + ALIKE);
+    moments.factor()?;
+    let mut duals = pictures;
+    moments.solve_in_place(duals.view_mut());
+    Ok(matmul(duals.view(), network.layers()[0].weight.mapv(f64::from).t(), parallelism))
+}
+
+/// What the network sends back to the first layer for `inputs` (m, r), each of the first label that its own answer allows: unit vectors, (m, h).
+fn signals(
+    network: &Mlp<f32>,
+    head: Head,
+    inputs: ArrayView2<'_, f32>,
+    parallelism: Parallelism,
+) -> Array2<f64> {
+    let mut passes = Passes::new(network, inputs.nrows());
+    forward(network, inputs, Activation::Relu, &mut passes, parallelism);
+    let label = |answer: ndarray::ArrayView1<'_, f32>| -> Label {
+        head.labels_of_answer(answer.to_slice().expect("rows are contiguous"))[0]
+    };
+    let pull: OutputPull = head.pull(passes.output().rows().into_iter().map(label).collect());
+    let mut directions = Array2::zeros(passes.output().dim());
+    pull.directions(passes.output(), &mut directions);
+    backward(network, directions.view(), &mut passes, parallelism);
+    let mut signals = passes.delta()[0].mapv(f64::from);
+    for mut signal in signals.rows_mut() {
+        let length = squared_norm(signal.view()).sqrt();
+        signal.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
+    }
+    signals
+}
+
+/// Cosines of each of the `left` factors (k, h) with the signal of its picture and of its negative, (k, 2), where all other
+/// `signals` (2 k, h), those of pictures first, are noise.
+///
+/// With `K = G G^T + c I` of all signals G, all products in the metric without the two of picture j follow from the blocks of j in
+/// the inverse of K.
+fn cosines(
+    signals: ArrayView2<'_, f64>,
+    left: ArrayView2<'_, f64>,
+    parallelism: Parallelism,
+) -> Result<Array2<f64>, FactorError> {
+    let k = left.nrows();
+    let mut moments = Cholesky::with_order(2 * k, parallelism);
+    moments.matrix_mut().assign(&matmul(signals, signals.t(), parallelism));
+    moments.matrix_mut().diag_mut().mapv_inplace(|moment| moment + NEURON);
+    moments.factor()?;
+    let mut inverse = Array2::eye(2 * k);
+    moments.solve_in_place(inverse.view_mut());
+    let products = matmul(signals, left.t(), parallelism);
+    let solved = matmul(inverse.view(), products.view(), parallelism);
+    let mut cosines = Array2::zeros((k, 2));
+    for j in 0..k {
+        let block = inverse.slice(s![j..; k, j..; k]);
+        let determinant = block[[0, 0]] * block[[1, 1]] - block[[0, 1]] * block[[1, 0]];
+        let inverted = [[block[[1, 1]], -block[[0, 1]]], [-block[[1, 0]], block[[0, 0]]]]
+            .map(|row| row.map(|v| v / determinant));
+        let of_left = [solved[[j, j]], solved[[k + j, j]]];
+        let shared: f64 = products.column(j).iter().zip(solved.column(j)).map(|(a, b)| a * b).sum();
+        let with = inverted.map(|row| row[0] * of_left[0] + row[1] * of_left[1]);
+        let own = squared_norm(left.row(j)) - shared + of_left[0] * with[0] + of_left[1] * with[1];
+        for sign in [0, 1] {
+            let square = own * (inverted[sign][sign] - NEURON);
+            cosines[[j, sign]] =
+                if square > 0.0 { (with[sign] / square.sqrt()).clamp(-1.0, 1.0) } else { 0.0 };
+        }
+    }
+    Ok(cosines)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray_rand::RandomExt;
+    use ndarray_rand::rand_distr::StandardNormal;
+    use palimpsest_mlp::BiasPlacement;
+    use palimpsest_numerics::reduce::unit_rows;
+    use palimpsest_numerics::seed::Seed;
+
+    use super::*;
+
+    const NORM: f64 = 3.0;
+
+    fn draw(rows: usize, columns: usize, name: &str) -> Array2<f32> {
+        Array2::random_using((rows, columns), StandardNormal, &mut Seed::new(4).named(name).rng())
+    }
+
+    /// A network whose first layer is the sum of its own signals at `inputs` (k, r) times these.
+    fn stationary(head: Head, outputs: usize, inputs: &Array2<f32>) -> Mlp<f32> {
+        let start = Mlp::<f32>::initialise(
+            &[inputs.ncols(), 1000, outputs],
+            BiasPlacement::FirstLayer,
+            1.0,
+            Seed::new(2),
+        );
+        let mut layers = start.layers().to_vec();
+        for _ in 0..30 {
+            let network = Mlp::new(layers.clone()).unwrap();
+            let left = signals(&network, head, inputs.view(), Parallelism::Sequential).mapv(|v| v as f32);
+            layers[0].weight = matmul(left.t(), inputs.view(), Parallelism::Sequential);
+        }
+        Mlp::new(layers).unwrap()
+    }
+
+    #[test]
+    fn the_sign_of_an_input_is_in_its_left_factor() {
+        for (head, outputs) in [(Head::Sign, 1), (Head::Classes(3), 3)] {
+            let inputs = unit_rows(draw(8, 20, "inputs").view()) * NORM as f32;
+            let network = stationary(head, outputs, &inputs);
+            // Every other picture is turned, and none is exact.
+            let mut pictures = inputs / NORM as f32 + draw(8, 20, "errors") * 0.01;
+            pictures.slice_mut(s![1..; 2, ..]).mapv_inplace(|v| -v);
+            let pictures = unit_rows(pictures.view());
+            let signs = own_sign(&network, head, pictures.view(), NORM, Parallelism::Sequential).unwrap();
+            let right = signs.iter().enumerate().filter(|(i, sign)| (**sign > 0.0) == (i % 2 == 0)).count();
+            assert!(right >= 7, "{head:?}: {signs}");
+        }
+    }
+
+    #[test]
+    fn cosines_are_those_of_the_metric_without_a_pictures_own_signals() {
+        let (signals, left) =
+            (unit_rows(draw(8, 30, "signals").view()).mapv(f64::from), draw(4, 30, "left").mapv(f64::from));
+        let fast = cosines(signals.view(), left.view(), Parallelism::Sequential).unwrap();
+        for j in 0..4 {
+            let others: Vec<usize> = (0..8).filter(|i| i % 4 != j).collect();
+            let others = signals.select(Axis(0), &others);
+            let mut covariance = Cholesky::with_order(30, Parallelism::Sequential);
+            covariance.matrix_mut().assign(
+                &(matmul(others.t(), others.view(), Parallelism::Sequential) / NEURON
+                    + Array2::<f64>::eye(30)),
+            );
+            covariance.factor().unwrap();
+            let product = |a: ndarray::ArrayView1<'_, f64>, b: ndarray::ArrayView1<'_, f64>| {
+                let mut solved = b.to_owned().insert_axis(Axis(1));
+                covariance.solve_in_place(solved.view_mut());
+                a.iter().zip(&solved).map(|(a, b)| a * b).sum::<f64>()
+            };
+            for sign in [0, 1] {
+                let (l, g) = (left.row(j), signals.row(j + 4 * sign));
+                let slow = product(l, g) / (product(l, l) * product(g, g)).sqrt();
+                assert!(
+                    (fast[[j, sign]] - slow).abs() < 1e-9,
+                    "{} and {slow} of {j}, {sign}",
+                    fast[[j, sign]]
+                );
+            }
+        }
+    }
+}
