@@ -7,6 +7,7 @@ mod listed;
 mod membership;
 mod nulls;
 mod paper;
+mod pictures;
 mod rows;
 mod tables;
 mod unfinished;
@@ -73,6 +74,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     match &args.what {
         What::Table(table) => return tables::run(*table),
         What::CalibrateList(list) => return listed::calibrate(list),
+        What::CalibratePictures(looks) => return pictures::calibrate(looks),
         What::Defences(what) => return defences::run(args, what),
         What::Membership(what) => return membership::run(args, what),
         What::Paper => {

@@ -11,6 +11,7 @@ use palimpsest_datasets::{Block, DataName};
 use super::asked::{DefencesArgs, MembershipArgs};
 use super::listed::ListArgs;
 use super::nulls::Null;
+use super::pictures::PicturesArgs;
 use super::tables::TableArgs;
 
 /// Make the benchmark's victims, attack them, and print one table.
@@ -23,6 +24,7 @@ use super::tables::TableArgs;
   palimpsest reproduce attack --block report --only mnist-100-weight-decay --seeds 7
   palimpsest reproduce calibrate --block calibrate --seeds 6,7,8
   palimpsest reproduce calibrate-list runs/*/judged
+  palimpsest reproduce calibrate-pictures photographs=runs/peek=train.npz digits=runs/peek-digits=digits.npz mixtures=runs/peek-null
   palimpsest reproduce defences --cifar10-dir data/cifar10 --kinds two --seeds 7 --write
   palimpsest reproduce membership --cifar10-dir data/cifar10 --kinds two --only decay-2e-3 --seeds 7 --shadows 64
   palimpsest reproduce paper --cifar10-dir data/cifar10 --block report --seeds 8
@@ -66,6 +68,8 @@ pub(super) enum What {
     Calibrate,
     /// Fit how sure an entry of the list may be to judged attacks of any kind, one kind left out at a time.
     CalibrateList(ListArgs),
+    /// Fit how probable it is that a separated picture is an image to folders of `peek`, one kind left out at a time.
+    CalibratePictures(PicturesArgs),
     /// Train networks with and without what is said to protect, attack them alike, and write one table, one picture and one page.
     Defences(DefencesArgs),
     /// Tell members from others by the weights alone, and beside that by tests that need labels and networks trained on other data.

@@ -43,13 +43,16 @@ pub struct Evidence {
 impl Evidence {
     /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
     ///
-    /// A logistic in the logarithm of the effective support, the share of directions whose sources are confirmed, the tightness and the
-    /// logarithm of the reach, fitted on networks and null spans that hold no image: `docs/decisions/0034-likelihood.md`.
+    /// A logistic in its [`features`](Self::features), fitted by `cargo xtask reproduce calibrate-pictures` on networks and null spans that hold
+    /// no image: `docs/decisions/0034-likelihood.md`.
     pub fn probability(&self) -> f64 {
-        let features =
-            [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.reach.ln()];
-        let sum: f64 = features.iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
+        let sum: f64 = self.features().iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
         1.0 / (1.0 + (-(sum + INTERCEPT)).exp())
+    }
+
+    /// What the probability is estimated from: logarithm of the effective support, confirmed share, tightness, logarithm of the reach.
+    pub fn features(&self) -> [f64; 4] {
+        [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.reach.ln()]
     }
 
     /// Whether this looks like what all images have in common, as the mean of digits does, instead of one image.
@@ -58,7 +61,7 @@ impl Evidence {
     }
 }
 
-/// Weights of the features of a probability: log of the effective support, confirmed share, tightness, log of the reach.
+/// Weights of the features of a probability.
 const WEIGHTS: [f64; 4] = [1.151, 4.272, 27.414, 2.254];
 /// What is added to the weighted features.
 const INTERCEPT: f64 = -27.464;
