@@ -71,6 +71,7 @@ fn training(parallelism: Parallelism, threads: usize) {
         Schedule::LossNormalised { step_size: 0.01 },
         Schedule::PacedFlow { step_size: 0.01 },
         Schedule::WeightDecay { weight_decay: 2e-3, step_size: 0.1 },
+        Schedule::HeavyBall { weight_decay: 2e-3, step_size: 0.1, momentum: 0.97 },
     ] {
         for space in [TrainingSpace::Full, TrainingSpace::ExactSubspace] {
             let params = TrainParams { max_epochs: STEPS, space, parallelism, ..TrainParams::new(schedule) };

@@ -79,6 +79,7 @@ fn training() {
         Schedule::LossNormalised { step_size: 0.05 },
         Schedule::PacedFlow { step_size: 0.05 },
         Schedule::WeightDecay { weight_decay: 2e-3, step_size: 0.1 },
+        Schedule::HeavyBall { weight_decay: 2e-3, step_size: 0.1, momentum: 0.97 },
     ] {
         for space in [TrainingSpace::Full, TrainingSpace::ExactSubspace] {
             let [one, two, four] =

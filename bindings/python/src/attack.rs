@@ -147,6 +147,9 @@ pub fn audit(
                     watch.pass("restarts", done.fetch_add(1, Ordering::Relaxed) + 1, all)
                 }
                 AttackStep::Separation(found) => watch.pass("separation", *found as u64, 0),
+                AttackStep::Separated(images) => {
+                    watch.pass("separation", images.coordinates.nrows() as u64, 0)
+                }
                 AttackStep::Agreed(images) => watch.pass("deflation", *images as u64, 0),
                 AttackStep::Patterns(at) => watch.pass("activation patterns", at.certified as u64, 0),
             };

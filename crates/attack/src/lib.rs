@@ -57,7 +57,7 @@ pub use search::state::{AttackState, RunState};
 pub use search::step::Step;
 pub use stages::activation_patterns::PatternParams;
 pub use stages::candidate::{Candidate, Origin, OriginGroup};
-pub use stages::context::{AttackContext, AttackStep, RestartStep};
+pub use stages::context::{AttackContext, AttackStep, RestartStep, SeparatedImages};
 pub use stages::params::AttackParams;
 pub use stages::saturation::{Saturation, SaturationParams};
 pub use stages::stage::{Outcome, Stage, StageRecord};

@@ -19,7 +19,7 @@ use crate::stages;
 use crate::stages::candidate::Candidate;
 use crate::stages::context::{AttackContext, AttackObserver, AttackStep, tell};
 use crate::stages::params::AttackParams;
-use crate::stages::separation_by_agreement::look::Supported;
+use crate::stages::separation_by_agreement::look::{Pictures, Supported};
 use crate::stages::stage::{Outcome, Stage, StageRecord};
 
 /// Attacks `network` from independent starts and pools what they find.
@@ -98,14 +98,14 @@ pub(crate) fn prepared<T>(
     let threads = Parallelism::of_threads(rayon::current_num_threads());
     let entry = EntryLayer::of(network, params.prior, threads)?;
     let stopped = AtomicBool::new(false);
-    let mut tell = |found: usize| tell(observe, &stopped, &AttackStep::Separation(found));
-    let supported = Supported::look(&entry, params, seed.named("agreement"), threads, &mut tell)?;
+    let pictures = Pictures::of(&entry, params, seed.named("agreement"), threads);
+    let supported = || {
+        let mut tell = |found: usize| tell(observe, &stopped, &AttackStep::Separation(found));
+        Ok(pictures.look(&mut tell)?.ok().and_then(Supported::rank))
+    };
     let rank = match params.rank {
         Some(rank) => rank,
-        None => {
-            let of_pictures = supported.as_ref().ok().and_then(Supported::rank);
-            directions_of_signal(&entry, of_pictures, params.separation, seed.named("rank"), threads)?
-        }
+        None => directions_of_signal(&entry, &supported, params.separation, seed.named("rank"), threads)?,
     };
     let problem = AttackProblem::enter(&entry, Some(rank), threads)?;
     let m = params.candidates.unwrap_or(2 * problem.rank());
@@ -126,7 +126,7 @@ pub(crate) fn prepared<T>(
         observe,
         keep,
         stopped: &stopped,
-        supported,
+        pictures: &pictures,
         sources: None,
         restarts: Vec::new(),
         planned: params.restarts,

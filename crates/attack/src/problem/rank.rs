@@ -21,13 +21,13 @@ const BEYOND_ELBOW: f64 = 1.5;
 /// Ranks that are tried then, from [`LEAST_DIRECTIONS`] on, each this multiple of the one before.
 const STEP: f64 = 1.18;
 
-/// Directions to work in; `supported` are those that separations support, if they say something.
+/// Directions to work in; `supported` tells those that separations support, if they say something, and is asked only where that matters.
 ///
 /// # Errors
-/// [`AttackError::Factor`] when edges cannot be decomposed.
+/// [`AttackError::Factor`] when edges cannot be decomposed; those of `supported`.
 pub(crate) fn directions_of_signal(
     entry: &EntryLayer,
-    supported: Option<usize>,
+    supported: &dyn Fn() -> Result<Option<usize>, AttackError>,
     separation: Option<SeparationParams>,
     seed: Seed,
     parallelism: Parallelism,
@@ -40,7 +40,7 @@ pub(crate) fn directions_of_signal(
     if !bends_before && (counted as f64 <= most || !are_separated) {
         return Ok(counted);
     }
-    if let Some(supported) = supported {
+    if let Some(supported) = supported()? {
         return Ok(supported.min(counted));
     }
     if !bends_before {

@@ -3,13 +3,15 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use palimpsest_kkt::outputs::{Label, OutputPull};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
+use palimpsest_unmix::raw::RawImages;
 use rayon::prelude::*;
 
+use crate::error::AttackError;
 use crate::problem::prepared::AttackProblem;
 use crate::search::restart::{Restart, TerminationReason};
 use crate::search::state::{AttackState, Start};
@@ -18,7 +20,7 @@ use crate::stages::activation_patterns::PatternStep;
 use crate::stages::params::AttackParams;
 use crate::stages::saturation::Saturation;
 use crate::stages::separated_starts::sources::Sources;
-use crate::stages::separation_by_agreement::look::Supported;
+use crate::stages::separation_by_agreement::look::{Pictures, Supported};
 use crate::stages::starts::of_both_signs;
 use crate::stages::why_not::WhyNot;
 
@@ -29,6 +31,8 @@ pub enum AttackStep<'a> {
     Restart(RestartStep<'a>),
     /// A separation is about to begin a round; so many sources were found.
     Separation(usize),
+    /// A separation has ended: these are its images, before any restart.
+    Separated(SeparatedImages<'a>),
     /// A round of restarts has ended; on so many images rounds have agreed so far.
     Agreed(usize),
     /// The search for activation patterns begins a round, or a restart in it is about to take a step.
@@ -42,6 +46,15 @@ pub struct RestartStep<'a> {
     pub restart: u64,
     /// Where it is.
     pub step: Step<'a>,
+}
+
+/// Images that were separated from the weights, their signs told.
+#[derive(Clone, Copy, Debug)]
+pub struct SeparatedImages<'a> {
+    /// In the coordinates of the attack, likely ones first, (k, r).
+    pub coordinates: ArrayView2<'a, f32>,
+    /// What is known of raw images, if anything is.
+    pub raw: Option<&'a RawImages>,
 }
 
 /// Sees every [`AttackStep`] and may end the attack.
@@ -73,8 +86,8 @@ pub struct AttackContext<'a> {
     pub(crate) observe: &'a AttackObserver<'a>,
     pub(crate) keep: &'a (dyn Fn(u64, &Restart) + Sync),
     pub(crate) stopped: &'a AtomicBool,
-    /// Pictures that many separations of the entry layer agree on, or why there are none.
-    pub supported: Result<Supported, WhyNot>,
+    /// Pictures that many separations of the entry layer agree on, once they were looked for.
+    pub(crate) pictures: &'a Pictures<'a>,
     /// Images separated from the weights, once they were looked for and found.
     pub(crate) sources: Option<Sources<'a>>,
     /// Restarts made so far, by number; nothing for one that was not begun.
@@ -126,15 +139,40 @@ impl AttackContext<'_> {
         self.restarts.iter().flatten().count() * self.labels.len()
     }
 
+    /// Pictures that many separations of the entry layer agree on, or why there are none; they are looked for when they are first asked
+    /// for, which takes long.
+    ///
+    /// # Errors
+    /// [`AttackError`] when a factorisation fails.
+    pub fn supported(&self) -> Result<Result<&Supported, WhyNot>, AttackError> {
+        if self.is_stopped() && !self.pictures.are_looked_for() {
+            return Ok(Err(WhyNot::because("the attack was ended before they were looked for")));
+        }
+        self.pictures.look(&mut |found| self.tell(&AttackStep::Separation(found)))
+    }
+
+    /// Makes sure that restarts know the images they begin with.
+    ///
+    /// # Errors
+    /// Those of [`Self::supported`].
+    pub(crate) fn look_for_starts(&self) -> Result<(), AttackError> {
+        if self.sources.is_none() {
+            // Its absence has no consequence: restarts then begin at random.
+            let _ = self.supported()?;
+        }
+        Ok(())
+    }
+
     /// Whether the restart of this number begins with images separated from the weights.
     pub(crate) fn begins_with_images(&self, number: u64) -> bool {
         let are_known = self.sources.is_some() || !self.supported_images().is_empty();
         are_known && number.is_multiple_of(SEPARATED_EVERY)
     }
 
-    /// Supported pictures that are likelier images than not, of both signs and of the prior norm, (k, r); none where they are few.
+    /// Supported pictures that are likelier images than not, of both signs and of the prior norm, (k, r); none where they are few, or were
+    /// not looked for as images were separated otherwise.
     pub(crate) fn supported_images(&self) -> Array2<f32> {
-        let Ok(supported) = &self.supported else { return Array2::zeros((0, self.problem.rank())) };
+        let Some(supported) = self.pictures.found() else { return Array2::zeros((0, self.problem.rank())) };
         let likely =
             supported.evidence.iter().take_while(|evidence| evidence.probability() >= LIKELY).count();
         if (likely as f64) < LEAST_PICTURES * self.problem.rank() as f64 {

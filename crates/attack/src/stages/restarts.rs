@@ -82,6 +82,7 @@ fn are_left(context: &AttackContext<'_>) -> Result<(), WhyNot> {
 }
 
 fn make(context: &mut AttackContext<'_>, end: usize) -> Result<Outcome, AttackError> {
+    context.look_for_starts()?;
     let first = context.restarts.len();
     let made: Vec<Option<Restart>> = {
         let context = &*context;

@@ -137,9 +137,10 @@ fn an_observer_ends_the_search_and_what_was_found_is_kept() {
     let network = &VICTIM.network;
     let rounds = AtomicUsize::new(0);
     let found = attacked(network, &|step| match step {
-        AttackStep::Restart(_) | AttackStep::Separation(_) | AttackStep::Agreed(_) => {
-            ControlFlow::Continue(())
-        }
+        AttackStep::Restart(_)
+        | AttackStep::Separation(_)
+        | AttackStep::Separated(_)
+        | AttackStep::Agreed(_) => ControlFlow::Continue(()),
         AttackStep::Patterns(at) => {
             rounds.fetch_max(at.round, Ordering::Relaxed);
             if at.round < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

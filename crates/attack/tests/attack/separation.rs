@@ -4,6 +4,7 @@
 mod tests {
     use std::ops::ControlFlow;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use ndarray::{Array2, s};
     use ndarray_rand::RandomExt;
@@ -18,6 +19,7 @@ mod tests {
     use palimpsest_numerics::gemm::{Parallelism, matmul};
     use palimpsest_numerics::reduce::unit_rows;
     use palimpsest_numerics::seed::Seed;
+    use palimpsest_unmix::agreement::AgreementParams;
     use palimpsest_unmix::separation::{SeparationParams, WhitenedEdges, separate};
     use rand::Rng as _;
 
@@ -41,6 +43,11 @@ mod tests {
             }
         }
         images
+    }
+
+    /// The same in shades from grey to white, on black.
+    fn images_on_black() -> Array2<f32> {
+        images().mapv(|v| if v == 0.0 { 0.0 } else { 0.65 + 0.35 * v })
     }
 
     fn network() -> Mlp<f32> {
@@ -118,7 +125,11 @@ mod tests {
 
     /// How many images have a row of the same direction, up to sign.
     fn recovered(found: &Array2<f32>) -> usize {
-        let (images, candidates) = (unit_rows(images().view()), unit_rows(found.view()));
+        recovered_of(&images(), found)
+    }
+
+    fn recovered_of(images: &Array2<f32>, found: &Array2<f32>) -> usize {
+        let (images, candidates) = (unit_rows(images.view()), unit_rows(found.view()));
         let cosines = matmul(images.view(), candidates.t(), Parallelism::Sequential);
         cosines.rows().into_iter().filter(|row| row.iter().any(|cosine| cosine.abs() > 0.95)).count()
     }
@@ -135,6 +146,39 @@ mod tests {
         let separated: Vec<bool> =
             attacked(Some(SHAPE)).restarts.iter().map(|restart| restart.separated).collect();
         assert_eq!(separated, [true, false, true]);
+    }
+
+    #[test]
+    fn raw_images_are_told_before_the_first_restart_and_nothing_is_separated_that_nobody_asks_for() {
+        let network = network_of(&images_on_black());
+        let attacked = |agreement| {
+            let (rounds, told) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+            let observe = |at: &AttackStep<'_>| {
+                match at {
+                    AttackStep::Separation(_) => {
+                        rounds.fetch_add(1, Ordering::Relaxed);
+                    }
+                    AttackStep::Separated(images) => {
+                        let raw = images.raw.expect("on black raw images are known");
+                        told.lock().unwrap().push(raw.images(images.coordinates, Parallelism::Sequential));
+                    }
+                    _ => {
+                        assert_eq!(told.lock().unwrap().len(), 1, "images are told before the first restart")
+                    }
+                }
+                ControlFlow::Continue(())
+            };
+            let mut params = params(Some(SHAPE));
+            params.agreement = agreement;
+            let found = reconstruct(&network, &params, Seed::new(7), &observe).unwrap();
+            assert!(found.restarts[0].separated);
+            let images = told.into_inner().unwrap().remove(0);
+            assert!(images.iter().all(|&v| v >= 0.0), "black is the darkest");
+            (rounds.into_inner(), recovered_of(&images_on_black(), &images))
+        };
+        let (rounds, recovered) = attacked(None);
+        assert!(rounds > 3 && recovered >= 10, "{rounds} rounds, {recovered} of {IMAGES}");
+        assert_eq!(attacked(Some(AgreementParams::default())), (rounds, recovered));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use palimpsest_numerics::gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::epoch::{check_finite, stop};
-use super::state::MOMENTUM;
+use super::options::HeavyBall;
 use super::{Epoch, Schedule, TrainOutcome, TrainParams, TrainState};
 use crate::loss::{Loss, Scale, Targets};
 use crate::passes::{Passes, Scope, backward, forward, parameter_gradient};
@@ -116,7 +116,7 @@ impl Pace {
                 }
                 step_size * step_share
             }
-            Schedule::WeightDecay { step_size, .. } => {
+            Schedule::WeightDecay { step_size, .. } | Schedule::HeavyBall { step_size, .. } => {
                 step_size * heavy_ball_profile(index, params.max_epochs)
             }
             Schedule::Batches(_) | Schedule::PrivateBatches { .. } => {
@@ -136,21 +136,22 @@ fn step<T: Real>(
     params: &TrainParams,
 ) {
     let (step_size, parallelism) = (pace.step_size, params.parallelism);
-    let (alpha, beta, sum) = match (&mut state.velocity, params.schedule) {
-        (Some(velocity), Schedule::WeightDecay { .. }) => (1.0, MOMENTUM, velocity),
+    let ball = params.schedule.heavy_ball();
+    let (alpha, beta, sum) = match (&mut state.velocity, ball) {
+        (Some(velocity), Some(ball)) => (1.0, ball.momentum, velocity),
         (Some(velocity), _) => (-step_size, pace.flow_momentum, velocity),
         (None, _) => (-step_size, 1.0, &mut state.network),
     };
     parameter_gradient(x, passes, T::of(alpha), T::of(beta), Scope::AllLayers, sum, parallelism);
-    match (&mut state.velocity, params.schedule) {
-        (Some(velocity), Schedule::WeightDecay { weight_decay, .. }) => {
+    match (&mut state.velocity, ball) {
+        (Some(velocity), Some(HeavyBall { weight_decay, momentum, .. })) => {
             // v <- v + weight_decay * w; w <- w - step * v, where v holds momentum and loss gradient.
             let (decay, by) = (T::of(weight_decay), T::of(step_size));
             for_each_parameter(&mut state.network, velocity, parallelism, |w, v| {
                 *v += decay * *w;
                 *w -= by * *v;
             });
-            state.shrink.step(weight_decay, MOMENTUM, step_size);
+            state.shrink.step(weight_decay, momentum, step_size);
         }
         (Some(velocity), _) => for_each_parameter(&mut state.network, velocity, parallelism, |w, v| *w += *v),
         (None, _) => {}

@@ -1,7 +1,7 @@
 //! How a network is trained: schedules, spaces and limits.
 
 use palimpsest_numerics::gemm::Parallelism;
-use palimpsest_numerics::range::{OutOfRange, at_least_one, finite, positive};
+use palimpsest_numerics::range::{OutOfRange, at_least_one, finite, positive, within};
 use serde::{Deserialize, Serialize};
 
 use super::batch_options::{BatchSchedule, Optimizer};
@@ -65,7 +65,28 @@ pub enum Schedule {
         /// Clipping and noise.
         privacy: Privacy,
     },
+    /// [`Schedule::WeightDecay`] with another momentum: what the start has left is forgotten by a factor of e every
+    /// (1 - momentum) / (step_size * weight_decay) epochs, so that more momentum needs fewer of them.
+    HeavyBall {
+        /// Strength, > 0; as in [`Schedule::WeightDecay`].
+        weight_decay: f64,
+        /// Largest step size, > 0.
+        step_size: f64,
+        /// Momentum, at least 0 and below 1.
+        momentum: f64,
+    },
 }
+
+/// A heavy ball with weight decay, whichever schedule says so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct HeavyBall {
+    pub(super) weight_decay: f64,
+    pub(super) step_size: f64,
+    pub(super) momentum: f64,
+}
+
+/// Momentum of [`Schedule::WeightDecay`].
+const MOMENTUM: f64 = 0.9;
 
 impl Schedule {
     /// Whether the first layer moves in the span of the inputs only, so that [`TrainingSpace::ExactSubspace`] is exact:
@@ -78,6 +99,19 @@ impl Schedule {
             // Noise is in every direction.
             Self::PrivateBatches { .. } => false,
             _ => true,
+        }
+    }
+
+    /// That of a descent with weight decay; none of the others.
+    pub(super) fn heavy_ball(&self) -> Option<HeavyBall> {
+        match *self {
+            Self::WeightDecay { weight_decay, step_size } => {
+                Some(HeavyBall { weight_decay, step_size, momentum: MOMENTUM })
+            }
+            Self::HeavyBall { weight_decay, step_size, momentum } => {
+                Some(HeavyBall { weight_decay, step_size, momentum })
+            }
+            _ => None,
         }
     }
 
@@ -148,6 +182,11 @@ impl TrainParams {
             Schedule::WeightDecay { weight_decay, step_size } => {
                 positive("weight_decay", weight_decay)?;
                 positive("step_size", step_size)?;
+            }
+            Schedule::HeavyBall { weight_decay, step_size, momentum } => {
+                positive("weight_decay", weight_decay)?;
+                positive("step_size", step_size)?;
+                within("momentum", momentum, 0.0..1.0, "at least 0 and below 1")?;
             }
             Schedule::Batches(batches) => batches.check()?,
             Schedule::PrivateBatches { batches, privacy } => {

@@ -31,7 +31,9 @@ impl<T: Real> TrainState<T> {
     pub(super) fn start(network: Mlp<T>, schedule: Schedule) -> Self {
         let (first, second) = match schedule {
             Schedule::GradientDescent { .. } | Schedule::LossNormalised { .. } => (false, false),
-            Schedule::WeightDecay { .. } | Schedule::PacedFlow { .. } => (true, false),
+            Schedule::WeightDecay { .. } | Schedule::HeavyBall { .. } | Schedule::PacedFlow { .. } => {
+                (true, false)
+            }
             Schedule::Batches(batches) | Schedule::PrivateBatches { batches, .. } => {
                 match batches.optimizer {
                     Optimizer::Sgd { momentum } => (momentum > 0.0, false),
@@ -62,9 +64,6 @@ impl<T: Real> TrainState<T> {
         if same { Ok(()) } else { Err(MlpError::ForeignState { state: dims(self), run: dims(other) }) }
     }
 }
-
-/// Momentum of the heavy ball.
-pub(super) const MOMENTUM: f64 = 0.9;
 
 /// The same descent with momentum for the part of the first layer outside the span of the data, which feels decay alone: that
 /// part keeps its direction, so one number describes it.

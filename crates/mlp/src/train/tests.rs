@@ -27,6 +27,7 @@ fn the_exact_subspace_follows_the_same_trajectory() {
         Schedule::LossNormalised { step_size: 0.05 },
         Schedule::PacedFlow { step_size: 0.05 },
         Schedule::WeightDecay { weight_decay: 1e-2, step_size: 0.05 },
+        Schedule::HeavyBall { weight_decay: 1e-2, step_size: 0.05, momentum: 0.97 },
     ] {
         let full = run(schedule, TrainingSpace::Full, 300);
         let subspace = run(schedule, TrainingSpace::ExactSubspace, 300);
@@ -66,6 +67,24 @@ fn the_paced_flow_ends_where_small_steps_end() {
 }
 
 #[test]
+fn more_momentum_forgets_the_start_sooner_and_nine_tenths_is_the_usual_one() {
+    let (net, x, _) = problem();
+    let subspace = InputSubspace::spanned_by(x.view(), Parallelism::Sequential).unwrap();
+    let left = |network: &Mlp<f64>| {
+        let remainder = subspace.remainder(network.layers()[0].weight.view(), Parallelism::Sequential);
+        remainder.iter().map(|v| v * v).sum::<f64>().sqrt()
+    };
+    let (weight_decay, step_size) = (1e-2, 0.05);
+    let ended = |schedule| run(schedule, TrainingSpace::ExactSubspace, 1000).network;
+    let with = |momentum| ended(Schedule::HeavyBall { weight_decay, step_size, momentum });
+    let usual = ended(Schedule::WeightDecay { weight_decay, step_size });
+    assert_eq!(with(0.9), usual);
+    // A factor of e every 200 epochs becomes one every 50; a quarter of the epochs has small steps.
+    let (usual, more) = (left(&usual) / left(&net), left(&with(0.975)) / left(&net));
+    assert!(usual < 0.1 && more < 1e-2 * usual, "{usual} and {more}");
+}
+
+#[test]
 fn weight_decay_ends_at_a_stationary_point() {
     let wd = 2e-2;
     let schedule = Schedule::WeightDecay { weight_decay: wd, step_size: 0.1 };
@@ -96,6 +115,7 @@ fn a_run_resumed_anywhere_ends_in_the_same_bits() {
         Schedule::LossNormalised { step_size: 0.5 },
         Schedule::PacedFlow { step_size: 0.5 },
         Schedule::WeightDecay { weight_decay: 1e-2, step_size: 0.05 },
+        Schedule::HeavyBall { weight_decay: 1e-2, step_size: 0.05, momentum: 0.97 },
     ] {
         for space in [TrainingSpace::Full, TrainingSpace::ExactSubspace] {
             let params = TrainParams { max_epochs: 300, space, ..TrainParams::new(schedule) };

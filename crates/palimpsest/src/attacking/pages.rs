@@ -22,9 +22,12 @@ use super::found::Found;
 /// Pairs shown on a page and in the grid.
 pub const SHOWN: usize = 50;
 
+/// The page of a report, in its folder.
+pub const PAGE: &str = "report.html";
+
 /// Writes a report in its three forms, and the grid of its pictures if there are any.
 pub fn write(folder: &Path, report: &ReportData, cells: &[GridCell]) -> Result<()> {
-    write_whole(&folder.join("report.html"), render_html(report)?.as_bytes())?;
+    write_whole(&folder.join(PAGE), render_html(report)?.as_bytes())?;
     write_whole(&folder.join("report.md"), render_markdown(report)?.as_bytes())?;
     write_whole(&folder.join("report.json"), to_json(report)?.as_bytes())?;
     if !cells.is_empty() {

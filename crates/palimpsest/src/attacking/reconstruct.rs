@@ -157,10 +157,15 @@ pub(super) fn attack_from(task: &Task, known: Known) -> Result<Attacked> {
     let keep = |number: u64, restart: &Restart| {
         kept.finish(number, restart);
         if let Some(so_far) = &so_far {
-            so_far.see(number, restart, known.elapsed_s + kept.elapsed_s());
+            so_far.see(number, restart, || known.elapsed_s + kept.elapsed_s());
         }
     };
-    let observe = |at: &AttackStep<'_>| watch.see(at);
+    let observe = |at: &AttackStep<'_>| {
+        if let (AttackStep::Separated(images), Some(so_far)) = (at, &so_far) {
+            so_far.separated(images, || known.elapsed_s + kept.elapsed_s());
+        }
+        watch.see(at)
+    };
     let pool = workers::pool(*threads)?;
     let found = pool.install(|| reconstruct_from(network, params, Seed::new(*seed), &from, &observe, &keep));
     let stopped = watch.end();

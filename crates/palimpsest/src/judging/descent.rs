@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use ndarray::Array2;
 use palimpsest_mlp::loss::Targets;
 use palimpsest_mlp::merge::AsOne;
-use palimpsest_mlp::train::{Epoch, TrainOutcome, TrainParams, TrainState, train_on};
+use palimpsest_mlp::train::{Epoch, Schedule, TrainOutcome, TrainParams, TrainState, train_on};
 use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::Real;
 use palimpsest_numerics::seed::Seed;
@@ -130,6 +130,21 @@ pub enum Descent {
     /// With weight decay: layers between the first and the last start small, so that their neurons are soon parallel, and are then
     /// trained as one. It ends at a stationary point of the whole network.
     AsOne,
+}
+
+/// Momentum of [`Descent::AsOne`].
+const MOMENTUM: f64 = 0.975;
+
+impl Descent {
+    /// `schedule` as this descent makes it: with more momentum, so that the start is forgotten in a quarter of the epochs, or as it is.
+    pub(super) fn paced(self, schedule: Schedule) -> Schedule {
+        match (self, schedule) {
+            (Self::AsOne, Schedule::WeightDecay { weight_decay, step_size }) => {
+                Schedule::HeavyBall { weight_decay, step_size, momentum: MOMENTUM }
+            }
+            (_, schedule) => schedule,
+        }
+    }
 }
 
 /// Steps of the whole network before its parallel neurons are trained as one.

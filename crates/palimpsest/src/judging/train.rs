@@ -73,6 +73,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 /// Trains the victim that `args` describe and writes its three files into the folder, which the caller has locked.
 pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainRecord)> {
     let (schedule, until_log_loss, epochs) = regime(&args.regime, args.epochs)?;
+    let schedule = args.descent.paced(schedule);
     let dims = widths(data.centered.ncols(), &args.hidden)?;
     memory::require(
         "training",

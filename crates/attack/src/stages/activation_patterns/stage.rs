@@ -65,11 +65,12 @@ impl Stage for ActivationPatterns {
         let seed = context.seed.named("patterns");
         let observe = |step: &PatternStep| (context.observe)(&AttackStep::Patterns(*step));
         let rank = context.problem.rank();
-        let pictures = match &context.supported {
+        let supported = context.supported()?;
+        let pictures = match &supported {
             Ok(supported) => supported.truncated(rank, rank),
             Err(_) => Array2::zeros((0, rank)),
         };
-        let separation = context.params.agreement.as_ref().filter(|_| context.supported.is_ok());
+        let separation = context.params.agreement.as_ref().filter(|_| supported.is_ok());
         let beginning =
             Beginning { candidates: near.view(), labels: &labels, pictures: pictures.view(), separation };
         let exact = find_inputs(context.problem, beginning, &params, seed, &observe);

@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use ndarray::{Array2, Axis};
 use palimpsest_kkt::outputs::OutputPull;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_unmix::mean_image::MeanImage;
 use palimpsest_unmix::raw::{Appearance, Background, RawImages};
-use palimpsest_unmix::separation::{SEPARATED, SeparationParams, WhitenedEdges, separate};
+use palimpsest_unmix::separation::{SEPARATED, Separation, SeparationParams, WhitenedEdges, separate};
 
 use crate::error::AttackError;
 use crate::evidence::confidence::{ConfidenceModel, Evidence};
@@ -23,6 +24,8 @@ pub(crate) struct Sources<'a> {
     /// What is known where something was taken from all inputs, the edges then being those of a span with one more direction, or where
     /// nothing was.
     raw: Option<RawImages>,
+    /// What the look found where raw images are known, fewest edges first, (k, directions of the edges).
+    found: Array2<f32>,
     params: SeparationParams,
 }
 
@@ -55,13 +58,13 @@ impl<'a> Sources<'a> {
             Background::Black => {
                 let raw =
                     RawImages::of(basis, shape, range, None, plain.coordinates.view(), &likely, parallelism);
-                return Ok(Some(Self { problem, edges, raw, params }));
+                return Ok(Some(Self { problem, edges, raw, found: clearest_first(&plain), params }));
             }
             Background::Constant => MeanImage::uniform(basis, parallelism),
             Background::Other => mean_image,
         };
         let Some(mean_image) = mean_image else {
-            return Ok(Some(Self { problem, edges, raw: None, params }));
+            return Ok(Some(Self { problem, edges, raw: None, found: clearest_first(&plain), params }));
         };
         let wider = WhitenedEdges::of(mean_image.widen(basis).view(), shape, parallelism)?;
         let found = separate(&wider, &params, seed.named("raw"), parallelism, observe)?;
@@ -75,12 +78,18 @@ impl<'a> Sources<'a> {
             parallelism,
         );
         let edges = if raw.is_some() { wider } else { edges };
-        Ok(Some(Self { problem, edges, raw, params }))
+        Ok(Some(Self { problem, edges, raw, found: clearest_first(&found), params }))
     }
 
     /// What is known of raw images.
     pub(crate) fn raw(&self) -> Option<&RawImages> {
         self.raw.as_ref()
+    }
+
+    /// The raw images that the look found, in the coordinates of the attack, (k, r); none where raw images are not known, as signs are not
+    /// told then.
+    pub(crate) fn images(&self) -> Option<Array2<f32>> {
+        Some(self.raw.as_ref()?.centred_sources(self.found.view()))
     }
 
     /// Where annealed descent with the options of [`refinement`](crate::stages::starts::refinement) begins: each source and its
@@ -102,6 +111,13 @@ impl<'a> Sources<'a> {
         };
         start_at_images(self.problem, images.view(), pull, params, seed, parallelism)
     }
+}
+
+/// The sources of a separation, those of fewest edges first.
+fn clearest_first(separation: &Separation) -> Array2<f32> {
+    let mut order: Vec<usize> = (0..separation.contrasts.len()).collect();
+    order.sort_by(|&a, &b| separation.contrasts[a].total_cmp(&separation.contrasts[b]));
+    separation.coordinates.select(Axis(0), &order)
 }
 
 /// How likely a source that looks like this is an image, as if all restarts agreed on it.

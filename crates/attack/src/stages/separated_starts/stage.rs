@@ -3,7 +3,7 @@
 use crate::error::AttackError;
 use crate::problem::entry::MOST_OF_INPUTS;
 use crate::search::method::Method;
-use crate::stages::context::{AttackContext, AttackStep};
+use crate::stages::context::{AttackContext, AttackStep, SeparatedImages};
 use crate::stages::separated_starts::sources::Sources;
 use crate::stages::stage::{Outcome, Stage};
 use crate::stages::why_not::WhyNot;
@@ -42,6 +42,13 @@ impl Stage for SeparatedStarts {
         let tell = &mut |found: usize| context.tell(&AttackStep::Separation(found));
         let found = Sources::look(context.problem, shape, params, context.seed_of(0), context.threads, tell)?;
         context.sources = found;
+        if let Some(sources) = &context.sources
+            && let Some(images) = sources.images()
+        {
+            let separated = SeparatedImages { coordinates: images.view(), raw: sources.raw() };
+            // Whoever ends the attack here is heard before the next step.
+            let _ = context.tell(&AttackStep::Separated(separated));
+        }
         Ok(match &context.sources {
             Some(_) => Outcome::Found(Vec::new()),
             None => Outcome::Nothing(WhyNot::because(

@@ -1,6 +1,7 @@
-//! Looks for pictures in the rows of the entry layer, before anything else is decided.
+//! Looks for pictures in the rows of the entry layer, once and only where somebody asks for them.
 
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_numerics::gemm::Parallelism;
@@ -22,6 +23,49 @@ pub struct Supported {
     pub evidence: Vec<Evidence>,
     /// Rank of the truncation in which most pictures are confirmed, if these are many for it.
     best_rank: Option<usize>,
+}
+
+/// The pictures of an entry layer, looked for when they are first asked for.
+pub struct Pictures<'a> {
+    entry: &'a EntryLayer,
+    params: &'a AttackParams,
+    seed: Seed,
+    parallelism: Parallelism,
+    found: OnceLock<Result<Supported, WhyNot>>,
+}
+
+impl<'a> Pictures<'a> {
+    /// Those of `entry`, as [`Supported::look`] finds them.
+    pub fn of(entry: &'a EntryLayer, params: &'a AttackParams, seed: Seed, parallelism: Parallelism) -> Self {
+        Self { entry, params, seed, parallelism, found: OnceLock::new() }
+    }
+
+    /// Whether somebody asked for them.
+    pub fn are_looked_for(&self) -> bool {
+        self.found.get().is_some()
+    }
+
+    /// What was found, if they were looked for and there are any.
+    pub fn found(&self) -> Option<&Supported> {
+        self.found.get()?.as_ref().ok()
+    }
+
+    /// Looks for them, the first time only.
+    ///
+    /// # Errors
+    /// Those of [`Supported::look`].
+    pub fn look(
+        &self,
+        observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Result<&Supported, WhyNot>, AttackError> {
+        if !self.are_looked_for() {
+            let seed = self.seed.clone();
+            let found = Supported::look(self.entry, self.params, seed, self.parallelism, observe)?;
+            self.found.get_or_init(|| found);
+        }
+        let found = self.found.get().expect("they were just looked for");
+        Ok(found.as_ref().map_err(Clone::clone))
+    }
 }
 
 /// Confirmed pictures, as a share of the rank of the truncation that has most, from which it says how many directions are signal.

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use ndarray::Array2;
 use palimpsest_unmix::agreement::Evidence;
 
 use crate::error::AttackError;
 use crate::search::method::Method;
 use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
-use crate::stages::context::{AttackContext, AttackStep};
+use crate::stages::context::{AttackContext, AttackStep, SeparatedImages};
 use crate::stages::separation_by_agreement::inputs::{PictureInput, inputs_of};
 use crate::stages::stage::{Outcome, Stage};
 use crate::stages::why_not::WhyNot;
@@ -25,7 +26,6 @@ impl Stage for SeparationByAgreement {
     }
 
     fn applies(&self, context: &AttackContext<'_>) -> Result<(), WhyNot> {
-        context.supported.as_ref().map_err(Clone::clone)?;
         if context.sources.as_ref().is_some_and(|sources| sources.raw().is_some()) {
             return Err(WhyNot::because("raw images are known, of which their background says more"));
         }
@@ -33,9 +33,9 @@ impl Stage for SeparationByAgreement {
     }
 
     fn run(&self, context: &mut AttackContext<'_>) -> Result<Outcome, AttackError> {
-        let supported = match &context.supported {
+        let supported = match context.supported()? {
             Ok(supported) => supported,
-            Err(why_not) => return Ok(Outcome::Nothing(why_not.clone())),
+            Err(why_not) => return Ok(Outcome::Nothing(why_not)),
         };
         let Method::Annealed(options) = &context.params.method else {
             return Ok(Outcome::Nothing(WhyNot::because(
@@ -50,10 +50,22 @@ impl Stage for SeparationByAgreement {
         let candidates = context.labels.len();
         let inputs = inputs_of(problem, pictures.view(), candidates, options, seed, threads, &mut step);
         let inputs = inputs.unwrap_or_default();
+        tell_images(context, &inputs);
         let candidates =
             inputs.iter().zip(&supported.evidence).map(|(input, of)| candidate(input, of)).collect();
         Ok(Outcome::Found(candidates))
     }
+}
+
+/// Tells an observer the pictures as `inputs`, surest first.
+fn tell_images(context: &AttackContext<'_>, inputs: &[PictureInput]) {
+    let mut coordinates = Array2::zeros((inputs.len(), context.problem.rank()));
+    for (mut row, input) in coordinates.rows_mut().into_iter().zip(inputs) {
+        row.assign(&input.coordinates);
+    }
+    let separated = SeparatedImages { coordinates: coordinates.view(), raw: None };
+    // Whoever ends the attack here is heard before the next step.
+    let _ = context.tell(&AttackStep::Separated(separated));
 }
 
 /// A picture with what speaks for it, as a candidate.

@@ -6,15 +6,16 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use anyhow::Result;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use palimpsest_attack::evidence::consensus::{Comparison, consensus, ranking};
-use palimpsest_attack::{AttackProblem, Label, Method, Restart};
+use palimpsest_attack::{AttackProblem, Label, Method, Restart, SeparatedImages};
 use palimpsest_numerics::display::min_max;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::{
     Answer, CandidateView, ConfidenceKind, InputKind, Picture, PictureShape, ReportData,
 };
+use palimpsest_unmix::raw::RawImages;
 
 use super::task::Task;
-use crate::attacking::pages::{SHOWN, columns, picture, values, write};
+use crate::attacking::pages::{PAGE, SHOWN, columns, picture, values, write};
 use crate::terminal::blocks::{Pixels, half_blocks};
 use crate::terminal::output;
 
@@ -34,6 +35,10 @@ pub(super) struct SoFar<'a> {
 
 #[derive(Default)]
 struct Told {
+    /// What separation knew of raw images, in which form pictures are then shown.
+    raw: Option<RawImages>,
+    /// Whether there were pictures already.
+    has_shown: bool,
     restarts: BTreeMap<u64, Array2<f32>>,
     /// Seconds, and how many inputs restarts agreed on then.
     counts: Vec<(f64, usize)>,
@@ -44,14 +49,27 @@ impl<'a> SoFar<'a> {
         Self { task, problem: OnceLock::new(), told: Mutex::default() }
     }
 
-    /// A restart has come to its end after so many seconds of the attack.
-    pub(super) fn see(&self, number: u64, restart: &Restart, elapsed_s: f64) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.restarts.insert(number, restart.coordinates.clone());
-        // What cannot be shown now is shown at the end.
-        if let Ok(Some(agreed)) = self.tell(&told.restarts, elapsed_s) {
-            told.counts.push((elapsed_s, agreed));
-        }
+    /// A separation has ended, before any restart; `elapsed_s` are the seconds of the attack by now.
+    pub(super) fn separated(&self, images: &SeparatedImages<'_>, elapsed_s: impl FnOnce() -> f64) {
+        in_turn(&self.told, elapsed_s, |told, elapsed_s| {
+            told.raw = images.raw.cloned();
+            let count = images.coordinates.nrows();
+            let line = format!("{count} images separated from the weights after {elapsed_s:.1} s");
+            output::event("separated", &serde_json::json!({ "images": count, "elapsed_s": elapsed_s }));
+            // As with restarts.
+            let _ = self.show(told, &line, &Best::first_of(images.coordinates));
+        });
+    }
+
+    /// A restart has come to its end; `elapsed_s` are the seconds of the attack by now.
+    pub(super) fn see(&self, number: u64, restart: &Restart, elapsed_s: impl FnOnce() -> f64) {
+        in_turn(&self.told, elapsed_s, |told, elapsed_s| {
+            told.restarts.insert(number, restart.coordinates.clone());
+            // What cannot be shown now is shown at the end.
+            if let Ok(Some(agreed)) = self.tell(told, elapsed_s) {
+                told.counts.push((elapsed_s, agreed));
+            }
+        });
     }
 
     /// Says after which time nine tenths of what restarts agree on at the end had been found.
@@ -65,31 +83,48 @@ impl<'a> SoFar<'a> {
         }
     }
 
-    fn tell(&self, restarts: &BTreeMap<u64, Array2<f32>>, elapsed_s: f64) -> Result<Option<usize>> {
-        let last: Vec<_> = restarts.values().rev().take(COMPARED).map(|restart| restart.view()).collect();
+    fn tell(&self, told: &mut Told, elapsed_s: f64) -> Result<Option<usize>> {
+        let last: Vec<_> =
+            told.restarts.values().rev().take(COMPARED).map(|restart| restart.view()).collect();
+        let compared = last.len();
         let Some(best) = Best::of(&last)? else { return Ok(None) };
-        let Some(problem) = self.problem.get_or_init(|| self.prepared(best.rows.ncols())) else {
-            return Ok(None);
-        };
-        let inputs = problem.lift(best.rows.view(), Parallelism::Sequential);
         let agreed = best.agreement.iter().filter(|&&agreement| agreement > AGREEING).count();
-        let (done, of) = (restarts.len(), self.task.params.restarts);
+        let (done, of) = (told.restarts.len(), self.task.params.restarts);
         let most = if self.task.params.saturation.is_some() { "at most " } else { "" };
-        let line = match last.len() {
-            1 => format!("{done} of {most}{of} restarts after {elapsed_s:.1} s: the first pictures"),
-            _ => format!(
-                "{done} of {most}{of} restarts after {elapsed_s:.1} s: they agree on {agreed} inputs so far"
-            ),
-        };
-        output::note(&line);
+        let mut line = format!("{done} of {most}{of} restarts after {elapsed_s:.1} s");
+        if compared > 1 {
+            line.push_str(&format!(": they agree on {agreed} inputs so far"));
+        }
         output::event(
             "so_far",
             &serde_json::json!({ "restarts": done, "of": of, "elapsed_s": elapsed_s, "agreed": agreed }),
         );
+        self.show(told, &line, &best)?;
+        Ok((compared > 1).then_some(agreed))
+    }
+
+    /// Says the `line`, and shows the pictures of the `best` in the terminal and on the page.
+    fn show(&self, told: &mut Told, line: &str, best: &Best) -> Result<()> {
+        let Some(inputs) = self.inputs(best, told.raw.as_ref()) else { return Ok(()) };
         let pictures = self.pictures(inputs.view())?;
+        self.page(line, best, inputs.view(), &pictures)?;
+        if std::mem::replace(&mut told.has_shown, true) {
+            output::note(line);
+        } else {
+            let page = output::absolute(&self.task.out.join(PAGE));
+            output::note(&format!("{line}: the first of them, and {}", page.display()));
+        }
         show(&pictures);
-        self.page(&line, &best, inputs.view(), pictures)?;
-        Ok((last.len() > 1).then_some(agreed))
+        Ok(())
+    }
+
+    /// The inputs (k, d) of the `best`, raw images where these are known; nothing where candidates are inputs already.
+    fn inputs(&self, best: &Best, raw: Option<&RawImages>) -> Option<Array2<f32>> {
+        if let Some(raw) = raw {
+            return Some(raw.images(best.rows.view(), Parallelism::Sequential));
+        }
+        let problem = self.problem.get_or_init(|| self.prepared(best.rows.ncols())).as_ref()?;
+        Some(problem.lift(best.rows.view(), Parallelism::Sequential))
     }
 
     fn prepared(&self, columns: usize) -> Option<AttackProblem> {
@@ -110,13 +145,7 @@ impl<'a> SoFar<'a> {
     }
 
     /// The report as it would be now; the one at the end takes its place.
-    fn page(
-        &self,
-        line: &str,
-        best: &Best,
-        inputs: ArrayView2<'_, f32>,
-        pictures: Vec<Picture>,
-    ) -> Result<()> {
+    fn page(&self, line: &str, best: &Best, inputs: ArrayView2<'_, f32>, pictures: &[Picture]) -> Result<()> {
         let name = self.task.model.file_name().unwrap_or_default().to_string_lossy();
         let is_image = self.task.params.prior.image_shape.is_some();
         let answer = Answer::Unjudged {
@@ -133,7 +162,7 @@ impl<'a> SoFar<'a> {
         report.warnings.push(format!(
             "The attack is under way. {line}. Agreement is no probability; this page is replaced when the attack has ended."
         ));
-        let mut pictures = pictures.into_iter();
+        let mut pictures = pictures.iter().cloned();
         for (rank, (row, &agreement)) in inputs.rows().into_iter().zip(&best.agreement).enumerate() {
             report.candidates.push(CandidateView {
                 candidate: rank,
@@ -152,6 +181,13 @@ impl<'a> SoFar<'a> {
     }
 }
 
+/// Does what is to be done with `told` when its turn has come, and only then looks at the clock: restarts end on several threads, and
+/// what is told later must not be told with an earlier time.
+fn in_turn<T>(told: &Mutex<T>, elapsed_s: impl FnOnce() -> f64, then: impl FnOnce(&mut T, f64)) {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    then(&mut told, elapsed_s());
+}
+
 /// The distinct candidates on which restarts agree most.
 struct Best {
     /// In the coordinates of the attack, (k, r), k at most [`SHOWN`].
@@ -160,6 +196,12 @@ struct Best {
 }
 
 impl Best {
+    /// The first of `rows`, on which nothing has agreed yet.
+    fn first_of(rows: ArrayView2<'_, f32>) -> Self {
+        let rows = rows.slice(s![..rows.nrows().min(SHOWN), ..]).to_owned();
+        Self { agreement: vec![0.0; rows.nrows()], rows }
+    }
+
     /// Of `restarts`, the newest first; of one alone, its first candidates.
     fn of(restarts: &[ArrayView2<'_, f32>]) -> Result<Option<Self>> {
         let Some(m) = restarts.first().map(|restart| restart.nrows()) else { return Ok(None) };
@@ -167,8 +209,7 @@ impl Best {
             return Ok(None);
         }
         if restarts.len() == 1 {
-            let rows = restarts[0].slice(s![..m.min(SHOWN), ..]).to_owned();
-            return Ok(Some(Self { agreement: vec![0.0; rows.nrows()], rows }));
+            return Ok(Some(Self::first_of(restarts[0])));
         }
         let stacked = concatenate(Axis(0), restarts)?;
         let compared = Comparison::of(stacked.view(), m, Parallelism::Sequential)?
@@ -201,9 +242,27 @@ fn show(pictures: &[Picture]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
     use ndarray::array;
 
     use super::*;
+
+    #[test]
+    fn what_is_told_later_has_a_later_time() {
+        let (told, ticks) = (Mutex::new(Vec::new()), AtomicU32::new(0));
+        let clock = || f64::from(ticks.fetch_add(1, Ordering::SeqCst));
+        std::thread::scope(|scope| {
+            let held = told.lock().unwrap();
+            scope.spawn(|| in_turn(&told, clock, |told, at| told.push(at)));
+            std::thread::sleep(Duration::from_millis(50));
+            assert_eq!(ticks.load(Ordering::SeqCst), 0, "a restart that waits does not look at the clock");
+            drop(held);
+        });
+        in_turn(&told, clock, |told, at| told.push(at));
+        assert_eq!(told.into_inner().unwrap(), [0.0, 1.0]);
+    }
 
     #[test]
     fn what_restarts_agree_on_comes_first() {

@@ -69,7 +69,10 @@ impl<'a> Watch<'a> {
         match at {
             AttackStep::Restart(at) if over => self.kept.leave(at),
             AttackStep::Restart(at) => self.kept.pass(at),
-            AttackStep::Separation(_) | AttackStep::Agreed(_) | AttackStep::Patterns(_) => {}
+            AttackStep::Separation(_)
+            | AttackStep::Separated(_)
+            | AttackStep::Agreed(_)
+            | AttackStep::Patterns(_) => {}
         }
         if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -85,6 +88,10 @@ impl<'a> Watch<'a> {
             AttackStep::Agreed(images) => self.agreed.store(*images, Ordering::Relaxed),
             AttackStep::Separation(found) => {
                 self.progress.tell(Measured { separated: Some(*found), ..Measured::default() });
+            }
+            AttackStep::Separated(images) => {
+                let found = images.coordinates.nrows();
+                self.progress.tell(Measured { separated: Some(found), ..Measured::default() });
             }
             AttackStep::Patterns(at) => self
                 .searching
