@@ -5,10 +5,10 @@ use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::Parallelism;
 
-use super::gradient::{Outputs, first_layer_deltas, pairing};
+use super::gradient::{Outputs, Pairing, first_layer_deltas, pairing};
 use super::population::{Population, left_out, row_products};
-use super::span::{Part, RowSpace, SpanTest, squares};
-use super::standard::Standard;
+use super::relative::{Measurement, Relative};
+use super::span::{LogShares, Part, RowSpace, SpanTest, squares};
 use super::tail::Tail;
 
 /// Records that are measured together.
@@ -47,12 +47,19 @@ pub struct Measured {
 /// How references behave, and what they say of others.
 pub struct Null<'w, 'a> {
     instruments: Instruments<'w, 'a>,
-    spans: Vec<Standard>,
-    gradient: Option<Standard>,
+    span: Relative,
+    gradient: Option<Relative>,
     typical: Vec<Typical>,
     span_tail: Tail,
-    gradient_tail: Option<Tail>,
-    both_tail: Tail,
+    gradient_tails: Option<GradientTails>,
+    all_tail: Tail,
+}
+
+/// Laws that the gradient brings.
+struct GradientTails {
+    own: Tail,
+    /// Of minus the logarithm of the product with the p-value of the span.
+    product: Tail,
 }
 
 /// What measures.
@@ -67,10 +74,10 @@ struct Instruments<'w, 'a> {
 /// What is measured before it is compared.
 struct Raw {
     plain: Array1<f64>,
-    log_shares: Vec<Array1<f64>>,
+    shares: LogShares,
     /// Logarithms of squared lengths, plain and in each metric, (m, 1 + metrics).
     covariates: Array2<f64>,
-    pairing: Option<Array1<f64>>,
+    pairing: Option<Pairing>,
     own_loss: Option<Array1<f64>>,
     margin: Option<Array1<f64>>,
 }
@@ -98,21 +105,23 @@ impl<'w, 'a> Null<'w, 'a> {
         let roughness = metrics.collect::<Result<Vec<_>, _>>()?;
         let instruments = Instruments { weights, space, span, roughness, parallelism };
         let raw = instruments.measure(references, Part::References);
-        let standard = |values: &Array1<f64>| Standard::of(values.view(), raw.covariates.view());
-        // Less outside than usual speaks for a member.
-        let spans = raw.log_shares.iter().map(|log| standard(&-log)).collect::<Result<Vec<_>, _>>()?;
-        let gradient = raw.pairing.as_ref().map(standard).transpose()?;
-        let own: Vec<_> = spans.iter().map(|standard| standard.references.clone()).collect();
-        let (span_scores, gradient_scores) =
-            (largest(own), gradient.as_ref().map(|standard| standard.references.clone()));
-        let span_tail = Tail::of(span_scores.as_slice().expect("scores are contiguous"));
-        let gradient_tail = gradient_scores
-            .as_ref()
-            .map(|scores| Tail::of(scores.as_slice().expect("scores are contiguous")));
-        let both = evidence(&span_tail, &span_scores, gradient_tail.as_ref().zip(gradient_scores.as_ref()));
-        let both_tail = Tail::of(both.as_slice().expect("scores are contiguous"));
+        let covariates = raw.covariates.view();
+        let span = Relative::of(of_span(&inside(&raw.shares)), covariates)?;
+        let gradient =
+            raw.pairing.as_ref().map(|pairing| Relative::of(of_gradient(pairing), covariates)).transpose()?;
+        let span_scores = span.standard.references.clone();
+        let gradient_scores = gradient.as_ref().map(|relative| relative.standard.references.clone());
+        let span_tail = tail(&span_scores);
+        let gradient_tails = gradient_scores.as_ref().map(|scores| {
+            let own = tail(scores);
+            let product = tail(&product(&span_tail.log_ps(&span_scores), &own.log_ps(scores)));
+            GradientTails { own, product }
+        });
+        let evidence =
+            evidence(&span_tail, &span_scores, gradient_tails.as_ref().zip(gradient_scores.as_ref()));
+        let all_tail = tail(&evidence);
         let typical = raw.covariates.columns().into_iter().map(|c| Typical::of(&c.to_vec())).collect();
-        let null = Self { instruments, spans, gradient, typical, span_tail, gradient_tail, both_tail };
+        let null = Self { instruments, span, gradient, typical, span_tail, gradient_tails, all_tail };
         let measured = null.compared(raw, span_scores, gradient_scores);
         Ok((null, measured))
     }
@@ -121,22 +130,17 @@ impl<'w, 'a> Null<'w, 'a> {
     pub fn measure(&self, records: ArrayView2<'_, f32>) -> Measured {
         let raw = self.instruments.measure(records, Part::Others);
         let covariates = raw.covariates.view();
-        let scores = raw
-            .log_shares
-            .iter()
-            .zip(&self.spans)
-            .map(|(log, s)| s.apply((-log).view(), covariates))
-            .collect();
+        let span = self.span.apply(of_span(&inside(&raw.shares)), covariates);
         let gradient = self
             .gradient
             .as_ref()
             .zip(raw.pairing.as_ref())
-            .map(|(s, pairing)| s.apply(pairing.view(), covariates));
-        self.compared(raw, largest(scores), gradient)
+            .map(|(relative, pairing)| relative.apply(of_gradient(pairing), covariates));
+        self.compared(raw, span, gradient)
     }
 
     fn compared(&self, raw: Raw, span: Array1<f64>, gradient: Option<Array1<f64>>) -> Measured {
-        let both = evidence(&self.span_tail, &span, self.gradient_tail.as_ref().zip(gradient.as_ref()));
+        let evidence = evidence(&self.span_tail, &span, self.gradient_tails.as_ref().zip(gradient.as_ref()));
         let strangeness = raw
             .covariates
             .rows()
@@ -145,7 +149,7 @@ impl<'w, 'a> Null<'w, 'a> {
             .collect();
         Measured {
             plain: raw.plain,
-            log_p: self.both_tail.log_ps(&both),
+            log_p: self.all_tail.log_ps(&evidence),
             span,
             gradient,
             own_loss: raw.own_loss,
@@ -166,12 +170,16 @@ impl Instruments<'_, '_> {
             found.map(|found| found.into_iter().flatten().collect())
         };
         let covariates: Vec<_> = parts.iter().map(|raw| raw.covariates.view()).collect();
-        let freedoms = parts.first().map_or(0, |raw| raw.log_shares.len());
         Raw {
             plain: join(&|raw| raw.plain.clone()),
-            log_shares: (0..freedoms).map(|i| join(&|raw| raw.log_shares[i].clone())).collect(),
+            shares: LogShares {
+                all: join(&|raw| raw.shares.all.clone()),
+                strong: join(&|raw| raw.shares.strong.clone()),
+            },
             covariates: concatenate(Axis(0), &covariates).expect("batches have the same columns"),
-            pairing: join_some(&|raw| raw.pairing.clone()),
+            pairing: join_some(&|raw| raw.pairing.as_ref().map(|pairing| pairing.all.clone()))
+                .zip(join_some(&|raw| raw.pairing.as_ref().map(|pairing| pairing.strong.clone())))
+                .map(|(all, strong)| Pairing { all, strong }),
             own_loss: join_some(&|raw| raw.own_loss.clone()),
             margin: join_some(&|raw| raw.margin.clone()),
         }
@@ -202,7 +210,7 @@ impl Instruments<'_, '_> {
         let (own_loss, margin) = said.map(|(_, said)| (said.own_loss, said.margin)).unzip();
         Raw {
             plain: self.span.plain_shares(wide.view()),
-            log_shares: self.span.measure(wide.view(), part),
+            shares: self.span.measure(wide.view(), part),
             covariates,
             pairing: paired,
             own_loss,
@@ -224,23 +232,44 @@ impl Typical {
     }
 }
 
-/// Largest score of each record over several tests.
-fn largest(scores: Vec<Array1<f64>>) -> Array1<f64> {
-    let largest = scores.into_iter().reduce(|mut largest, other| {
-        largest.zip_mut_with(&other, |a, &b| *a = a.max(b));
-        largest
-    });
-    largest.expect("there is a test")
+/// Less outside than usual speaks for a member: shares with the other sign.
+fn inside(shares: &LogShares) -> LogShares {
+    LogShares { all: -&shares.all, strong: -&shares.strong }
 }
 
-/// Minus the logarithm of the product of the p-values.
+fn of_span(shares: &LogShares) -> Measurement<'_> {
+    Measurement { all: shares.all.view(), strong: shares.strong.view() }
+}
+
+fn of_gradient(pairing: &Pairing) -> Measurement<'_> {
+    Measurement { all: pairing.all.view(), strong: pairing.strong.view() }
+}
+
+fn tail(scores: &Array1<f64>) -> Tail {
+    Tail::of(scores.as_slice().expect("scores are contiguous"))
+}
+
+/// Minus the logarithm of the product of p-values.
 ///
 /// # Source
 /// Fisher (1932); its law is estimated from the references, so the tests need not be independent.
-fn evidence(tail: &Tail, span: &Array1<f64>, gradient: Option<(&Tail, &Array1<f64>)>) -> Array1<f64> {
-    let mut evidence = -tail.log_ps(span);
-    if let Some((tail, scores)) = gradient {
-        evidence -= &tail.log_ps(scores);
-    }
-    evidence
+fn product(first: &Array1<f64>, second: &Array1<f64>) -> Array1<f64> {
+    -(first + second)
+}
+
+/// Minus the logarithm of the smallest of the p-values: by the span, by the gradient, and by both together. Of some members one of the two
+/// says nothing, which their product pays for.
+///
+/// # Source
+/// Tippett (1931); its law is estimated from the references, too.
+fn evidence(
+    span_tail: &Tail,
+    span: &Array1<f64>,
+    gradient: Option<(&GradientTails, &Array1<f64>)>,
+) -> Array1<f64> {
+    let span = span_tail.log_ps(span);
+    let Some((tails, scores)) = gradient else { return -span };
+    let own = tails.own.log_ps(scores);
+    let both = tails.product.log_ps(&product(&span, &own));
+    span.iter().zip(&own).zip(&both).map(|((&span, &own), &both)| -span.min(own).min(both)).collect()
 }
