@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::gradient::first_layer_deltas;
 use super::multipliers::{MOST_RECORDS, multipliers};
 use super::null::{Null, Weights};
+use super::relative::Sample;
 use super::span::{RowSpace, squares};
 use super::tail::LEAST_REFERENCES;
 
@@ -161,7 +162,10 @@ pub fn assess(
     );
     let kept = references.map(|references| without(references, &same));
     are_enough(records, kept.as_ref())?;
-    let compared_with = kept.as_ref().map_or(records, |kept| kept.view());
+    let compared_with = match &kept {
+        Some(kept) => (Sample::References, kept.view()),
+        None => (Sample::Records, records),
+    };
     let (null, own) = Null::of(weights, &space, compared_with, parallelism)?;
     let used = kept.as_ref().map(Array2::nrows);
     let reference_scores = used.map_or_else(Vec::new, |_| own.log_p.iter().map(|log| -log).collect());

@@ -7,7 +7,7 @@ use palimpsest_numerics::gemm::Parallelism;
 
 use super::gradient::{Outputs, Pairing, first_layer_deltas, pairing};
 use super::population::{Population, left_out, row_products};
-use super::relative::{Measurement, Relative};
+use super::relative::{Measurement, Relative, Sample, Scores};
 use super::span::{LogShares, Part, RowSpace, SpanTest, squares};
 use super::tail::Tail;
 
@@ -50,16 +50,9 @@ pub struct Null<'w, 'a> {
     span: Relative,
     gradient: Option<Relative>,
     typical: Vec<Typical>,
-    span_tail: Tail,
-    gradient_tails: Option<GradientTails>,
+    /// Of minus the logarithm of the product of both p-values.
+    product_tail: Option<Tail>,
     all_tail: Tail,
-}
-
-/// Laws that the gradient brings.
-struct GradientTails {
-    own: Tail,
-    /// Of minus the logarithm of the product with the p-value of the span.
-    product: Tail,
 }
 
 /// What measures.
@@ -89,14 +82,14 @@ struct Typical {
 }
 
 impl<'w, 'a> Null<'w, 'a> {
-    /// Measures `references` (n, d), more than `ROUGHNESS` has numbers plus three, each as if it were not among them.
+    /// Measures a sample (n, d), more than `ROUGHNESS` has numbers plus four, each as if it were not among them.
     ///
     /// # Errors
     /// [`FactorError`] when they are all the same.
     pub fn of(
         weights: Weights<'w>,
         space: &'a RowSpace,
-        references: ArrayView2<'_, f32>,
+        (sample, references): (Sample, ArrayView2<'_, f32>),
         parallelism: Parallelism,
     ) -> Result<(Self, Measured), FactorError> {
         let wide = references.mapv(f64::from);
@@ -106,22 +99,14 @@ impl<'w, 'a> Null<'w, 'a> {
         let instruments = Instruments { weights, space, span, roughness, parallelism };
         let raw = instruments.measure(references, Part::References);
         let covariates = raw.covariates.view();
-        let span = Relative::of(of_span(&inside(&raw.shares)), covariates)?;
-        let gradient =
-            raw.pairing.as_ref().map(|pairing| Relative::of(of_gradient(pairing), covariates)).transpose()?;
-        let span_scores = span.standard.references.clone();
-        let gradient_scores = gradient.as_ref().map(|relative| relative.standard.references.clone());
-        let span_tail = tail(&span_scores);
-        let gradient_tails = gradient_scores.as_ref().map(|scores| {
-            let own = tail(scores);
-            let product = tail(&product(&span_tail.log_ps(&span_scores), &own.log_ps(scores)));
-            GradientTails { own, product }
-        });
-        let evidence =
-            evidence(&span_tail, &span_scores, gradient_tails.as_ref().zip(gradient_scores.as_ref()));
-        let all_tail = tail(&evidence);
+        let relative = |measured: Measurement<'_>| Relative::of(sample, measured, covariates);
+        let (span, span_scores) = relative(of_span(&inside(&raw.shares)))?;
+        let (gradient, gradient_scores) =
+            raw.pairing.as_ref().map(|pairing| relative(of_gradient(pairing))).transpose()?.unzip();
+        let product_tail = gradient_scores.as_ref().map(|scores| tail(&product(&span_scores, scores)));
+        let all_tail = tail(&evidence(&span_scores, gradient_scores.as_ref().zip(product_tail.as_ref())));
         let typical = raw.covariates.columns().into_iter().map(|c| Typical::of(&c.to_vec())).collect();
-        let null = Self { instruments, span, gradient, typical, span_tail, gradient_tails, all_tail };
+        let null = Self { instruments, span, gradient, typical, product_tail, all_tail };
         let measured = null.compared(raw, span_scores, gradient_scores);
         Ok((null, measured))
     }
@@ -139,8 +124,8 @@ impl<'w, 'a> Null<'w, 'a> {
         self.compared(raw, span, gradient)
     }
 
-    fn compared(&self, raw: Raw, span: Array1<f64>, gradient: Option<Array1<f64>>) -> Measured {
-        let evidence = evidence(&self.span_tail, &span, self.gradient_tails.as_ref().zip(gradient.as_ref()));
+    fn compared(&self, raw: Raw, span: Scores, gradient: Option<Scores>) -> Measured {
+        let evidence = evidence(&span, gradient.as_ref().zip(self.product_tail.as_ref()));
         let strangeness = raw
             .covariates
             .rows()
@@ -150,8 +135,8 @@ impl<'w, 'a> Null<'w, 'a> {
         Measured {
             plain: raw.plain,
             log_p: self.all_tail.log_ps(&evidence),
-            span,
-            gradient,
+            span: span.deviations,
+            gradient: gradient.map(|scores| scores.deviations),
             own_loss: raw.own_loss,
             margin: raw.margin,
             strangeness,
@@ -253,8 +238,8 @@ fn tail(scores: &Array1<f64>) -> Tail {
 ///
 /// # Source
 /// Fisher (1932); its law is estimated from the references, so the tests need not be independent.
-fn product(first: &Array1<f64>, second: &Array1<f64>) -> Array1<f64> {
-    -(first + second)
+fn product(span: &Scores, gradient: &Scores) -> Array1<f64> {
+    -(&span.log_p + &gradient.log_p)
 }
 
 /// Minus the logarithm of the smallest of the p-values: by the span, by the gradient, and by both together. Of some members one of the two
@@ -262,14 +247,9 @@ fn product(first: &Array1<f64>, second: &Array1<f64>) -> Array1<f64> {
 ///
 /// # Source
 /// Tippett (1931); its law is estimated from the references, too.
-fn evidence(
-    span_tail: &Tail,
-    span: &Array1<f64>,
-    gradient: Option<(&GradientTails, &Array1<f64>)>,
-) -> Array1<f64> {
-    let span = span_tail.log_ps(span);
-    let Some((tails, scores)) = gradient else { return -span };
-    let own = tails.own.log_ps(scores);
-    let both = tails.product.log_ps(&product(&span, &own));
-    span.iter().zip(&own).zip(&both).map(|((&span, &own), &both)| -span.min(own).min(both)).collect()
+fn evidence(span: &Scores, gradient: Option<(&Scores, &Tail)>) -> Array1<f64> {
+    let Some((gradient, tail)) = gradient else { return -&span.log_p };
+    let both = tail.log_ps(&product(span, gradient));
+    let each = span.log_p.iter().zip(&gradient.log_p).zip(&both);
+    each.map(|((&span, &own), &both)| -span.min(own).min(both)).collect()
 }
