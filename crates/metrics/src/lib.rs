@@ -18,6 +18,7 @@
 //! | what can be read in the first n images of the list, what is sure, does the truth fit the weights? | [`judge`] |
 //! | does the attack know which of its candidates are real? | [`calibration`] |
 //! | what is as smooth as a photograph and is none? | [`mod@pink_noise`] |
+//! | are two samples of one law? | [`mod@two_samples`] |
 //!
 //! **Two coordinates.** A network is trained on images minus their training mean, and the published protocol
 //! *searches* in those centred coordinates but *shows* images with the mean restored. The two differ a lot: with
@@ -72,6 +73,7 @@ pub mod score;
 pub mod ssim;
 pub mod table;
 pub mod tally;
+pub mod two_samples;
 
 pub use error::{MetricsError, Result};
 pub use image::{CandidateImages, TargetImages};

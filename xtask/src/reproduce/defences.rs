@@ -17,8 +17,8 @@ use palimpsest_mlp::checkpoint::write_atomically;
 use palimpsest_runs::files;
 
 pub(super) use self::case::{Case, cases};
-pub(super) use self::listed::Training;
-pub(super) use self::measure::{shares, true_positives};
+pub(super) use self::listed::{Training, named};
+pub(super) use self::measure::true_positives;
 pub(super) use self::network::{Network, trained, trained_on};
 use self::row::{Row, results};
 use super::asked::DefencesArgs;
@@ -27,8 +27,8 @@ use super::victims::ReproduceArgs;
 
 /// Makes and measures what is asked for, and writes table, picture and page after each row.
 pub(super) fn run(args: &ReproduceArgs, what: &DefencesArgs) -> Result<()> {
-    ensure!(what.n > 0 && what.restarts > 0, Misuse("--n and --restarts must be at least 1".into()));
-    let mut cases = cases(args, what);
+    ensure!(what.networks.n > 0 && what.restarts > 0, Misuse("--n and --restarts must be at least 1".into()));
+    let mut cases = cases(args, &what.networks);
     cases.retain(|case| !what.done || measure::is_done(args, case));
     ensure!(!cases.is_empty(), Misuse("no defence is left; check --only".into()));
     let _lock = lock_folder(&args.out)?;

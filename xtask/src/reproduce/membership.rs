@@ -1,42 +1,32 @@
 //! `cargo xtask reproduce membership`: what tells members from others by the weights alone, beside tests that need a record's label and
 //! networks trained on other data, in one table with seconds.
 
+mod line;
+mod networks;
 mod records;
 mod scores;
 mod shadow;
 
-use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
-use ndarray::{ArrayView1, ArrayView2, Axis, concatenate, s};
+use anyhow::{Context, Result, bail, ensure};
+use ndarray::ArrayView1;
 use palimpsest::terminal::{Misuse, clock, interrupt, lock_folder, output};
-use palimpsest_attack::evidence::membership::{Outputs, Weights, assess};
-use palimpsest_datasets::{Dataset, LoadParams, load_with};
+use palimpsest_attack::evidence::membership::{Membership, Outputs, Weights, assess};
+use palimpsest_datasets::{LoadParams, load_with};
+use palimpsest_metrics::two_samples::two_samples;
 use palimpsest_numerics::gemm::Parallelism;
-use palimpsest_report::render_text_table;
-use palimpsest_runs::files;
-use serde::Serialize;
+use palimpsest_numerics::seed::Seed;
 
-use self::records::Records;
+use self::line::{Line, Uniform};
+use self::networks::{Wanted, networks, victim};
+use self::records::{Asked, Records};
 use self::scores::{lira, rmia};
 use self::shadow::{Shadows, margins};
 use super::asked::MembershipArgs;
-use super::defences::{Case, Network, Training, cases, shares, trained, true_positives};
+use super::defences::{Case, Network, Training, trained, true_positives};
 use super::unfinished::broken_off;
 use super::victims::ReproduceArgs;
-
-/// One statistic on one network.
-#[derive(Clone, Debug, Serialize)]
-struct Line {
-    network: String,
-    statistic: &'static str,
-    /// Whether it needs the label of a record.
-    label: bool,
-    shadows: usize,
-    tpr_at_01: f64,
-    tpr_at_1: f64,
-    seconds: f64,
-}
 
 /// Fewest shadows of which a deviation can be taken.
 const LEAST_SHADOWS: usize = 4;
@@ -48,114 +38,169 @@ pub(super) fn run(args: &ReproduceArgs, what: &MembershipArgs) -> Result<()> {
         Misuse(format!("--shadows must be 0 or at least {LEAST_SHADOWS}"))
     );
     let _lock = lock_folder(&args.out)?;
+    let table = table(args, what)?;
     let mut lines = Vec::new();
-    for case in cases(args, &what.networks) {
-        let Some(training) = case.training() else { continue };
+    for wanted in networks(args, what) {
+        let Some(training) = wanted.case.training() else { continue };
         if interrupt::requested() {
             bail!(broken_off(args));
         }
-        output::note(&format!("{case}"));
-        lines.extend(asked(args, what, &case, &training)?);
-        files::write_json(&args.out.join("membership.json"), &lines)?;
+        output::note(&victim(args, &wanted.case));
+        let new = asked(args, what, &wanted, &training)?;
+        line::write(&table, &new)?;
+        lines.extend(new);
     }
-    ensure!(!lines.is_empty(), Misuse("no network is left; check --only".into()));
-    print(&lines);
+    ensure!(
+        !lines.is_empty(),
+        Misuse("no network is left; check --only, and give --cifar10-dir for CIFAR-10".into())
+    );
+    output::line(&line::text(&lines));
+    output::line(&format!("wrote {}", table.display()));
     Ok(())
 }
 
-/// All statistics on the network of `case`.
-fn asked(args: &ReproduceArgs, what: &MembershipArgs, case: &Case, training: &Training) -> Result<Vec<Line>> {
+/// The file of the table.
+fn table(args: &ReproduceArgs, what: &MembershipArgs) -> Result<PathBuf> {
+    if !what.write {
+        return Ok(args.out.join("membership.json"));
+    }
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is a folder of the workspace")?;
+    Ok(root.join("docs").join("results").join("membership.json"))
+}
+
+/// What a statistic says of members, then of others.
+struct Statistic<'a> {
+    name: &'a str,
+    /// Whether it needs the label of a record.
+    labels: &'a str,
+    shadows: usize,
+    scores: &'a [f64],
+    null: Option<Uniform>,
+    seconds: f64,
+}
+
+/// All statistics on a network.
+fn asked(
+    args: &ReproduceArgs,
+    what: &MembershipArgs,
+    wanted: &Wanted,
+    training: &Training,
+) -> Result<Vec<Line>> {
+    let case = &wanted.case;
     let network = trained(args, case, training)?;
     let data_dir = network.data_args.data_dir.as_deref();
-    let params = LoadParams { data_dir, block: args.block, ..LoadParams::default() };
-    let split = load_with(case.data, &params)?;
-    let train = &network.data.train.dataset;
-    let (records, population) = asked_of(train, &split.test)?;
-    let name = case.to_string();
-    let line = |statistic, label, shadows, found: &[f64], seconds| {
-        let (members, rest) = found.split_at(records.members);
-        let (tpr_at_01, tpr_at_1) =
-            (true_positives(members, rest, 0.001), true_positives(members, rest, 0.01));
-        Line { network: name.clone(), statistic, label, shadows, tpr_at_01, tpr_at_1, seconds }
-    };
+    let files = load_with(case.data, &LoadParams { data_dir, ..LoadParams::default() })?;
+    let asked = Asked::of(&network.data.train.dataset, &files, &Seed::new(case.seed).named("others"))?;
+    let line = |statistic: &Statistic<'_>| line_of(args, what, wanted, &asked, statistic);
     let start = clock::now();
-    let elapsed = |start| clock::now().saturating_sub(start).as_secs_f64();
-    let own = by_weights(&network, records.raw.view(), population.raw.view())?;
-    let mut lines = vec![line("weights alone", false, 0, &own, elapsed(start))];
+    let found = by_weights(&network, &asked)?;
+    let seconds = clock::now().saturating_sub(start).as_secs_f64();
+    let scores: Vec<f64> = found.records.iter().map(|record| record.score).collect();
+    let null = uniform(&scores[asked.records.members..], &found.reference_scores);
+    let (name, labels) = ("weights alone", "no");
+    let mut lines =
+        vec![line(&Statistic { name, labels, shadows: 0, scores: &scores, null: Some(null), seconds })];
     let start = clock::now();
-    let target = margins(&network, &records)?;
-    lines.push(line("loss threshold", true, 0, target.as_slice().unwrap_or(&[]), elapsed(start)));
+    let target = margins(&network, &asked.records)?;
+    let seconds = clock::now().saturating_sub(start).as_secs_f64();
+    let scores = target.as_slice().context("margins are contiguous")?;
+    let (name, labels) = ("loss threshold", "yes");
+    lines.push(line(&Statistic { name, labels, shadows: 0, scores, null: None, seconds }));
     if what.shadows > 0 {
-        let others = without(&split.train, train)?;
         let shadows = Shadows { args, case, training, wanted: what.shadows, limit_s: what.shadow_limit };
-        let (of_records, of_population, seconds) = shadows.margins(&others, &records, &population)?;
-        let count = of_records.nrows();
-        ensure!(count >= LEAST_SHADOWS, "{count} shadows are too few; give --shadow-limit more seconds");
-        let found = lira(target.view(), of_records.view());
-        lines.push(line("LiRA, offline", true, count, &found, seconds));
-        let own_population = margins(&network, &population)?;
-        let found = rmia(target.view(), of_records.view(), own_population.view(), of_population.view());
-        lines.push(line("RMIA, offline", true, count, &found, seconds));
+        for (name, scores, shadows, seconds) in by_shadows(&shadows, &network, &asked, target.view())? {
+            lines.push(line(&Statistic { name, labels, shadows, scores: &scores, null: None, seconds }));
+        }
     }
     Ok(lines)
 }
 
-/// The records that are asked: training examples, then others; and a population of yet others.
-fn asked_of(train: &Dataset, test: &Dataset) -> Result<(Records, Records)> {
-    let (references, others) = shares(test.count());
-    let rows = s![references..references + others, ..];
-    let records = Records {
-        members: train.count(),
-        raw: concatenate(Axis(0), &[train.inputs(), test.inputs().slice(rows)])?,
-        labels: [train.labels(), &test.labels()[references..references + others]].concat(),
-    };
-    let population = Records {
-        members: 0,
-        raw: test.inputs().slice(s![..references, ..]).to_owned(),
-        labels: test.labels()[..references].to_vec(),
-    };
-    Ok((records, population))
+/// LiRA and RMIA: name, scores, number of shadows, and seconds of their training.
+fn by_shadows(
+    shadows: &Shadows<'_>,
+    network: &Network,
+    asked: &Asked,
+    target: ArrayView1<'_, f64>,
+) -> Result<[(&'static str, Vec<f64>, usize, f64); 2]> {
+    let (of_records, of_population, seconds) = shadows.margins(asked)?;
+    let count = of_records.nrows();
+    ensure!(count >= LEAST_SHADOWS, "{count} shadows are too few; give --shadow-limit more seconds");
+    let by_lira = lira(target, of_records.view());
+    let own = margins(network, &asked.population)?;
+    let by_rmia = rmia(target, of_records.view(), own.view(), of_population.view());
+    Ok([("LiRA, offline", by_lira, count, seconds), ("RMIA, offline", by_rmia, count, seconds)])
 }
 
-/// Scores of raw records by the weights, compared with raw references.
-fn by_weights(
-    network: &Network,
-    records: ArrayView2<'_, f32>,
-    references: ArrayView2<'_, f32>,
-) -> Result<Vec<f64>> {
+fn line_of(
+    args: &ReproduceArgs,
+    what: &MembershipArgs,
+    wanted: &Wanted,
+    asked: &Asked,
+    statistic: &Statistic<'_>,
+) -> Line {
+    let Records { members, .. } = asked.records;
+    let (told, others) = statistic.scores.split_at(members);
+    Line {
+        victim: victim(args, &wanted.case),
+        task: wanted.case.task(),
+        n: members,
+        seed: wanted.case.seed,
+        training: wanted.case.defence.told.into(),
+        statistic: statistic.name.into(),
+        labels: statistic.labels.into(),
+        shadows: statistic.shadows,
+        others: others.len(),
+        references: asked.population.raw.nrows(),
+        tpr_at_01: true_positives(told, others, 0.001),
+        tpr_at_1: true_positives(told, others, 0.01),
+        must: wanted.must,
+        null: statistic.null,
+        seconds: statistic.seconds,
+        machine: format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH),
+        date: clock::today(),
+        command: command(args, what, &wanted.case),
+    }
+}
+
+/// The command that makes a line.
+fn command(args: &ReproduceArgs, what: &MembershipArgs, case: &Case) -> String {
+    let folder = |name: &str, given: bool| if given { format!(" --{name}-dir DIR") } else { String::new() };
+    let folders = folder("cifar10", args.cifar10_dir.is_some()) + &folder("mnist", args.mnist_dir.is_some());
+    let block = args.block.map_or_else(String::new, |block| format!(" --block {block}"));
+    let networks = if what.acceptance {
+        format!("--acceptance --only {}", victim(args, case))
+    } else {
+        let kind = case.kind.words().split(' ').next().unwrap_or_default();
+        format!("--kinds {kind} --n {} --hidden {} --only {}", case.n, case.widths(), case.defence.name)
+    };
+    format!(
+        "cargo xtask reproduce membership{folders}{block} {networks} --seeds {} --shadows {}",
+        case.seed, what.shadows
+    )
+}
+
+/// What the weights say of the records, compared with the population.
+fn by_weights(network: &Network, asked: &Asked) -> Result<Membership> {
     let parallelism = Parallelism::of_threads(rayon::current_num_threads());
     let scaling = &network.data.scaling;
-    let (records, references) = (scaling.apply(records), scaling.apply(references));
-    let weights = Weights::Network(&network.weights, Outputs::Classes);
-    let found = assess(weights, records.view(), Some(references.view()), parallelism)?;
-    Ok(found.records.iter().map(|record| record.score).collect())
+    let records = scaling.apply(asked.records.raw.view());
+    let references = scaling.apply(asked.population.raw.view());
+    let outputs = if network.data.label_scale.is_some() { Outputs::Values } else { Outputs::Classes };
+    let weights = Weights::Network(&network.weights, outputs);
+    Ok(assess(weights, records.view(), Some(references.view()), parallelism)?)
 }
 
-/// The examples of `all` that are not among `some`.
-fn without(all: &Dataset, some: &Dataset) -> Result<Dataset> {
-    let bits = |row: ArrayView1<'_, f32>| row.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
-    let known: HashSet<Vec<u32>> = some.inputs().rows().into_iter().map(bits).collect();
-    let inputs = all.inputs();
-    let rows = inputs.rows().into_iter().enumerate();
-    let rest: Vec<usize> = rows.filter(|(_, row)| !known.contains(&bits(*row))).map(|(i, _)| i).collect();
-    Ok(all.select(&rest)?)
-}
-
-fn print(lines: &[Line]) {
-    let header = ["network", "statistic", "needs labels", "shadows", "at 0.1 %", "at 1 %", "seconds"];
-    let rows: Vec<Vec<String>> = lines
-        .iter()
-        .map(|line| {
-            vec![
-                line.network.clone(),
-                line.statistic.to_owned(),
-                if line.label { "yes" } else { "no" }.to_owned(),
-                line.shadows.to_string(),
-                format!("{:.0} %", line.tpr_at_01),
-                format!("{:.0} %", line.tpr_at_1),
-                format!("{:.1}", line.seconds),
-            ]
-        })
-        .collect();
-    output::line(&render_text_table(&header, &rows));
+/// Of scores that are minus logarithms of p-values.
+fn uniform(others: &[f64], references: &[f64]) -> Uniform {
+    let below = |p: f64| {
+        100.0 * others.iter().filter(|&&score| -score < p.ln()).count() as f64 / others.len().max(1) as f64
+    };
+    let compared = two_samples(others, references);
+    Uniform {
+        below_001: below(0.01),
+        below_0001: below(0.001),
+        distance: compared.distance,
+        p_value: compared.p_value,
+    }
 }

@@ -27,6 +27,7 @@ use super::tables::TableArgs;
   palimpsest reproduce calibrate-pictures photographs=runs/peek=train.npz digits=runs/peek-digits=digits.npz mixtures=runs/peek-null
   palimpsest reproduce defences --cifar10-dir data/cifar10 --kinds two --seeds 7 --write
   palimpsest reproduce membership --cifar10-dir data/cifar10 --kinds two --only decay-2e-3 --seeds 7 --shadows 64
+  palimpsest reproduce membership --cifar10-dir data/cifar10 --mnist-dir data/mnist --block report --acceptance --seeds 11 --shadows 0 --write
   palimpsest reproduce paper --cifar10-dir data/cifar10 --block report --seeds 8
   palimpsest reproduce table --write
 
@@ -39,6 +40,9 @@ pub(crate) struct ReproduceArgs {
     /// Folder that holds CIFAR-10; without it its victims are left out.
     #[arg(long, value_name = "DIR", global = true)]
     pub(super) cifar10_dir: Option<PathBuf>,
+    /// Folder that holds MNIST, for more images than are embedded.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) mnist_dir: Option<PathBuf>,
     /// Train and judge with the training images of one block: dev, calibrate or report [default: the first of the file].
     #[arg(long, value_name = "BLOCK", global = true)]
     pub(super) block: Option<Block>,
@@ -54,6 +58,17 @@ pub(crate) struct ReproduceArgs {
     /// Folder for victims, attacks and tables.
     #[arg(long, value_name = "DIR", global = true, default_value = "runs/reproduce")]
     pub(super) out: PathBuf,
+}
+
+impl ReproduceArgs {
+    /// The folder of a data set; none where the embedded sample is taken.
+    pub(super) fn data_dir(&self, data: DataName) -> Option<PathBuf> {
+        match data {
+            DataName::Cifar10 => self.cifar10_dir.clone(),
+            DataName::Mnist => self.mnist_dir.clone(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -158,7 +173,7 @@ pub(super) fn victims(args: &ReproduceArgs) -> Vec<Victim> {
 impl Victim {
     pub(super) fn data(&self, args: &ReproduceArgs) -> Result<DataArgs> {
         let task = if self.data == DataName::Cifar10 { "animals-vehicles" } else { "odd-even" };
-        let data_dir = args.cifar10_dir.clone().filter(|_| self.data == DataName::Cifar10);
+        let data_dir = args.data_dir(self.data);
         let (n, subtract, block) = (self.n, self.subtract, args.block);
         Ok(DataArgs { data_dir, block, subtract, ..DataArgs::balanced(self.data, task.parse()?, n) })
     }

@@ -31,6 +31,8 @@ mod parts;
 #[cfg(test)]
 mod peek;
 #[cfg(test)]
+mod risk;
+#[cfg(test)]
 #[cfg(unix)]
 mod signals;
 #[cfg(test)]

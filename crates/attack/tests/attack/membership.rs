@@ -102,6 +102,25 @@ mod tests {
     }
 
     #[test]
+    fn references_score_as_others_do_each_as_if_it_had_not_been_one() {
+        let victim = &*VICTIM;
+        let found = look(&victim.network, &victim.others, Some(&victim.references));
+        let (others, references) =
+            (found.records.iter().map(|r| r.score).collect::<Vec<_>>(), &found.reference_scores);
+        assert_eq!(references.len(), 300);
+        let share = |of: &[f64], at: f64| of.iter().filter(|&&v| v <= at).count() as f64 / of.len() as f64;
+        let at = others.iter().chain(references);
+        let distance = at.map(|&v| (share(&others, v) - share(references, v)).abs()).fold(0.0, f64::max);
+        // 1.63 sqrt(1/400 + 1/300) is the bound of Kolmogorov and Smirnov at one in a hundred.
+        assert!(distance < 0.125, "{distance}");
+        // Members have other scores: what is measured does tell records apart.
+        let members = look(&victim.network, &both(victim), Some(&victim.references));
+        let largest = references.iter().fold(0.0, |a: f64, &b| a.max(b));
+        assert!(members.records[..MEMBERS].iter().filter(|r| r.score > largest).count() > MEMBERS / 2);
+        assert!(look(&victim.network, &victim.others, None).reference_scores.is_empty());
+    }
+
+    #[test]
     fn a_layer_alone_tells_members_by_their_span() {
         let victim = &*VICTIM;
         let layer = victim.network.layers()[0].weight.view();

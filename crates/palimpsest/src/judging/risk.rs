@@ -1,8 +1,11 @@
 //! `palimpsest risk`: how exposed each training record is, for whoever holds the training set.
 
+mod groups;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use ndarray::Axis;
 use palimpsest_attack::evidence::membership::{Outputs, RecordEvidence, Weights, assess};
@@ -17,20 +20,25 @@ use super::data::VictimData;
 use super::score::ScoreFile;
 use super::task::VictimTask;
 use crate::attacking::found::Found;
-use crate::terminal::{lock_folder, output};
+use crate::terminal::{Misuse, lock_folder, output};
 
 /// Tell how exposed each training record is: what of it was reconstructed, and how surely it is told to be a member.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   palimpsest risk runs/judged --out runs/risk
+  palimpsest risk runs/judged --groups hospitals.csv --out runs/risk
 
 Needs the training set: the folder is one that `evaluate` wrote. Writes risk.csv (one line a training record, the most exposed first) and
-risk.json (how many records of each class are above the line). A record is above the line if an image of the attack's list resembles it
+risk.json (how many records of each class, and of each group, are above the line). A record is above the line if an image of the attack's list resembles it
 more than all but 0.1 % of the held-out records, or if fewer than one record in a thousand that was not trained on shows as much.")]
 pub struct RiskArgs {
     /// Folder that `evaluate` wrote.
     #[arg(value_name = "DIR")]
     pub judged: PathBuf,
+    /// Groups that are counted like classes, such as hospitals or years: a text file with a name a line, one for each training record, in
+    /// the order of `record` in risk.csv. A first line `group` is a heading.
+    #[arg(long, value_name = "FILE")]
+    pub groups: Option<PathBuf>,
     /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -54,6 +62,8 @@ pub struct RiskFile {
     pub all: Exposed,
     /// Those of each class.
     pub classes: Vec<Exposed>,
+    /// Those of each group; none without `--groups`.
+    pub groups: Vec<Exposed>,
     /// One a training record, the most exposed first.
     pub records: Vec<RecordRisk>,
 }
@@ -61,8 +71,10 @@ pub struct RiskFile {
 /// How many records are above the line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exposed {
-    /// Name of the class; none of all.
+    /// Name of the class; none of all and of a group.
     pub class: Option<String>,
+    /// Name of the group; none of all and of a class.
+    pub group: Option<String>,
     /// Training records.
     pub records: usize,
     /// Of these, reconstructed.
@@ -80,6 +92,8 @@ pub struct RecordRisk {
     pub record: usize,
     /// Its class.
     pub class: String,
+    /// Its group, if it was told.
+    pub group: Option<String>,
     /// Place in the attack's list, from 0, of what resembles it most.
     pub place: usize,
     /// How much that resembles it, NCC in [-1, 1].
@@ -107,18 +121,30 @@ impl RecordRisk {
 /// # Errors
 /// Files that cannot be read or no longer fit together; fewer than 200 held-out records.
 pub fn run(args: &RiskArgs) -> Result<()> {
-    let _lock = lock_folder(&args.out)?;
-    let score: ScoreFile = files::read_json(&args.judged.join("score.json"))?;
+    let judged = args.judged.join("score.json");
+    if !judged.exists() {
+        bail!(Misuse(format!(
+            "{} holds no score.json; name a folder that `evaluate` wrote",
+            args.judged.display()
+        )));
+    }
+    let score: ScoreFile = files::read_json(&judged)?;
     let data_args = score.data.args()?;
     let data = VictimData::load(&data_args)?;
-    let records = records(&score, &data, data_args.task == VictimTask::Regression)?;
+    let told = args.groups.as_ref().map(|path| groups::read(path, data.train.count())).transpose()?;
+    let _lock = lock_folder(&args.out)?;
+    let mut records = records(&score, &data, data_args.task == VictimTask::Regression)?;
+    if let Some(told) = told {
+        records.iter_mut().for_each(|risk| risk.group = Some(told[risk.record].clone()));
+    }
     let file = RiskFile {
         made_by: MADE_BY.into(),
         judged: output::absolute(&args.judged),
         ncc_bar: score.table.thresholds.ncc,
         p_bar: MEMBER,
-        all: exposed(&records, None),
+        all: exposed(&records, |_| true),
         classes: classes(&records),
+        groups: grouped(&records),
         records,
     };
     files::write_json(&args.out.join("risk.json"), &file)?;
@@ -151,6 +177,7 @@ fn records(score: &ScoreFile, data: &VictimData, regression: bool) -> Result<Vec
         RecordRisk {
             record,
             class: data.label_name(data.train.classes[record]),
+            group: None,
             place,
             ncc: best,
             reconstructed: best > bar,
@@ -168,9 +195,10 @@ fn records(score: &ScoreFile, data: &VictimData, regression: bool) -> Result<Vec
     Ok(records)
 }
 
-fn exposed(records: &[RecordRisk], class: Option<&str>) -> Exposed {
-    let mut sum = Exposed { class: class.map(str::to_owned), ..Exposed::default() };
-    for risk in records.iter().filter(|risk| class.is_none_or(|class| risk.class == class)) {
+/// Of the records that are `among` those to count.
+fn exposed(records: &[RecordRisk], among: impl Fn(&RecordRisk) -> bool) -> Exposed {
+    let mut sum = Exposed::default();
+    for risk in records.iter().filter(|risk| among(risk)) {
         sum.records += 1;
         sum.reconstructed += usize::from(risk.reconstructed);
         sum.told += usize::from(risk.told);
@@ -180,19 +208,30 @@ fn exposed(records: &[RecordRisk], class: Option<&str>) -> Exposed {
 }
 
 fn classes(records: &[RecordRisk]) -> Vec<Exposed> {
-    let mut names: Vec<&str> = records.iter().map(|risk| risk.class.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter().map(|name| exposed(records, Some(name))).collect()
+    let names: BTreeSet<&str> = records.iter().map(|risk| risk.class.as_str()).collect();
+    let of =
+        |name: &str| Exposed { class: Some(name.to_owned()), ..exposed(records, |risk| risk.class == name) };
+    names.into_iter().map(of).collect()
+}
+
+fn grouped(records: &[RecordRisk]) -> Vec<Exposed> {
+    let names: BTreeSet<&str> = records.iter().filter_map(|risk| risk.group.as_deref()).collect();
+    let of = |name: &str| Exposed {
+        group: Some(name.to_owned()),
+        ..exposed(records, |risk| risk.group.as_deref() == Some(name))
+    };
+    names.into_iter().map(of).collect()
 }
 
 fn csv(records: &[RecordRisk]) -> String {
     let mut text =
-        String::from("record,class,above,reconstructed,told,place,ncc,multiplier,span_share,log10_p\n");
+        String::from("record,class,group,above,reconstructed,told,place,ncc,multiplier,span_share,log10_p\n");
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     for risk in records {
         let fields = [
             risk.record.to_string(),
-            format!("\"{}\"", risk.class.replace('"', "\"\"")),
+            quoted(&risk.class),
+            risk.group.as_deref().map(quoted).unwrap_or_default(),
             u8::from(risk.above()).to_string(),
             u8::from(risk.reconstructed).to_string(),
             u8::from(risk.told).to_string(),
@@ -214,22 +253,27 @@ fn tell(args: &RiskArgs, file: &RiskFile) {
         "{} of {} training records are above the line: {} reconstructed, {} told to be members",
         all.above, all.records, all.reconstructed, all.told
     ));
-    let rows: Vec<Vec<String>> = file
-        .classes
-        .iter()
-        .map(|class| {
-            let numbers =
-                [class.records, class.reconstructed, class.told, class.above].map(|n| n.to_string());
-            [vec![class.class.clone().unwrap_or_default()], numbers.to_vec()].concat()
-        })
-        .collect();
-    output::line(&render_text_table(&["class", "records", "reconstructed", "told", "above the line"], &rows));
+    output::line(&table("class", &file.classes));
+    if !file.groups.is_empty() {
+        output::line(&table("group", &file.groups));
+    }
     let csv = output::absolute(&args.out.join("risk.csv"));
     output::line(&format!("wrote {}", csv.display()));
     output::event(
         "result",
-        &serde_json::json!({ "command": "risk", "out": output::absolute(&args.out), "above": all, "classes": file.classes }),
+        &serde_json::json!({ "command": "risk", "out": output::absolute(&args.out), "above": all, "classes": file.classes, "groups": file.groups }),
     );
+}
+
+/// The counts of each `kind` of records.
+fn table(kind: &str, counts: &[Exposed]) -> String {
+    let row = |of: &Exposed| {
+        let name = of.class.as_ref().or(of.group.as_ref()).cloned().unwrap_or_default();
+        let numbers = [of.records, of.reconstructed, of.told, of.above].map(|n| n.to_string());
+        [vec![name], numbers.to_vec()].concat()
+    };
+    let rows: Vec<Vec<String>> = counts.iter().map(row).collect();
+    render_text_table(&[kind, "records", "reconstructed", "told", "above the line"], &rows)
 }
 
 #[cfg(test)]
@@ -240,6 +284,7 @@ mod tests {
         RecordRisk {
             record,
             class: class.into(),
+            group: None,
             place: 0,
             ncc,
             reconstructed: ncc > 0.9,
@@ -258,12 +303,27 @@ mod tests {
             risk(2, "cat", 0.95, -1.0),
             risk(3, "cat", 0.2, -0.1),
         ];
-        let of = exposed(&records, None);
+        let of = exposed(&records, |_| true);
         assert_eq!((of.records, of.reconstructed, of.told, of.above), (4, 2, 2, 3));
         let classes = classes(&records);
         assert_eq!(classes.iter().map(|class| class.above).collect::<Vec<_>>(), [2, 1]);
+        assert!(grouped(&records).is_empty());
         let text = csv(&records);
         assert_eq!(text.lines().count(), 5);
-        assert!(text.contains("1,\"dog\",1,0,1,0,0.1000,,1.000000e-2,-4.000\n"), "{text}");
+        assert!(text.contains("1,\"dog\",,1,0,1,0,0.1000,,1.000000e-2,-4.000\n"), "{text}");
+    }
+
+    #[test]
+    fn groups_are_counted_apart_from_classes() {
+        let of = |record, class, group: &str, log10_p| RecordRisk {
+            group: Some(group.into()),
+            ..risk(record, class, 0.1, log10_p)
+        };
+        let records = [of(0, "cat", "north", -5.0), of(1, "dog", "south", -4.0), of(2, "cat", "south", -1.0)];
+        let groups = grouped(&records);
+        let counts: Vec<_> = groups.iter().map(|g| (g.group.as_deref(), g.records, g.above)).collect();
+        assert_eq!(counts, [(Some("north"), 1, 1), (Some("south"), 2, 1)]);
+        assert!(groups.iter().all(|group| group.class.is_none()));
+        assert!(csv(&records).contains("1,\"dog\",\"south\",1,0,1,"));
     }
 }

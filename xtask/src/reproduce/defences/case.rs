@@ -7,7 +7,7 @@ use anyhow::Result;
 use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::DataName;
 
-use super::super::asked::{DefencesArgs, Kind};
+use super::super::asked::{Kind, NetworksArgs};
 use super::super::victims::ReproduceArgs;
 use super::listed::{self, Defence, Made, Training};
 
@@ -15,11 +15,11 @@ use super::listed::{self, Defence, Made, Training};
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) data: DataName,
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     pub(crate) seed: u64,
     pub(crate) n: usize,
-    pub(super) hidden: Vec<usize>,
-    pub(super) defence: Defence,
+    pub(crate) hidden: Vec<usize>,
+    pub(crate) defence: Defence,
 }
 
 impl fmt::Display for Case {
@@ -29,7 +29,7 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    pub(super) fn task(&self) -> String {
+    pub(crate) fn task(&self) -> String {
         let data = match self.data {
             DataName::Cifar10 => "CIFAR-10",
             _ => "MNIST",
@@ -41,25 +41,30 @@ impl Case {
     pub(crate) fn data(&self, args: &ReproduceArgs, times: usize, subtract: Option<f32>) -> Result<DataArgs> {
         let task = match (self.kind, self.data) {
             (Kind::Ten, _) => "classes",
+            (Kind::Numbers, _) => "regression",
             (Kind::Two, DataName::Cifar10) => "animals-vehicles",
             (Kind::Two, _) => "odd-even",
         };
-        let data_dir = args.cifar10_dir.clone().filter(|_| self.data == DataName::Cifar10);
+        let data_dir = args.data_dir(self.data);
         let balanced = DataArgs::balanced(self.data, task.parse()?, self.n * times);
         Ok(DataArgs { data_dir, block: args.block, subtract, ..balanced })
     }
 
-    pub(super) fn widths(&self) -> String {
+    pub(crate) fn widths(&self) -> String {
         self.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// What it is trained on and how wide it is, as a name.
+    pub(crate) fn name(&self, args: &ReproduceArgs) -> String {
+        let kind = self.kind.words().replace(' ', "-");
+        let block = args.block.map_or_else(String::new, |block| format!("-{block}"));
+        let widths = self.widths().replace(',', "x");
+        format!("{}{block}-{}-{kind}-{widths}-seed{}", self.data, self.n, self.seed)
     }
 
     /// Where everything of it is.
     pub(crate) fn folder(&self, args: &ReproduceArgs) -> PathBuf {
-        let kind = self.kind.words().replace(' ', "-");
-        let block = args.block.map_or_else(String::new, |block| format!("-{block}"));
-        let widths = self.widths().replace(',', "x");
-        let name = format!("{}{block}-{}-{kind}-{widths}-seed{}", self.data, self.n, self.seed);
-        args.out.join("defences").join(name).join(self.defence.name)
+        args.out.join("defences").join(self.name(args)).join(self.defence.name)
     }
 
     /// How it is trained; none of a network whose weights were changed.
@@ -77,7 +82,7 @@ impl Case {
 }
 
 /// The networks that are asked for, in the order of the table.
-pub(crate) fn cases(args: &ReproduceArgs, what: &DefencesArgs) -> Vec<Case> {
+pub(crate) fn cases(args: &ReproduceArgs, what: &NetworksArgs) -> Vec<Case> {
     let data = if args.cifar10_dir.is_some() { DataName::Cifar10 } else { DataName::Mnist };
     let mut cases = Vec::new();
     for &seed in &args.seeds {

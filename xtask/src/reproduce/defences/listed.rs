@@ -8,11 +8,11 @@ use super::claims::DELTA;
 
 /// A line of the table.
 #[derive(Clone, Debug)]
-pub(super) struct Defence {
+pub(crate) struct Defence {
     /// Name of its folder, unique.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What a reader is told.
-    pub(super) told: &'static str,
+    pub(crate) told: &'static str,
     /// Its colour in the picture.
     pub(super) family: &'static str,
     /// What it differs from by the defence alone.
@@ -190,6 +190,20 @@ fn batches() -> Vec<Defence> {
     ]
 }
 
+/// The training of that name, or what is asked for its members only and no defence: Adam in batches with weight decay.
+pub(crate) fn named(name: &str) -> Option<Defence> {
+    let with_decay = Training {
+        regime: with_decay(1e-3),
+        recipe: RecipeArgs { batch_size: Some(20), learning_rate: Some(1e-3), ..adam() },
+        epochs: Some(1000),
+        ..Training::default()
+    };
+    let told = "Adam in batches of 20, weight decay 0.001";
+    let besides = trained("adam-decay-1e-3", told, Base::Adam, with_decay);
+    let mut known = all().into_iter().chain([besides]);
+    known.find(|defence| defence.name == name && matches!(defence.made, Made::Trained(_)))
+}
+
 fn private() -> Vec<Defence> {
     let with = |name, told, epsilon| {
         let privacy = PrivacyArgs {
@@ -233,6 +247,7 @@ mod tests {
             assert!(trained_alone || seen.contains(base), "{} needs {base}", defence.name);
             assert!(seen.insert(defence.name), "{} twice", defence.name);
         }
+        assert!(named("bits-8").is_none() && named("adam-decay-1e-3").is_some());
         for base in [Base::Published, Base::Decay, Base::Adam] {
             assert!(seen.contains(base.name()));
         }

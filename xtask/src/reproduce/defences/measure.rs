@@ -203,7 +203,7 @@ fn members(args: &ReproduceArgs, case: &Case, made: &Network, parallelism: Paral
 }
 
 /// How many held-out examples are references, and how many others.
-pub(crate) fn shares(held_out: usize) -> (usize, usize) {
+fn shares(held_out: usize) -> (usize, usize) {
     let references = REFERENCES.min(held_out / 2);
     (references, OTHERS.min(held_out - references))
 }

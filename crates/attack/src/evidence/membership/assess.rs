@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::gradient::first_layer_deltas;
 use super::multipliers::{MOST_RECORDS, multipliers};
 use super::null::{Null, Weights};
+use super::relative::Sample;
 use super::span::{RowSpace, squares};
 use super::tail::LEAST_REFERENCES;
 
@@ -121,6 +122,9 @@ pub struct RecordEvidence {
 pub struct Membership {
     /// One a record, in their order.
     pub records: Vec<RecordEvidence>,
+    /// Scores of the references that were used, each as if it had not been one; none without references. Records like them that were not
+    /// trained on have scores of the same law.
+    pub reference_scores: Vec<f64>,
     /// With what they were compared.
     pub compared: Compared,
     /// Directions of the layer that stand out of what its start has left.
@@ -158,9 +162,14 @@ pub fn assess(
     );
     let kept = references.map(|references| without(references, &same));
     are_enough(records, kept.as_ref())?;
-    let compared_with = kept.as_ref().map_or(records, |kept| kept.view());
+    let compared_with = match &kept {
+        Some(kept) => (Sample::References, kept.view()),
+        None => (Sample::Records, records),
+    };
     let (null, own) = Null::of(weights, &space, compared_with, parallelism)?;
-    let measured = if kept.is_some() { null.measure(records) } else { own };
+    let used = kept.as_ref().map(Array2::nrows);
+    let reference_scores = used.map_or_else(Vec::new, |_| own.log_p.iter().map(|log| -log).collect());
+    let measured = if used.is_some() { null.measure(records) } else { own };
     let explained = match weights {
         Weights::Network(network, outputs) if records.nrows() <= MOST_RECORDS => {
             let left = first_layer_deltas(network, outputs, records, parallelism).left;
@@ -168,7 +177,6 @@ pub fn assess(
         }
         _ => None,
     };
-    let used = kept.as_ref().map(Array2::nrows);
     let evidence = (0..records.nrows()).map(|i| RecordEvidence {
         log_p: used.map(|_| measured.log_p[i]),
         score: -measured.log_p[i],
@@ -183,6 +191,7 @@ pub fn assess(
     });
     Ok(Membership {
         records: evidence.collect(),
+        reference_scores,
         compared: used.map_or(Compared::Themselves, |used| Compared::References { used }),
         rank: space.rank,
         floor: space.floor() / space.singular_values[0],

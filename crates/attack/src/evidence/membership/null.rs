@@ -5,10 +5,10 @@ use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::Parallelism;
 
-use super::gradient::{Outputs, first_layer_deltas, pairing};
+use super::gradient::{Outputs, Pairing, first_layer_deltas, pairing};
 use super::population::{Population, left_out, row_products};
-use super::span::{Part, RowSpace, SpanTest, squares};
-use super::standard::Standard;
+use super::relative::{Measurement, Relative, Sample, Scores};
+use super::span::{LogShares, Part, RowSpace, SpanTest, squares};
 use super::tail::Tail;
 
 /// Records that are measured together.
@@ -47,12 +47,12 @@ pub struct Measured {
 /// How references behave, and what they say of others.
 pub struct Null<'w, 'a> {
     instruments: Instruments<'w, 'a>,
-    spans: Vec<Standard>,
-    gradient: Option<Standard>,
+    span: Relative,
+    gradient: Option<Relative>,
     typical: Vec<Typical>,
-    span_tail: Tail,
-    gradient_tail: Option<Tail>,
-    both_tail: Tail,
+    /// Of minus the logarithm of the product of both p-values.
+    product_tail: Option<Tail>,
+    all_tail: Tail,
 }
 
 /// What measures.
@@ -67,10 +67,10 @@ struct Instruments<'w, 'a> {
 /// What is measured before it is compared.
 struct Raw {
     plain: Array1<f64>,
-    log_shares: Vec<Array1<f64>>,
+    shares: LogShares,
     /// Logarithms of squared lengths, plain and in each metric, (m, 1 + metrics).
     covariates: Array2<f64>,
-    pairing: Option<Array1<f64>>,
+    pairing: Option<Pairing>,
     own_loss: Option<Array1<f64>>,
     margin: Option<Array1<f64>>,
 }
@@ -82,14 +82,14 @@ struct Typical {
 }
 
 impl<'w, 'a> Null<'w, 'a> {
-    /// Measures `references` (n, d), more than `ROUGHNESS` has numbers plus three, each as if it were not among them.
+    /// Measures a sample (n, d), more than `ROUGHNESS` has numbers plus four, each as if it were not among them.
     ///
     /// # Errors
     /// [`FactorError`] when they are all the same.
     pub fn of(
         weights: Weights<'w>,
         space: &'a RowSpace,
-        references: ArrayView2<'_, f32>,
+        (sample, references): (Sample, ArrayView2<'_, f32>),
         parallelism: Parallelism,
     ) -> Result<(Self, Measured), FactorError> {
         let wide = references.mapv(f64::from);
@@ -98,21 +98,15 @@ impl<'w, 'a> Null<'w, 'a> {
         let roughness = metrics.collect::<Result<Vec<_>, _>>()?;
         let instruments = Instruments { weights, space, span, roughness, parallelism };
         let raw = instruments.measure(references, Part::References);
-        let standard = |values: &Array1<f64>| Standard::of(values.view(), raw.covariates.view());
-        // Less outside than usual speaks for a member.
-        let spans = raw.log_shares.iter().map(|log| standard(&-log)).collect::<Result<Vec<_>, _>>()?;
-        let gradient = raw.pairing.as_ref().map(standard).transpose()?;
-        let own: Vec<_> = spans.iter().map(|standard| standard.references.clone()).collect();
-        let (span_scores, gradient_scores) =
-            (largest(own), gradient.as_ref().map(|standard| standard.references.clone()));
-        let span_tail = Tail::of(span_scores.as_slice().expect("scores are contiguous"));
-        let gradient_tail = gradient_scores
-            .as_ref()
-            .map(|scores| Tail::of(scores.as_slice().expect("scores are contiguous")));
-        let both = evidence(&span_tail, &span_scores, gradient_tail.as_ref().zip(gradient_scores.as_ref()));
-        let both_tail = Tail::of(both.as_slice().expect("scores are contiguous"));
+        let covariates = raw.covariates.view();
+        let relative = |measured: Measurement<'_>| Relative::of(sample, measured, covariates);
+        let (span, span_scores) = relative(of_span(&inside(&raw.shares)))?;
+        let (gradient, gradient_scores) =
+            raw.pairing.as_ref().map(|pairing| relative(of_gradient(pairing))).transpose()?.unzip();
+        let product_tail = gradient_scores.as_ref().map(|scores| tail(&product(&span_scores, scores)));
+        let all_tail = tail(&evidence(&span_scores, gradient_scores.as_ref().zip(product_tail.as_ref())));
         let typical = raw.covariates.columns().into_iter().map(|c| Typical::of(&c.to_vec())).collect();
-        let null = Self { instruments, spans, gradient, typical, span_tail, gradient_tail, both_tail };
+        let null = Self { instruments, span, gradient, typical, product_tail, all_tail };
         let measured = null.compared(raw, span_scores, gradient_scores);
         Ok((null, measured))
     }
@@ -121,22 +115,17 @@ impl<'w, 'a> Null<'w, 'a> {
     pub fn measure(&self, records: ArrayView2<'_, f32>) -> Measured {
         let raw = self.instruments.measure(records, Part::Others);
         let covariates = raw.covariates.view();
-        let scores = raw
-            .log_shares
-            .iter()
-            .zip(&self.spans)
-            .map(|(log, s)| s.apply((-log).view(), covariates))
-            .collect();
+        let span = self.span.apply(of_span(&inside(&raw.shares)), covariates);
         let gradient = self
             .gradient
             .as_ref()
             .zip(raw.pairing.as_ref())
-            .map(|(s, pairing)| s.apply(pairing.view(), covariates));
-        self.compared(raw, largest(scores), gradient)
+            .map(|(relative, pairing)| relative.apply(of_gradient(pairing), covariates));
+        self.compared(raw, span, gradient)
     }
 
-    fn compared(&self, raw: Raw, span: Array1<f64>, gradient: Option<Array1<f64>>) -> Measured {
-        let both = evidence(&self.span_tail, &span, self.gradient_tail.as_ref().zip(gradient.as_ref()));
+    fn compared(&self, raw: Raw, span: Scores, gradient: Option<Scores>) -> Measured {
+        let evidence = evidence(&span, gradient.as_ref().zip(self.product_tail.as_ref()));
         let strangeness = raw
             .covariates
             .rows()
@@ -145,9 +134,9 @@ impl<'w, 'a> Null<'w, 'a> {
             .collect();
         Measured {
             plain: raw.plain,
-            log_p: self.both_tail.log_ps(&both),
-            span,
-            gradient,
+            log_p: self.all_tail.log_ps(&evidence),
+            span: span.deviations,
+            gradient: gradient.map(|scores| scores.deviations),
             own_loss: raw.own_loss,
             margin: raw.margin,
             strangeness,
@@ -166,12 +155,16 @@ impl Instruments<'_, '_> {
             found.map(|found| found.into_iter().flatten().collect())
         };
         let covariates: Vec<_> = parts.iter().map(|raw| raw.covariates.view()).collect();
-        let freedoms = parts.first().map_or(0, |raw| raw.log_shares.len());
         Raw {
             plain: join(&|raw| raw.plain.clone()),
-            log_shares: (0..freedoms).map(|i| join(&|raw| raw.log_shares[i].clone())).collect(),
+            shares: LogShares {
+                all: join(&|raw| raw.shares.all.clone()),
+                strong: join(&|raw| raw.shares.strong.clone()),
+            },
             covariates: concatenate(Axis(0), &covariates).expect("batches have the same columns"),
-            pairing: join_some(&|raw| raw.pairing.clone()),
+            pairing: join_some(&|raw| raw.pairing.as_ref().map(|pairing| pairing.all.clone()))
+                .zip(join_some(&|raw| raw.pairing.as_ref().map(|pairing| pairing.strong.clone())))
+                .map(|(all, strong)| Pairing { all, strong }),
             own_loss: join_some(&|raw| raw.own_loss.clone()),
             margin: join_some(&|raw| raw.margin.clone()),
         }
@@ -202,7 +195,7 @@ impl Instruments<'_, '_> {
         let (own_loss, margin) = said.map(|(_, said)| (said.own_loss, said.margin)).unzip();
         Raw {
             plain: self.span.plain_shares(wide.view()),
-            log_shares: self.span.measure(wide.view(), part),
+            shares: self.span.measure(wide.view(), part),
             covariates,
             pairing: paired,
             own_loss,
@@ -224,23 +217,39 @@ impl Typical {
     }
 }
 
-/// Largest score of each record over several tests.
-fn largest(scores: Vec<Array1<f64>>) -> Array1<f64> {
-    let largest = scores.into_iter().reduce(|mut largest, other| {
-        largest.zip_mut_with(&other, |a, &b| *a = a.max(b));
-        largest
-    });
-    largest.expect("there is a test")
+/// Less outside than usual speaks for a member: shares with the other sign.
+fn inside(shares: &LogShares) -> LogShares {
+    LogShares { all: -&shares.all, strong: -&shares.strong }
 }
 
-/// Minus the logarithm of the product of the p-values.
+fn of_span(shares: &LogShares) -> Measurement<'_> {
+    Measurement { all: shares.all.view(), strong: shares.strong.view() }
+}
+
+fn of_gradient(pairing: &Pairing) -> Measurement<'_> {
+    Measurement { all: pairing.all.view(), strong: pairing.strong.view() }
+}
+
+fn tail(scores: &Array1<f64>) -> Tail {
+    Tail::of(scores.as_slice().expect("scores are contiguous"))
+}
+
+/// Minus the logarithm of the product of p-values.
 ///
 /// # Source
 /// Fisher (1932); its law is estimated from the references, so the tests need not be independent.
-fn evidence(tail: &Tail, span: &Array1<f64>, gradient: Option<(&Tail, &Array1<f64>)>) -> Array1<f64> {
-    let mut evidence = -tail.log_ps(span);
-    if let Some((tail, scores)) = gradient {
-        evidence -= &tail.log_ps(scores);
-    }
-    evidence
+fn product(span: &Scores, gradient: &Scores) -> Array1<f64> {
+    -(&span.log_p + &gradient.log_p)
+}
+
+/// Minus the logarithm of the smallest of the p-values: by the span, by the gradient, and by both together. Of some members one of the two
+/// says nothing, which their product pays for.
+///
+/// # Source
+/// Tippett (1931); its law is estimated from the references, too.
+fn evidence(span: &Scores, gradient: Option<(&Scores, &Tail)>) -> Array1<f64> {
+    let Some((gradient, tail)) = gradient else { return -&span.log_p };
+    let both = tail.log_ps(&product(span, gradient));
+    let each = span.log_p.iter().zip(&gradient.log_p).zip(&both);
+    each.map(|((&span, &own), &both)| -span.min(own).min(both)).collect()
 }

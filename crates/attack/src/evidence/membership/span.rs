@@ -9,9 +9,10 @@ use palimpsest_numerics::reduce;
 use super::population::{Population, explained_left_out, left_out, row_products};
 use crate::problem::spectrum::signal_rank;
 
-/// How freely a record may use weak directions, as a multiple of the squared floor of the start; nothing for the directions above
-/// the floor alone, used freely. The largest score of all counts, and is compared with the largest of each reference.
-pub const FREEDOMS: [Option<f64>; 3] = [None, Some(0.003), Some(0.1)];
+/// How freely a record may use weak directions, as a multiple of the squared floor of the start: nearly as it likes.
+const FREE: f64 = 0.003;
+/// The same so dear that only directions that stand out are used.
+const DEAR: f64 = 1.0;
 
 /// Shrinkage of the metric in which remainders are measured, see [`Population::of`].
 pub const SHRINKAGE: f64 = 3.0;
@@ -75,7 +76,7 @@ impl RowSpace {
         self.singular_values.get(self.rank).copied().unwrap_or(0.0)
     }
 
-    /// What each direction costs a record that uses it, in the units of `1 / variance of a value`, for one of [`FREEDOMS`].
+    /// What each direction costs a record that uses it, in the units of `1 / variance of a value`.
     fn penalties(&self, freedom: f64, variance: f64) -> Array1<f64> {
         let largest = self.singular_values[0];
         let least = 1e-9 * largest * largest;
@@ -90,8 +91,17 @@ pub struct SpanTest<'a> {
     population: Population,
     /// `V S^-1`, (k, d).
     inverse_directions: Array2<f64>,
-    systems: Vec<(usize, Cholesky<f64>)>,
+    free: Cholesky<f64>,
+    dear: Cholesky<f64>,
     parallelism: Parallelism,
+}
+
+/// Logarithms of the share of records outside the span.
+pub struct LogShares {
+    /// Outside of all directions, weak ones used freely, (m).
+    pub all: Array1<f64>,
+    /// Outside of the strong ones, (m).
+    pub strong: Array1<f64>,
 }
 
 /// Whether records take part in the metric that they are measured in.
@@ -117,45 +127,37 @@ impl<'a> SpanTest<'a> {
         let inverse_directions = population.inverse_times(space.directions.view());
         let gram = matmul(space.directions.view(), inverse_directions.t(), parallelism);
         let variance = population.ridge() / SHRINKAGE;
-        let systems = FREEDOMS
-            .iter()
-            .map(|freedom| {
-                let used = if freedom.is_some() { space.singular_values.len() } else { space.rank };
-                let mut system = Cholesky::with_order(used, parallelism);
-                system.matrix_mut().assign(&gram.slice(s![..used, ..used]));
-                let penalties = space.penalties(freedom.unwrap_or(0.0), variance);
-                for (value, penalty) in system.matrix_mut().diag_mut().iter_mut().zip(&penalties) {
-                    *value += penalty;
-                }
-                system.factor()?;
-                Ok((used, system))
-            })
-            .collect::<Result<_, FactorError>>()?;
-        Ok(Self { space, population, inverse_directions, systems, parallelism })
+        let system = |cost: f64| -> Result<Cholesky<f64>, FactorError> {
+            let mut system = Cholesky::with_order(space.singular_values.len(), parallelism);
+            system.matrix_mut().assign(&gram);
+            let penalties = space.penalties(cost, variance);
+            for (value, penalty) in system.matrix_mut().diag_mut().iter_mut().zip(&penalties) {
+                *value += penalty;
+            }
+            system.factor()?;
+            Ok(system)
+        };
+        let (free, dear) = (system(FREE)?, system(DEAR)?);
+        Ok(Self { space, population, inverse_directions, free, dear, parallelism })
     }
 
-    /// Logarithm of the share of each of `records` (m, d) outside the span, one (m) for each of [`FREEDOMS`].
-    pub fn measure(&self, records: ArrayView2<'_, f64>, part: Part) -> Vec<Array1<f64>> {
+    /// Shares of each of `records` (m, d) outside the span.
+    pub fn measure(&self, records: ArrayView2<'_, f64>, part: Part) -> LogShares {
         let n = self.population.size();
         let total = row_products(self.population.inverse_times(records).view(), records);
         // (k, m): what each direction has of each record.
         let along = matmul(self.inverse_directions.view(), records.t(), self.parallelism);
-        self.systems
-            .iter()
-            .map(|(used, system)| {
-                let along = along.slice(s![..*used, ..]);
-                let mut solved = along.as_standard_layout().into_owned();
-                system.solve_in_place(solved.view_mut());
-                let explained = column_products(along, solved.view());
-                let shares = total.iter().zip(&explained).map(|(&total, &explained)| match part {
-                    Part::Others => log_share(total, explained),
-                    Part::References => {
-                        log_share(left_out(total, n), explained_left_out(explained, total, n))
-                    }
-                });
-                shares.collect()
-            })
-            .collect()
+        let shares = |system: &Cholesky<f64>| {
+            let mut solved = along.clone();
+            system.solve_in_place(solved.view_mut());
+            let explained = column_products(along.view(), solved.view());
+            let shares = total.iter().zip(&explained).map(|(&total, &explained)| match part {
+                Part::Others => log_share(total, explained),
+                Part::References => log_share(left_out(total, n), explained_left_out(explained, total, n)),
+            });
+            shares.collect()
+        };
+        LogShares { all: shares(&self.free), strong: shares(&self.dear) }
     }
 
     /// Plain share of the square of each record (m, d) outside of the directions above the floor, in [0, 1].
