@@ -109,27 +109,40 @@ fn asked(
     lines.push(line(&Statistic { name, labels, shadows: 0, scores, null: None, seconds }));
     if what.shadows > 0 {
         let shadows = Shadows { args, case, training, wanted: what.shadows, limit_s: what.shadow_limit };
-        for (name, scores, shadows, seconds) in by_shadows(&shadows, &network, &asked, target.view())? {
-            lines.push(line(&Statistic { name, labels, shadows, scores: &scores, null: None, seconds }));
+        let found = by_shadows(&shadows, &network, &asked, target.view())?;
+        let (shadows, seconds) = (found.count, found.seconds);
+        for (name, scores) in &found.scores {
+            lines.push(line(&Statistic { name, labels, shadows, scores, null: None, seconds }));
         }
     }
     Ok(lines)
 }
 
-/// LiRA and RMIA: name, scores, number of shadows, and seconds of their training.
+/// What shadows say.
+struct ByShadows {
+    /// Scores by LiRA and RMIA, with their names.
+    scores: [(&'static str, Vec<f64>); 2],
+    /// How many shadows there are.
+    count: usize,
+    /// Seconds of their training.
+    seconds: f64,
+}
+
+/// LiRA and RMIA.
 fn by_shadows(
     shadows: &Shadows<'_>,
     network: &Network,
     asked: &Asked,
     target: ArrayView1<'_, f64>,
-) -> Result<[(&'static str, Vec<f64>, usize, f64); 2]> {
+) -> Result<ByShadows> {
     let (of_records, of_population, seconds) = shadows.margins(asked)?;
     let count = of_records.nrows();
     ensure!(count >= LEAST_SHADOWS, "{count} shadows are too few; give --shadow-limit more seconds");
     let by_lira = lira(target, of_records.view());
     let own = margins(network, &asked.population)?;
     let by_rmia = rmia(target, of_records.view(), own.view(), of_population.view());
-    Ok([("LiRA, offline", by_lira, count, seconds), ("RMIA, offline", by_rmia, count, seconds)])
+    let scores = [("LiRA, offline", by_lira), ("RMIA, offline", by_rmia)];
+    Ok(ByShadows { scores, count, seconds })
 }
 
 fn line_of(
