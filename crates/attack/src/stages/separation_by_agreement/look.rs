@@ -59,8 +59,7 @@ impl<'a> Pictures<'a> {
         observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Result<&Supported, WhyNot>, AttackError> {
         if !self.are_looked_for() {
-            let seed = self.seed.clone();
-            let found = Supported::look(self.entry, self.params, seed, self.parallelism, observe)?;
+            let found = Supported::look(self.entry, self.params, self.seed, self.parallelism, observe)?;
             self.found.get_or_init(|| found);
         }
         let found = self.found.get().expect("they were just looked for");
