@@ -15,6 +15,7 @@ use palimpsest_runs::Snapshots;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::regime::{RegimeArgs, regime};
 use crate::terminal::progress::{Measured, Progress};
 use crate::terminal::{Misuse, ResumeArgs, clock, host, interrupt, memory, output};
 
@@ -136,14 +137,21 @@ pub enum Descent {
 const MOMENTUM: f64 = 0.975;
 
 impl Descent {
-    /// `schedule` as this descent makes it: with more momentum, so that the start is forgotten in a quarter of the epochs, or as it is.
-    pub(super) fn paced(self, schedule: Schedule) -> Schedule {
-        match (self, schedule) {
+    /// Schedule, log loss to stop at and most epochs of this descent by `args`: as one with more momentum, so that the start is forgotten in
+    /// a quarter of the epochs.
+    pub(super) fn regime(
+        self,
+        args: &RegimeArgs,
+        epochs: Option<usize>,
+    ) -> Result<(Schedule, Option<f64>, usize)> {
+        let (schedule, until_log_loss, epochs) = regime(args, epochs)?;
+        let schedule = match (self, schedule) {
             (Self::AsOne, Schedule::WeightDecay { weight_decay, step_size }) => {
                 Schedule::HeavyBall { weight_decay, step_size, momentum: MOMENTUM }
             }
             (_, schedule) => schedule,
-        }
+        };
+        Ok((schedule, until_log_loss, epochs))
     }
 }
 

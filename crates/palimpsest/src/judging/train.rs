@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
 use super::descent::{Descent, FirstLayer, descend, descend_as_one, initial, training_bytes, widths};
-use super::regime::{RegimeArgs, regime};
+use super::regime::RegimeArgs;
 use super::trained::{Lesson, Trained, Victim};
 use crate::terminal::{ResumeArgs, lock_folder, memory, output};
 
@@ -72,8 +72,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 
 /// Trains the victim that `args` describe and writes its three files into the folder, which the caller has locked.
 pub fn victim(args: &TrainArgs, data: &VictimData) -> Result<(Checkpoint, TrainRecord)> {
-    let (schedule, until_log_loss, epochs) = regime(&args.regime, args.epochs)?;
-    let schedule = args.descent.paced(schedule);
+    let (schedule, until_log_loss, epochs) = args.descent.regime(&args.regime, args.epochs)?;
     let dims = widths(data.centered.ncols(), &args.hidden)?;
     memory::require(
         "training",
