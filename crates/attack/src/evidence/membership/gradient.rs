@@ -4,7 +4,7 @@
 //! i = j and 0 else: a member's own first-layer delta is found where the weights expect it. What another record's delta
 //! gives there is of either sign.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayView2, s};
 use palimpsest_mlp::passes::{Passes, backward, forward};
 use palimpsest_mlp::{Activation, Mlp};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
@@ -22,8 +22,6 @@ pub enum Outputs {
 
 /// Floor of the start, as a multiple, below which a direction counts less and less.
 const FLOOR: f64 = 0.5;
-/// The same, so high that only directions that stand out count.
-const STRONG_FLOOR: f64 = 2.0;
 
 /// What a network says of records, their first-layer deltas with it.
 pub struct FirstLayerDeltas {
@@ -93,52 +91,42 @@ fn strongest(row: impl Iterator<Item = f64>, but: Option<usize>) -> (usize, f64)
         .fold((0, f64::NEG_INFINITY), |best, (i, v)| if v > best.1 { (i, v) } else { best })
 }
 
-/// How well records are paired with their left factors: a cosine-like number, large and positive for members.
-pub struct Pairing {
-    /// By all directions, (m).
-    pub all: Array1<f64>,
-    /// By those that stand out, (m).
-    pub strong: Array1<f64>,
-}
-
-/// How well each record (m, d) and its left factor (m, h) are paired by the weights. For [`Outputs::Values`] its size, since the sign of a
-/// pull is unknown.
+/// How well each record (m, d) and its left factor (m, h) are paired by the weights, (m): a cosine-like number, large and
+/// positive for members. For [`Outputs::Values`] its size, since the sign of a pull is unknown.
 pub fn pairing(
     space: &RowSpace,
     outputs: Outputs,
     left: ArrayView2<'_, f64>,
     records: ArrayView2<'_, f64>,
     parallelism: Parallelism,
-) -> Pairing {
+) -> Array1<f64> {
     let used = space.singular_values.len();
+    let floor = (FLOOR * space.floor()).powi(2);
     let a = matmul(left, space.left.slice(s![.., ..used]), parallelism);
     let b = matmul(records, space.directions.t(), parallelism);
-    let above = |floor: f64| -> Array1<f64> {
-        let floor = (floor * space.floor()).powi(2);
-        let weights: Vec<(f64, f64)> = space
-            .singular_values
-            .iter()
-            .map(|&value| {
-                let kept = value * value / (value * value + floor);
-                (kept / value, kept / (value * value))
-            })
-            .collect();
-        a.rows().into_iter().zip(b.rows()).map(|(a, b)| cosine(outputs, a, b, &weights)).collect()
-    };
-    Pairing { all: above(FLOOR), strong: above(STRONG_FLOOR) }
-}
-
-/// Of a left factor a and a record b in the directions of the weights, with what each counts for the pair and for lengths.
-fn cosine(outputs: Outputs, a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>, weights: &[(f64, f64)]) -> f64 {
-    let (mut pair, mut left, mut right) = (0.0, 0.0, 0.0);
-    for ((&a, &b), &(first, second)) in a.iter().zip(b).zip(weights) {
-        pair += a * b * first;
-        left += a * a * second;
-        right += b * b * second;
-    }
-    let cosine = pair / (left * right).sqrt().max(f64::MIN_POSITIVE);
-    match outputs {
-        Outputs::Classes => cosine,
-        Outputs::Values => cosine.abs(),
-    }
+    let weights: Vec<(f64, f64)> = space
+        .singular_values
+        .iter()
+        .map(|&value| {
+            let kept = value * value / (value * value + floor);
+            (kept / value, kept / (value * value))
+        })
+        .collect();
+    a.rows()
+        .into_iter()
+        .zip(b.rows())
+        .map(|(a, b)| {
+            let (mut pair, mut left, mut right) = (0.0, 0.0, 0.0);
+            for ((&a, &b), &(first, second)) in a.iter().zip(b).zip(&weights) {
+                pair += a * b * first;
+                left += a * a * second;
+                right += b * b * second;
+            }
+            let cosine = pair / (left * right).sqrt().max(f64::MIN_POSITIVE);
+            match outputs {
+                Outputs::Classes => cosine,
+                Outputs::Values => cosine.abs(),
+            }
+        })
+        .collect()
 }

@@ -5,7 +5,7 @@ use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::FactorError;
 use palimpsest_numerics::gemm::Parallelism;
 
-use super::gradient::{Outputs, Pairing, first_layer_deltas, pairing};
+use super::gradient::{Outputs, first_layer_deltas, pairing};
 use super::population::{Population, left_out, row_products};
 use super::relative::{Measurement, Relative, Sample, Scores};
 use super::span::{LogShares, Part, RowSpace, SpanTest, squares};
@@ -70,7 +70,7 @@ struct Raw {
     shares: LogShares,
     /// Logarithms of squared lengths, plain and in each metric, (m, 1 + metrics).
     covariates: Array2<f64>,
-    pairing: Option<Pairing>,
+    pairing: Option<Array1<f64>>,
     own_loss: Option<Array1<f64>>,
     margin: Option<Array1<f64>>,
 }
@@ -99,10 +99,9 @@ impl<'w, 'a> Null<'w, 'a> {
         let instruments = Instruments { weights, space, span, roughness, parallelism };
         let raw = instruments.measure(references, Part::References);
         let covariates = raw.covariates.view();
-        let relative = |measured: Measurement<'_>| Relative::of(sample, measured, covariates);
-        let (span, span_scores) = relative(of_span(&inside(&raw.shares)))?;
-        let (gradient, gradient_scores) =
-            raw.pairing.as_ref().map(|pairing| relative(of_gradient(pairing))).transpose()?.unzip();
+        let (span, span_scores) = Relative::of(sample, of_span(&inside(&raw.shares)), covariates)?;
+        let relative = |pairing| Relative::of(sample, of_gradient(pairing), covariates);
+        let (gradient, gradient_scores) = raw.pairing.as_ref().map(relative).transpose()?.unzip();
         let product_tail = gradient_scores.as_ref().map(|scores| tail(&product(&span_scores, scores)));
         let all_tail = tail(&evidence(&span_scores, gradient_scores.as_ref().zip(product_tail.as_ref())));
         let typical = raw.covariates.columns().into_iter().map(|c| Typical::of(&c.to_vec())).collect();
@@ -162,9 +161,7 @@ impl Instruments<'_, '_> {
                 strong: join(&|raw| raw.shares.strong.clone()),
             },
             covariates: concatenate(Axis(0), &covariates).expect("batches have the same columns"),
-            pairing: join_some(&|raw| raw.pairing.as_ref().map(|pairing| pairing.all.clone()))
-                .zip(join_some(&|raw| raw.pairing.as_ref().map(|pairing| pairing.strong.clone())))
-                .map(|(all, strong)| Pairing { all, strong }),
+            pairing: join_some(&|raw| raw.pairing.clone()),
             own_loss: join_some(&|raw| raw.own_loss.clone()),
             margin: join_some(&|raw| raw.margin.clone()),
         }
@@ -223,11 +220,11 @@ fn inside(shares: &LogShares) -> LogShares {
 }
 
 fn of_span(shares: &LogShares) -> Measurement<'_> {
-    Measurement { all: shares.all.view(), strong: shares.strong.view() }
+    Measurement { all: shares.all.view(), strong: Some(shares.strong.view()) }
 }
 
-fn of_gradient(pairing: &Pairing) -> Measurement<'_> {
-    Measurement { all: pairing.all.view(), strong: pairing.strong.view() }
+fn of_gradient(pairing: &Array1<f64>) -> Measurement<'_> {
+    Measurement { all: pairing.view(), strong: None }
 }
 
 fn tail(scores: &Array1<f64>) -> Tail {

@@ -39,13 +39,13 @@ pub enum Sample {
     Records,
 }
 
-/// A measurement (m) by all directions, and by the strong ones.
+/// A measurement (m) by all directions, and, where there is a second reading, by the strong ones.
 #[derive(Clone, Copy)]
 pub struct Measurement<'a> {
     /// By all.
     pub all: ArrayView1<'a, f64>,
     /// By the strong ones.
-    pub strong: ArrayView1<'a, f64>,
+    pub strong: Option<ArrayView1<'a, f64>>,
 }
 
 /// What the readings say together.
@@ -72,14 +72,20 @@ impl Relative {
         covariates: ArrayView2<'_, f64>,
     ) -> Result<(Self, Scores), FactorError> {
         let plain = Reading::of(measured.all, covariates)?;
-        let strong = Standard::of(measured.strong, covariates)?;
         let own = plain.standard.references.clone();
-        let same = correlation(own.view(), strong.references.view()).abs() > SAME;
-        if same || sample == Sample::Records {
+        let beside = match measured.strong.filter(|_| sample == Sample::References) {
+            Some(strong) => {
+                let standard = Standard::of(strong, covariates)?;
+                let same = correlation(own.view(), standard.references.view()).abs() > SAME;
+                (!same).then_some(strong)
+            }
+            None => None,
+        };
+        let Some(strong) = beside else {
             let log_p = plain.tail.log_ps(&own);
             return Ok((Self { plain, beside: None }, Scores { deviations: own, log_p }));
-        }
-        let reading = Reading::of(measured.all, with(measured.strong, covariates).view())?;
+        };
+        let reading = Reading::of(measured.all, with(strong, covariates).view())?;
         let other = reading.standard.references.clone();
         let smaller = smaller(&plain.tail.log_ps(&own), &reading.tail.log_ps(&other));
         let law = Tail::of(smaller.as_slice().expect("scores are contiguous"));
@@ -90,14 +96,15 @@ impl Relative {
     /// What it says of others (m) with `covariates` (m, c).
     ///
     /// # Panics
-    /// When shapes differ.
+    /// When shapes differ, or the strong directions are missing.
     pub fn apply(&self, measured: Measurement<'_>, covariates: ArrayView2<'_, f64>) -> Scores {
         let own = self.plain.standard.apply(measured.all, covariates);
         let log_p = self.plain.tail.log_ps(&own);
         let Some(Both { reading, smaller: law }) = &self.beside else {
             return Scores { deviations: own, log_p };
         };
-        let other = reading.standard.apply(measured.all, with(measured.strong, covariates).view());
+        let strong = measured.strong.expect("others are measured as the sample was");
+        let other = reading.standard.apply(measured.all, with(strong, covariates).view());
         let smaller = smaller(&log_p, &reading.tail.log_ps(&other));
         Scores { deviations: larger(&own, &other), log_p: law.log_ps(&smaller) }
     }
@@ -150,7 +157,7 @@ mod tests {
     /// Scores of one record with these measurements.
     fn one(relative: &Relative, all: f64, strong: f64) -> (f64, f64) {
         let (all, strong) = (Array1::from_elem(1, all), Array1::from_elem(1, strong));
-        let measured = Measurement { all: all.view(), strong: strong.view() };
+        let measured = Measurement { all: all.view(), strong: Some(strong.view()) };
         let found = relative.apply(measured, Array2::zeros((1, 1)).view());
         (found.deviations[0], found.log_p[0])
     }
@@ -161,7 +168,7 @@ mod tests {
         let covariates = normal(n, 1).insert_axis(Axis(1));
         let common = normal(n, 2);
         let (all, strong) = (&common + &(normal(n, 3) * 0.3), &common + &(normal(n, 4) * 0.1));
-        let measured = Measurement { all: all.view(), strong: strong.view() };
+        let measured = Measurement { all: all.view(), strong: Some(strong.view()) };
         let (found, own) = Relative::of(Sample::References, measured, covariates.view()).unwrap();
         // By 1.3 units more than the strong ones make expect, about four deviations of what they leave; alone it is one and a half.
         let (deviations, log_p) = one(&found, 1.5, 0.2);
@@ -184,7 +191,7 @@ mod tests {
         let n = 300;
         let covariates = normal(n, 5).insert_axis(Axis(1));
         let all = normal(n, 6);
-        let measured = Measurement { all: all.view(), strong: all.view() };
+        let measured = Measurement { all: all.view(), strong: Some(all.view()) };
         let (found, own) = Relative::of(Sample::References, measured, covariates.view()).unwrap();
         assert!(found.beside.is_none());
         let alone = Standard::of(all.view(), covariates.view()).unwrap();
