@@ -185,7 +185,7 @@ pub struct Signed {
 /// What speaks for a sign is the strength of its candidates, as they are compared and as they are `coordinates` (M, r). Where the candidate
 /// that comes first was `solved` for (M), its sign is known. `docs/decisions/0031-sparse-edges.md` has what each says. Those that were
 /// told apart before are `pictures` of either sign (M), each with what its left factor says of that: they are different, however alike they
-/// are as compared, and one for whose negative more speaks ([`log_odds`]) is turned, not left for a candidate that is its negative.
+/// are as compared, and one for whose negative more speaks (`signs::log_odds`) is turned, not left for a candidate that is its negative.
 ///
 /// # Panics
 /// When coordinates, confidence, strength, what was solved or is a picture are not one per candidate.
