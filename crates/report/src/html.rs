@@ -168,6 +168,7 @@ pub(crate) fn environment() -> Result<Environment<'static>> {
     environment.add_template("illustrated.html", include_str!("../templates/illustrated.html"))?;
     environment.add_template("compare.html", include_str!("../templates/compare.html"))?;
     environment.add_template("head.html", include_str!("../templates/head.html"))?;
+    environment.add_template("header.html", include_str!("../templates/header.html"))?;
     environment.add_template("plain.css", include_str!("../templates/plain.css"))?;
     Ok(environment)
 }
