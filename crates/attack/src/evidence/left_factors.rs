@@ -10,13 +10,12 @@
 //! other pictures and of their negatives. `docs/decisions/0036-signs.md` has what that brings.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
-use palimpsest_kkt::outputs::{Label, OutputPull};
-use palimpsest_mlp::passes::{Passes, backward, forward};
-use palimpsest_mlp::{Activation, Mlp};
+use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::{Cholesky, FactorError};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::squared_norm;
 
+use crate::evidence::membership::gradient::{Outputs, first_layer_deltas};
 use crate::problem::head::Head;
 
 /// Added to the moments of pictures of length one, so that those that are much alike have duals of a moderate length.
@@ -62,23 +61,16 @@ fn left_factors(
     Ok(matmul(duals.view(), network.layers()[0].weight.mapv(f64::from).t(), parallelism))
 }
 
-/// What the network sends back to the first layer for `inputs` (m, r), each of the first label that its own answer allows: unit vectors, (m, h).
+/// What the network sends back to the first layer for `inputs` (m, r), pulled to its own answer: unit vectors, (m, h).
 fn signals(
     network: &Mlp<f32>,
     head: Head,
     inputs: ArrayView2<'_, f32>,
     parallelism: Parallelism,
 ) -> Array2<f64> {
-    let mut passes = Passes::new(network, inputs.nrows());
-    forward(network, inputs, Activation::Relu, &mut passes, parallelism);
-    let label = |answer: ndarray::ArrayView1<'_, f32>| -> Label {
-        head.labels_of_answer(answer.to_slice().expect("rows are contiguous"))[0]
-    };
-    let pull: OutputPull = head.pull(passes.output().rows().into_iter().map(label).collect());
-    let mut directions = Array2::zeros(passes.output().dim());
-    pull.directions(passes.output(), &mut directions);
-    backward(network, directions.view(), &mut passes, parallelism);
-    let mut signals = passes.delta()[0].mapv(f64::from);
+    // The sign of a pull that is unknown does not matter: of such a head the size of a cosine counts.
+    let outputs = if head == Head::Number { Outputs::Values } else { Outputs::Classes };
+    let mut signals = first_layer_deltas(network, outputs, inputs, parallelism).left;
     for mut signal in signals.rows_mut() {
         let length = squared_norm(signal.view()).sqrt();
         signal.mapv_inplace(|v| if length > 0.0 { v / length } else { 0.0 });
