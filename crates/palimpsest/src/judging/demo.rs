@@ -33,7 +33,7 @@ pub struct DemoArgs {
 /// Training images of the demo.
 const EXAMPLES: usize = 100;
 /// Steps of its training, which has more momentum than usual ones: as near to a stationary point as the usual 4,000.
-const EPOCHS: usize = 1000;
+const EPOCHS: usize = 1500;
 /// Restarts of the demo's attack, chosen for time.
 const RESTARTS: usize = 4;
 
