@@ -1,14 +1,14 @@
 //! Audits and looks into layers.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{Array1, Array2};
 use numpy::{IntoPyArray, PyArray1, PyArray2};
 use palimpsest::{AuditOptions, PeekOptions, audit_observed};
 use palimpsest_attack::AttackStep;
-use palimpsest_report::{render_html, to_json};
+use palimpsest_report::{ReportData, render_html, to_json};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -106,7 +106,7 @@ impl Audit {
 /// Audits the network in the file `path`.
 #[pyfunction]
 #[pyo3(signature = (path, *, input_shape=None, input_range=(0.0, 1.0), input_norm=None, restarts=None, steps=None, candidates=None,
-                    seed=0, chain=None, threads=None, time_limit=None, on_progress=None))]
+                    seed=0, chain=None, threads=None, time_limit=None, on_progress=None, in_memory=None))]
 pub fn audit(
     py: Python<'_>,
     path: PathBuf,
@@ -121,6 +121,7 @@ pub fn audit(
     threads: Option<usize>,
     time_limit: Option<f64>,
     on_progress: Option<Py<PyAny>>,
+    in_memory: Option<&str>,
 ) -> PyResult<Audit> {
     let (low, high) = input_range;
     // NaN is neither.
@@ -157,9 +158,25 @@ pub fn audit(
         };
         audit_observed(&path, &options, &observe)
     };
-    let (audit, stopped_early) =
+    let (mut audit, stopped_early) =
         watched(py, threads, time_limit, on_progress, Interrupted::Keeps, attack)?.kept()?;
+    if let Some(kind) = in_memory {
+        name_in_memory(&mut audit.report, &path, kind);
+    }
     Ok(Audit { audit, stopped_early })
+}
+
+/// Has a page speak of a model of this `kind` that was in memory, and not of the file it was handed on in, which is gone.
+fn name_in_memory(report: &mut ReportData, path: &Path, kind: &str) {
+    if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+        report.subject = report.subject.replacen(name, kind, 1);
+    }
+    for file in &mut report.file {
+        file.found.retain(|fact| fact.name != "format");
+        for fact in file.found.iter_mut().filter(|fact| fact.name == "file") {
+            fact.value = format!("none: a {kind} in memory");
+        }
+    }
 }
 
 /// Looks for pictures in one layer of the network in the file `path`.

@@ -1,5 +1,7 @@
 """A small network that has learned its pictures by heart, trained once."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,14 @@ def pictures(seed=3):
             bottom, right = rng.integers(top + 3, SIDE), rng.integers(left + 3, SIDE)
             image[top:bottom, left:right] = rng.random()
     return images.reshape(COUNT, -1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """A shell that starts a job in the background has it ignore Ctrl-C, which tests send."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

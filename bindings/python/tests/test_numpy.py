@@ -36,6 +36,25 @@ def test_an_audit_has_everything_it_promises(audited, tmp_path):
     assert np.array_equal(np.load(folder / "reconstructions.npy"), audited.reconstructions)
 
 
+def test_the_page_says_how_long_it_took_and_that_it_was_stopped(victim):
+    start = time.monotonic()
+    limited = palimpsest.audit(victim[0], restarts=2, steps=10**9, time_limit=0.5)
+    (attack,) = limited.report["method"]["stages"]
+    assert 0.4 < attack["elapsed_s"] < time.monotonic() - start
+    assert any("stopped early" in limit for limit in limited.report["limits"])
+    whole = palimpsest.audit(victim[0], restarts=1, steps=3)
+    assert not any("stopped early" in limit for limit in whole.report["limits"])
+
+
+def test_the_page_of_a_model_in_memory_names_no_file_that_is_gone(victim, audited, tmp_path):
+    assert audited.report["subject"].startswith("dict: ")
+    facts = {fact["name"]: fact["value"] for fact in audited.report["file"]["found"]}
+    assert facts["file"] == "none: a dict in memory" and "palimpsest-" not in audited._inner.html()
+    np.savez(tmp_path / "net.npz", **victim[0])
+    of_a_file = palimpsest.audit(tmp_path / "net.npz", restarts=1, steps=3)
+    assert of_a_file.report["subject"].startswith("net.npz: ")
+
+
 def test_what_comes_back_is_owned_and_what_goes_in_is_left_alone(victim):
     weights, inputs, _ = victim
     before = {name: array.copy() for name, array in weights.items()}
@@ -173,6 +192,37 @@ def test_a_time_limit_and_ctrl_c_keep_what_was_found(victim):
     assert interrupted.stopped_early and len(interrupted.candidates) > 0
 
 
+INTERRUPTED = """
+import signal
+import palimpsest
+
+# A shell that starts a job in the background has it ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+told = []
+
+def tell(at):
+    if at["stage"] == "restarts" and not told:
+        told.append(at)
+        print("under way", flush=True)
+
+audit = palimpsest.audit("net.npz", restarts=2, steps=10**9, time_limit=120, on_progress=tell)
+audit.to_html("report.html")
+print(audit.stopped_early, len(audit.candidates) > 0, bool(str(audit)), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="left out: Windows sends no SIGINT to one process")
+def test_a_script_that_gets_ctrl_c_goes_on_with_what_was_found(victim, tmp_path):
+    np.savez(tmp_path / "net.npz", **victim[0])
+    script = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert script.stdout.readline() == "under way\n"
+    sent = time.monotonic()
+    script.send_signal(signal.SIGINT)
+    assert script.communicate(timeout=100)[0] == "True True True\n"
+    assert script.returncode == 0 and time.monotonic() - sent < 60
+    assert (tmp_path / "report.html").stat().st_size > 1000
+
+
 def test_ctrl_c_raises_where_half_of_the_work_is_worth_nothing(victim):
     _, inputs, labels = victim
     threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -261,6 +311,8 @@ NAN = np.full((4, SIZE), np.nan, dtype=np.float32)
         ({"threads": 0}, "between 1"),
         ({"threads": 10**6}, "between 1"),
         ({"time_limit": 0}, "above 0"),
+        ({"time_limit": -1}, "above 0"),
+        ({"time_limit": float("-inf")}, "above 0"),
         ({"time_limit": float("nan")}, "above 0"),
         ({"chain": "nowhere"}, "nowhere"),
     ],

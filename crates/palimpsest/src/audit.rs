@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
 use palimpsest_attack::{AttackParams, AttackStep, Reconstruction};
@@ -19,7 +20,7 @@ use crate::attacking::reconstruct::{
 };
 use crate::attacking::unjudged::{Mean, page, write_page};
 use crate::error::{Error, Result};
-use crate::terminal::memory;
+use crate::terminal::{clock, memory};
 
 /// What is declared about a network, and how long to search.
 #[derive(Clone, Debug)]
@@ -142,8 +143,15 @@ pub fn audit_observed(
     let model = load_model(path, options.chain.as_deref())
         .map_err(|error| Error::Model { path: path.into(), problem: format!("{error:#}") })?;
     let params = params(&model.network, options)?;
+    let (start, ended) = (clock::now(), AtomicBool::new(false));
+    let watched = |step: &AttackStep<'_>| {
+        let flow = observe(step);
+        ended.fetch_or(flow.is_break(), Ordering::Relaxed);
+        flow
+    };
     let reconstruction =
-        palimpsest_attack::reconstruct(&model.network, &params, Seed::new(options.seed), observe)?;
+        palimpsest_attack::reconstruct(&model.network, &params, Seed::new(options.seed), &watched)?;
+    let elapsed_s = clock::now().saturating_sub(start).as_secs_f64();
     let asked = Asked {
         model: std::path::absolute(path).unwrap_or_else(|_| path.into()),
         chain: options.chain.clone(),
@@ -154,7 +162,9 @@ pub fn audit_observed(
         threads: rayon::current_num_threads(),
         time_limit_s: None,
     };
-    let found = Found::of(asked.record(&reconstruction), &reconstruction, model);
+    let record =
+        RunFile { elapsed_s, stopped_early: ended.into_inner(), ..asked.record(&reconstruction) };
+    let found = Found::of(record, &reconstruction, model);
     let mean = found.mean_image.clone().map_or(Mean::Unknown, Mean::Told);
     let merged = reconstruction.merged.view().to_owned();
     let report = page(&found, Some(&merged), &mean).map_err(|error| Error::Results(format!("{error:#}")))?;

@@ -263,7 +263,9 @@ mod tests {
                 assert!(page.contains(words), "{words}: {page}");
             }
         }
+        assert!(render_html(&audit).unwrap().contains("These are the first 2 of 140. Select"));
         let page = render_html(&judged).unwrap();
+        assert!(!page.contains("These are the first"));
         for words in ["Of each class", "dog &amp; fox", "The network answers class 1.", "labelled cat"] {
             assert!(page.contains(words), "{words}");
         }

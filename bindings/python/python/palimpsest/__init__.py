@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _rust
 from ._weights import as_file as _as_file
+from ._weights import kind_in_memory as _kind_in_memory
 
 __version__ = _rust.__version__
 __all__ = ["Audit", "Peek", "audit", "certificate", "members", "ncc", "peek", "reconstruct", "sample", "separate", "ssim", "train"]
@@ -193,6 +194,7 @@ def audit(
             threads=_count("threads", threads),
             time_limit=None if time_limit is None else float(time_limit),
             on_progress=_callback(on_progress),
+            in_memory=_kind_in_memory(model),
         )
     return Audit(inner, shape)
 

@@ -46,6 +46,7 @@ def audit(
     threads: int | None = None,
     time_limit: float | None = None,
     on_progress: Callable[[dict], Any] | None = None,
+    in_memory: str | None = None,
 ) -> Audit: ...
 def peek(
     path: str | PathLike[str],

@@ -36,6 +36,11 @@ def as_file(model: Any) -> Iterator[Path]:
         yield path
 
 
+def kind_in_memory(model: Any) -> str | None:
+    """What `model` is, if it is no file."""
+    return None if isinstance(model, (str, os.PathLike)) else type(model).__name__
+
+
 def _tensors(model: Any) -> dict[str, np.ndarray]:
     if not isinstance(model, Mapping):
         state_dict = getattr(model, "state_dict", None)
