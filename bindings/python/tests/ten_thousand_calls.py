@@ -35,6 +35,7 @@ def rounds(count):
     rng = np.random.default_rng(0)
     rows = rng.random((PICTURES, 256), dtype=np.float32)
     weights = {"layers.1.weight": rng.normal(size=(8, 256)), "layers.2.weight": rng.normal(size=(1, 8))}
+    mixed = rng.normal(size=(6, 3)) @ rng.random((3, 16))
     labels = np.where(np.arange(PICTURES) % 2, 1, -1)
     for number in range(count):
         palimpsest.ncc(rows, rows, SHAPE)
@@ -43,6 +44,7 @@ def rounds(count):
         # These make a file and a pool of threads.
         if number % 20 == 0:
             palimpsest.certificate(weights, rows, labels)
+            palimpsest.separate(mixed, (1, 4, 4))
             palimpsest.train(rows[:2], [1, -1], hidden=[2], epochs=1)
             refused(palimpsest.audit, weights, input_shape=(1, 5, 5))
             refused(palimpsest.members, weights, rows, rows)

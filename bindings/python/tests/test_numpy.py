@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -49,7 +50,8 @@ def test_the_page_says_how_long_it_took_and_that_it_was_stopped(victim):
 def test_the_page_of_a_model_in_memory_names_no_file_that_is_gone(victim, audited, tmp_path):
     assert audited.report["subject"].startswith("dict: ")
     facts = {fact["name"]: fact["value"] for fact in audited.report["file"]["found"]}
-    assert facts["file"] == "none: a dict in memory" and "palimpsest-" not in audited._inner.html()
+    assert facts["file"] == "none: a dict in memory"
+    assert os.path.join(tempfile.gettempdir(), "") not in audited._inner.html()
     np.savez(tmp_path / "net.npz", **victim[0])
     of_a_file = palimpsest.audit(tmp_path / "net.npz", restarts=1, steps=3)
     assert of_a_file.report["subject"].startswith("net.npz: ")
@@ -247,8 +249,13 @@ def test_only_ctrl_c_keeps_and_only_the_first(victim):
     finally:
         signal.signal(signal.SIGALRM, before)
 
+    sent = []
+
+    # Once: an attack that takes its time to end is told of again, and a second one raises.
     def ctrl_c(at):
-        raise KeyboardInterrupt
+        if not sent:
+            sent.append(at)
+            raise KeyboardInterrupt
 
     assert palimpsest.audit(victim[0], restarts=2, steps=10**9, on_progress=ctrl_c).stopped_early
 
