@@ -162,8 +162,7 @@ pub fn audit_observed(
         threads: rayon::current_num_threads(),
         time_limit_s: None,
     };
-    let record =
-        RunFile { elapsed_s, stopped_early: ended.into_inner(), ..asked.record(&reconstruction) };
+    let record = RunFile { elapsed_s, stopped_early: ended.into_inner(), ..asked.record(&reconstruction) };
     let found = Found::of(record, &reconstruction, model);
     let mean = found.mean_image.clone().map_or(Mean::Unknown, Mean::Told);
     let merged = reconstruction.merged.view().to_owned();
