@@ -1,6 +1,6 @@
 //! The best estimate of each input on the list.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::raw::RawImages;
@@ -10,8 +10,9 @@ use crate::pipeline::entries::Entries;
 use crate::pipeline::finished::Finished;
 use crate::stages::context::AttackContext;
 
-/// One row for each of those `ranked`, (ranked, r): what restarts agree on, of the prior norm or, where raw images are known, as long as these
-/// are; what a stage solved for or separated as it was.
+/// One row for each of those `ranked`, (ranked, r): what restarts agree on, of the prior norm; where raw images are known, and what a stage
+/// solved for or separated, the candidate as it is. Of raw images the surest candidate was chosen by how it looks, and a mean over restarts
+/// looks worse: `docs/decisions/0017-raw-images.md`.
 pub(super) fn estimates(
     context: &AttackContext<'_>,
     finished: &Finished<'_>,
@@ -19,22 +20,16 @@ pub(super) fn estimates(
     ranked: &[usize],
     raw: Option<&RawImages>,
 ) -> Array2<f32> {
-    let (labels, count) = (context.labels, finished.rows.nrows());
-    let (rows, compared) = (finished.rows.view(), finished.compared.view());
-    let agreed: Vec<usize> = ranked.iter().copied().filter(|&i| i < count).collect();
-    let merged = |rows: ArrayView2<'_, f32>| merge(rows, compared, labels, &agreed);
-    let agreed = match raw {
-        Some(raw) => raw.without_mean_image(merged(raw.with_mean_image(rows).view()).view()),
-        None => merged(rows) * context.problem.input_norm as f32,
-    };
-    let mut agreed = agreed.rows().into_iter();
-    let mut estimates = Array2::zeros((ranked.len(), entries.rows.ncols()));
-    for (mut row, &ranked) in estimates.rows_mut().into_iter().zip(ranked) {
-        if ranked < count {
-            row.assign(&agreed.next().expect("a row for each of the restarts"));
-            continue;
-        }
-        row.assign(&entries.rows.row(ranked));
+    let mut estimates = entries.rows.select(Axis(0), ranked);
+    if raw.is_some() {
+        return estimates;
+    }
+    let count = finished.rows.nrows();
+    let of_restarts: Vec<usize> = (0..ranked.len()).filter(|&at| ranked[at] < count).collect();
+    let agreed: Vec<usize> = of_restarts.iter().map(|&at| ranked[at]).collect();
+    let merged = merge(finished.rows.view(), finished.compared.view(), context.labels, &agreed);
+    for (&at, merged) in of_restarts.iter().zip(merged.rows()) {
+        estimates.row_mut(at).assign(&(&merged * context.problem.input_norm as f32));
     }
     estimates
 }

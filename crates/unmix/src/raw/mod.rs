@@ -307,18 +307,9 @@ impl RawImages {
     }
 
     /// Candidates (m, r), coordinates of centred images, with the mean image that they lack, if there is one, (m, r or r + 1).
-    pub fn with_mean_image(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
+    fn with_mean_image(&self, candidates: ArrayView2<'_, f32>) -> Array2<f32> {
         let shares = Array2::ones((candidates.nrows(), usize::from(self.has_mean_image())));
         concatenate![Axis(1), self.raw(candidates), shares]
-    }
-
-    /// Candidates of images (m, r or r + 1) with any length.
-    pub fn without_mean_image(&self, images: ArrayView2<'_, f32>) -> Array2<f32> {
-        if !self.has_mean_image() {
-            return self.centred(self.with_white(images.to_owned()));
-        }
-        let (raw, mean_image) = images.split_at(Axis(1), self.mean.len());
-        self.centred(&raw / &mean_image)
     }
 }
 
