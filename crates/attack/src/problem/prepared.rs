@@ -12,7 +12,7 @@ use crate::problem::head::Head;
 use crate::problem::image_prior::ImagePrior;
 use crate::problem::later_layers::{LaterLayer, probes, reduce_later_layers};
 use crate::problem::prior::PriorKnowledge;
-use crate::problem::spectrum::signal_rank;
+use crate::problem::spectrum::spectral_rank;
 
 /// How much longer inputs are than the signal of the first layer's weights is beside its biases. An input gives the weights its
 /// length times what it gives the biases, where more cancels; set on rows, and 2 to 3.4 on networks trained on centred images
@@ -63,7 +63,7 @@ pub struct AttackProblem {
 }
 
 impl AttackProblem {
-    /// Prepares `network`; `rank` is the number of coordinates, or [`signal_rank`] of the spectrum if not given.
+    /// Prepares `network`; `rank` is the number of coordinates, or [`spectral_rank`] of the spectrum if not given.
     ///
     /// # Errors
     /// [`AttackError`] when the prior or rank is impossible, the network cannot be attacked, or the SVD fails.
@@ -88,7 +88,7 @@ impl AttackProblem {
         let EntryLayer { network, head, prior, svd } = entry;
         let (head, prior, spectrum) = (*head, *prior, entry.spectrum().to_vec());
         let largest = spectrum.len();
-        let rank = rank.unwrap_or_else(|| signal_rank(&spectrum, network.layers()[0].weight.dim()));
+        let rank = rank.unwrap_or_else(|| spectral_rank(&spectrum, network.layers()[0].weight.dim()));
         if rank == 0 || rank > largest {
             let allowed = "between 1 and the smaller side of the first layer";
             return Err(OutOfRange::new("rank", allowed, format!("{rank} (side {largest})")).into());

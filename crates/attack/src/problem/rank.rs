@@ -14,10 +14,8 @@ use palimpsest_unmix::separation::{SEPARATED, SeparationParams, WhitenedEdges, s
 
 use crate::error::AttackError;
 use crate::problem::entry::{EntryLayer, LEAST_DIRECTIONS, MOST_OF_INPUTS};
-use crate::problem::spectrum::{elbow, signal_rank};
+use crate::problem::spectrum::{bends_before, elbow, signal_rank};
 
-/// The law's count is not believed when it is more than this many times the elbow.
-const BEYOND_ELBOW: f64 = 1.5;
 /// Ranks that are tried then, from [`LEAST_DIRECTIONS`] on, each this multiple of the one before.
 const STEP: f64 = 1.18;
 
@@ -34,16 +32,16 @@ pub(crate) fn directions_of_signal(
 ) -> Result<usize, AttackError> {
     let counted = signal_rank(entry.spectrum(), entry.network.layers()[0].weight.dim());
     let (elbow, most) = (elbow(entry.spectrum()), MOST_OF_INPUTS * entry.network.inputs() as f64);
-    let bends_before = counted as f64 > BEYOND_ELBOW * elbow as f64;
+    let bends = bends_before(entry.spectrum(), counted);
     // Rows of plain numbers and small images have no pictures in too wide a span.
     let are_separated = entry.prior.image_shape.is_some() && most >= LEAST_DIRECTIONS as f64;
-    if !bends_before && (counted as f64 <= most || !are_separated) {
+    if !bends && (counted as f64 <= most || !are_separated) {
         return Ok(counted);
     }
     if let Some(supported) = supported()? {
         return Ok(supported.min(counted));
     }
-    if !bends_before {
+    if !bends {
         return Ok(most as usize);
     }
     let Some((shape, params)) = entry.prior.image_shape.zip(separation) else { return Ok(elbow) };

@@ -35,6 +35,25 @@ pub fn signal_rank(spectrum: &[f32], shape: (usize, usize)) -> usize {
         .max(1)
 }
 
+/// The law's count is not believed when it is more than this many times the elbow: `docs/decisions/0025-rank.md`.
+const BEYOND_ELBOW: f64 = 1.5;
+
+/// Whether a `spectrum` has a bend so far below the `counted` values of [`signal_rank`] that its floor follows no law.
+pub(crate) fn bends_before(spectrum: &[f32], counted: usize) -> bool {
+    counted as f64 > BEYOND_ELBOW * elbow(spectrum) as f64
+}
+
+/// Directions of an (h, d) first layer that its spectrum alone tells: the count of [`signal_rank`], or the [`elbow`] where it bends far
+/// before that; at least 1.
+///
+/// # Panics
+/// When the spectrum is empty.
+#[track_caller]
+pub fn spectral_rank(spectrum: &[f32], shape: (usize, usize)) -> usize {
+    let counted = signal_rank(spectrum, shape);
+    if bends_before(spectrum, counted) { elbow(spectrum).max(1) } else { counted }
+}
+
 /// Index of the last bend of a `spectrum` (descending): the start of the last of three straight lines that fit its logarithm best, of
 /// what is well above the rounding of single precision; their number when that is too small for three lines.
 pub fn elbow(spectrum: &[f32]) -> usize {
@@ -195,6 +214,11 @@ mod tests {
         let spectrum: Vec<f32> = (0..300).map(fall).collect();
         assert!((88..=92).contains(&elbow(&spectrum)), "{}", elbow(&spectrum));
         assert_eq!((elbow(&spectrum[..9]), elbow(&[])), (9, 0));
+        // The law counts all that a layer of this shape holds.
+        let shape = (300, 3000);
+        assert!(signal_rank(&spectrum, shape) > 150);
+        assert_eq!(spectral_rank(&spectrum, shape), elbow(&spectrum));
+        assert_eq!(spectral_rank(&[0.0; 20], (20, 30)), 1);
     }
 
     #[test]
