@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AGAIN_S: u32 = 3;
 /// What a browser is shown when nothing else is named.
 const FIRST_PAGE: &str = "report.html";
+/// What it is shown before that page is there.
+const NOTHING_YET: &str = "Nothing has been found yet. This page looks again every three seconds.";
 
 /// Shows a folder until it is dropped.
 #[derive(Debug)]
@@ -97,17 +99,18 @@ fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
     }
     let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
     if host.is_none_or(|host| !ours.contains(&host)) {
-        return refuse(&mut stream, "403 Forbidden");
+        return refuse(&mut stream, "403 Forbidden", "403 Forbidden");
     }
     let mut words = first.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if !matches!(method, "GET" | "HEAD") {
-        return refuse(&mut stream, "405 Method Not Allowed");
+        return refuse(&mut stream, "405 Method Not Allowed", "405 Method Not Allowed");
     }
     let Some((path, mut file)) =
         found(folder, target).and_then(|path| Some((path.clone(), fs::File::open(path).ok()?)))
     else {
-        return refuse(&mut stream, "404 Not Found");
+        let told = if target == "/" { NOTHING_YET } else { "404 Not Found" };
+        return refuse(&mut stream, "404 Not Found", told);
     };
     let (length, kind) = (file.metadata()?.len(), kind(&path));
     let again = if kind.starts_with("text/html") { format!("Refresh: {AGAIN_S}\r\n") } else { String::new() };
@@ -122,11 +125,11 @@ fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
     stream.flush()
 }
 
-fn refuse(stream: &mut TcpStream, status: &str) -> std::io::Result<()> {
+fn refuse(stream: &mut TcpStream, status: &str, told: &str) -> std::io::Result<()> {
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nRefresh: {AGAIN_S}\r\nConnection: close\r\n\r\n{status}",
-        status.len()
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nRefresh: {AGAIN_S}\r\nConnection: close\r\n\r\n{told}",
+        told.len()
     )
 }
 
@@ -200,9 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_closed_with_the_command() {
+    fn before_there_is_a_page_it_says_so_and_it_is_closed_with_the_command() {
         let folder = tempfile::tempdir().unwrap();
         let serving = Serving::begin(folder.path(), 0).unwrap();
+        let early = ask(&serving, "GET / HTTP/1.1\r\nHost: HOST\r\n\r\n");
+        assert!(early.contains("Refresh: 3") && early.ends_with(NOTHING_YET), "{early}");
         let address = serving.address().trim_start_matches("http://").trim_end_matches('/').to_owned();
         drop(serving);
         assert!(TcpStream::connect(address).is_err());
