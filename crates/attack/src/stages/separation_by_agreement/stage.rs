@@ -50,7 +50,10 @@ impl Stage for SeparationByAgreement {
         let candidates = context.labels.len();
         let inputs = inputs_of(problem, pictures.view(), candidates, options, seed, threads, &mut step);
         let inputs = inputs.unwrap_or_default();
-        tell_images(context, &inputs);
+        // None where the attack was ended in the middle of the stage.
+        if !inputs.is_empty() {
+            tell_images(context, &inputs);
+        }
         let candidates =
             inputs.iter().zip(&supported.evidence).map(|(input, of)| candidate(input, of)).collect();
         Ok(Outcome::Found(candidates))

@@ -343,13 +343,13 @@ fn fetches_in_a_process_of_its_own() {
     fetch(&source(vec![mirror.into()]), folder, PATIENCE).unwrap();
 }
 
-/// Kills of [`killed_at_random_moments_there_is_a_whole_file_or_none`] unless the environment says how many: `KILLS=50`.
+/// Kills of [`killed_at_random_moments_there_is_a_whole_file_or_none`].
 const KILLS: usize = 8;
 
 #[test]
 fn killed_at_random_moments_there_is_a_whole_file_or_none() {
     use rand::Rng;
-    let kills = std::env::var("KILLS").map_or(KILLS, |kills| kills.parse().expect("KILLS is a number"));
+    let kills = KILLS;
     let server = Server::of(gzipped(&plain()), vec![Deed::Slowly]);
     let folder = tempfile::tempdir().unwrap();
     let orders = tempfile::tempdir().unwrap();
