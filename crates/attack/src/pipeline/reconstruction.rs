@@ -100,8 +100,8 @@ pub struct Reconstruction {
     pub ranking: Vec<usize>,
     /// Who found each ranked input, (ranking), where candidates are images in the directions of the weights.
     pub witnesses: Option<Vec<Witnesses>>,
-    /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly, else what the restarts agree on,
-    /// of the prior norm, or, where raw images are known, as long as these are.
+    /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly or raw images are known, else what the restarts
+    /// agree on, of the prior norm.
     pub merged: Candidates,
     /// Where the candidates (M) come from, in their order.
     pub origins: Vec<OriginGroup>,

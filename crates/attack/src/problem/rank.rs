@@ -14,7 +14,7 @@ use palimpsest_unmix::separation::{SEPARATED, SeparationParams, WhitenedEdges, s
 
 use crate::error::AttackError;
 use crate::problem::entry::{EntryLayer, LEAST_DIRECTIONS, MOST_OF_INPUTS};
-use crate::problem::spectrum::{bends_before, elbow, signal_rank};
+use crate::problem::spectrum::{elbow, is_beyond, signal_rank};
 
 /// Ranks that are tried then, from [`LEAST_DIRECTIONS`] on, each this multiple of the one before.
 const STEP: f64 = 1.18;
@@ -32,7 +32,7 @@ pub(crate) fn directions_of_signal(
 ) -> Result<usize, AttackError> {
     let counted = signal_rank(entry.spectrum(), entry.network.layers()[0].weight.dim());
     let (elbow, most) = (elbow(entry.spectrum()), MOST_OF_INPUTS * entry.network.inputs() as f64);
-    let bends = bends_before(entry.spectrum(), counted);
+    let bends = is_beyond(counted, elbow);
     // Rows of plain numbers and small images have no pictures in too wide a span.
     let are_separated = entry.prior.image_shape.is_some() && most >= LEAST_DIRECTIONS as f64;
     if !bends && (counted as f64 <= most || !are_separated) {

@@ -38,9 +38,9 @@ pub fn signal_rank(spectrum: &[f32], shape: (usize, usize)) -> usize {
 /// The law's count is not believed when it is more than this many times the elbow: `docs/decisions/0025-rank.md`.
 const BEYOND_ELBOW: f64 = 1.5;
 
-/// Whether a `spectrum` has a bend so far below the `counted` values of [`signal_rank`] that its floor follows no law.
-pub(crate) fn bends_before(spectrum: &[f32], counted: usize) -> bool {
-    counted as f64 > BEYOND_ELBOW * elbow(spectrum) as f64
+/// Whether the `counted` values of [`signal_rank`] end so far beyond the [`elbow`] that their floor follows no law.
+pub(crate) fn is_beyond(counted: usize, elbow: usize) -> bool {
+    counted as f64 > BEYOND_ELBOW * elbow as f64
 }
 
 /// Directions of an (h, d) first layer that its spectrum alone tells: the count of [`signal_rank`], or the [`elbow`] where it bends far
@@ -50,8 +50,8 @@ pub(crate) fn bends_before(spectrum: &[f32], counted: usize) -> bool {
 /// When the spectrum is empty.
 #[track_caller]
 pub fn spectral_rank(spectrum: &[f32], shape: (usize, usize)) -> usize {
-    let counted = signal_rank(spectrum, shape);
-    if bends_before(spectrum, counted) { elbow(spectrum).max(1) } else { counted }
+    let (counted, elbow) = (signal_rank(spectrum, shape), elbow(spectrum));
+    if is_beyond(counted, elbow) { elbow.max(1) } else { counted }
 }
 
 /// Index of the last bend of a `spectrum` (descending): the start of the last of three straight lines that fit its logarithm best, of
