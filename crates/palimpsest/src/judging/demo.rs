@@ -15,6 +15,7 @@ use super::regime::RegimeArgs;
 use super::report;
 use super::train::{self, TrainArgs};
 use crate::attacking::reconstruct::{self, ReconstructArgs, Restarts};
+use crate::attacking::unjudged::unjudged;
 use crate::terminal::{ResumeArgs, clock, interrupt, lock_folder, output};
 
 /// Train on embedded Fashion-MNIST, attack the weights, judge, and write a report: the whole walk.
@@ -81,7 +82,11 @@ pub fn run(args: &DemoArgs) -> Result<()> {
 
     output::note("4/4 writing the report");
     let before = stages.clone();
-    timed(&mut stages, "report", || report::judged(&judged, &score, &data, &before))?;
+    timed(&mut stages, "report", || {
+        // In the place of the page that was written while the attack was under way.
+        unjudged(&score.reconstruction)?;
+        report::judged(&judged, &score, &data, &before)
+    })?;
     attacked.done();
     print(&score);
     for (name, elapsed_s) in &stages {
