@@ -42,7 +42,11 @@ pub(crate) fn pool(
     let is_in_span = raw.is_none() && context.params.method.is_in_subspace();
     let in_span = is_in_span
         .then(|| InSpan { coordinates: entries.rows.clone(), basis: problem.subspace.basis().to_owned() });
-    let (mut candidates, mut merged) = (lifted(entries.rows), lifted(merged));
+    let mut merged = match raw {
+        Some(raw) => raw.shown(merged.view(), parallelism),
+        None => lifted(merged),
+    };
+    let mut candidates = lifted(entries.rows);
     let mean_image = raw.zip(entries.appearance.as_ref()).map(|(raw, looks)| {
         let mean = raw.mean_image(ranking.iter().map(|&i| (looks[i], entries.confidence[i])));
         candidates -= &mean;

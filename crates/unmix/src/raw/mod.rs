@@ -30,6 +30,9 @@ use refinement::{ALONE, EDGE_SCALES, Fit};
 const SHARES: (f32, f32) = (0.5, 2.0);
 /// Brightest pixel but one, in units of white, that is taken for white.
 const NEARLY_WHITE: (f32, f32) = (0.6, 1.6);
+/// Part of white below which a pixel is black to whoever looks at it: four of 256 levels, and most of what is left of other images in a
+/// background.
+const NEARLY_BLACK: f32 = 0.016;
 /// Cosine of a candidate with what refinement made of it from which on both tell the mean image.
 const NEAR: f64 = 0.8;
 /// What is added to their distance, one minus that cosine: weights are the inverse square of it.
@@ -257,6 +260,13 @@ impl RawImages {
     /// Raw images in input values, black being 0, of candidates (m, r), coordinates of centred images, (m, d).
     pub fn images(&self, candidates: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
         self.in_range(self.pixels(self.raw(candidates).view(), parallelism))
+    }
+
+    /// The same as they are to be looked at: what is nearly black is black.
+    pub fn shown(&self, candidates: ArrayView2<'_, f32>, parallelism: Parallelism) -> Array2<f32> {
+        let mut images = self.images(candidates, parallelism);
+        images.mapv_inplace(|v| if v < NEARLY_BLACK * self.white { 0.0 } else { v });
+        images
     }
 
     /// What was taken from all raw images, in input values, black being 0, (d), when images with these looks are real with these

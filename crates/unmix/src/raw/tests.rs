@@ -138,6 +138,9 @@ fn images_are_in_range_and_the_mean_is_what_was_taken() {
     let rows = rough(&centred, &basis, 0.0);
     let shown = raw.images(rows.view(), ALONE);
     assert!(shown.iter().all(|v| (0.0..=1.0).contains(v)));
+    for (looked_at, v) in raw.shown(rows.view(), ALONE).iter().zip(&shown) {
+        assert_eq!(*looked_at, if *v < NEARLY_BLACK { 0.0 } else { *v });
+    }
     for (shown, image) in shown.rows().into_iter().zip(images().rows()) {
         assert!(cosine(shown, image) > 0.98, "{}", cosine(shown, image));
     }
