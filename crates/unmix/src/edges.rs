@@ -4,7 +4,10 @@ use ndarray::{Array2, Array4, ArrayView2, Axis, concatenate, s};
 use palimpsest_numerics::Real;
 
 /// Differences of vertical and horizontal neighbours of each of the images (m, d), (m, edges).
-pub(crate) fn edges<T: Real>(images: ArrayView2<'_, T>, [channels, height, width]: [usize; 3]) -> Array2<T> {
+///
+/// # Panics
+/// When the shape is not that of the rows.
+pub fn edges<T: Real>(images: ArrayView2<'_, T>, [channels, height, width]: [usize; 3]) -> Array2<T> {
     let planes = images
         .to_shape((images.nrows(), channels, height, width))
         .expect("separate: the shape is not that of the rows");

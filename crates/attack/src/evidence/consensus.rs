@@ -25,6 +25,8 @@ pub const COLLAPSED_SHARE: f64 = 0.2;
 const COPY_COSINE: f32 = 0.95;
 /// Cosine of coordinates as they are above which two candidates are the same picture.
 const ALIKE: f32 = 0.7;
+/// Log odds of a sign that was solved for.
+const SOLVED: f32 = 5.0;
 /// Candidates that are compared with all others in one product.
 const BLOCK: usize = 64;
 /// Variance of a direction, relative to the largest, below which it counts as if it had that.
@@ -172,12 +174,14 @@ fn ranked(
 }
 
 /// A candidate that is listed with a sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Signed {
     /// Its index.
     pub candidate: usize,
     /// If it is to be turned: the index of the surest candidate that is its negative.
     pub turned: Option<usize>,
+    /// Log odds that it, turned if it is to be, has its own sign and not that of its negative.
+    pub sign: f32,
 }
 
 /// [`ranking`] in which a candidate and its negatives are one entry: that sign of it is taken for which more speaks, by `strength` (M).
@@ -222,12 +226,19 @@ pub fn ranking_up_to_sign(
                 Sides::of(alike.map(|i| (cosines[i], strength[i])))
             };
             let found = above(cosines, SAME_COSINE).over(above(plain, ALIKE));
-            let speaks = pictures[first].map_or(found, |left| log_odds(found, left));
+            let speaks = match turned {
+                _ if solved[first] => SOLVED,
+                Some(negative) if solved[negative] => -SOLVED,
+                _ => pictures[first].map_or(found, |left| log_odds(found, left)),
+            };
             (0..all).filter(alike).for_each(|i| covered[i] = true);
-            let negative = turned.filter(|&i| !solved[first] && (solved[i] || speaks < 0.0));
-            taken.push(match negative {
-                Some(negative) if pictures[first].is_none() => Signed { candidate: negative, turned: None },
-                turned => Signed { candidate: first, turned },
+            let turned = turned.filter(|_| speaks < 0.0);
+            let sign = if turned.is_some() { -speaks } else { speaks };
+            taken.push(match turned {
+                Some(negative) if pictures[first].is_none() => {
+                    Signed { candidate: negative, turned: None, sign }
+                }
+                turned => Signed { candidate: first, turned, sign },
             });
         }
     }

@@ -6,3 +6,4 @@ pub(crate) mod left_factors;
 pub mod membership;
 pub(crate) mod signs;
 pub mod witnesses;
+pub(crate) mod zero_sum;

@@ -17,37 +17,51 @@ pub struct Witnesses {
     pub found: f32,
     /// Strength (multiplier times length) of the candidates near it, as a share of that of those near it or its negative, in [0, 1].
     pub sign_share: f32,
+    /// Log odds that its sign is right, by what restarts found of it and of its negative, and by its left factor.
+    pub sign: f32,
+    /// The same by the sum of all entries, where inputs look as if they sum to zero.
+    pub sum: Option<f32>,
 }
 
 /// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0032-the-list.md`.
 const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.40, 0.63, 0.90, 4.94, 0.21];
+/// The same where inputs sum to zero: `docs/decisions/0037-zero-sum.md`.
+const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [3.48, 0.97, 1.54, 4.44, 6.55];
 /// Probabilities of a separated picture beyond which it is as sure as it can be.
 const SEPARATION: (f64, f64) = (0.05, 0.98);
 /// The same of inputs that were solved for.
 const ACTIVATION_PATTERN: (f64, f64) = (0.05, 0.995);
 /// Shares of a sign outside of which it is as sure as it can be.
 const SIGN_SHARE: (f64, f64) = (0.1, 0.95);
+/// Log odds of a sign outside of which it is as sure as it can be, where the sum of all inputs speaks.
+const SIGN: (f64, f64) = (-5.0, 8.0);
 
 impl Witnesses {
     /// How many features there are.
     pub const FEATURES: usize = 5;
 
     /// What the probability is estimated from: 1, the log odds of what a separation and an activation pattern say, the share of the restarts
-    /// that found it, and the log odds of its sign.
+    /// that found it, and the log odds of its sign by its share of the strength; where the sum of all inputs speaks, in their place the
+    /// logarithm of the sign's probability by all that speaks for it.
     pub fn features(&self) -> [f64; Self::FEATURES] {
+        let sign = match self.sum {
+            Some(sum) => -(-f64::from(self.sign + sum).clamp(SIGN.0, SIGN.1)).exp().ln_1p(),
+            None => log_odds(self.sign_share, SIGN_SHARE),
+        };
         [
             1.0,
             log_odds(self.separation, SEPARATION),
             log_odds(self.activation_pattern, ACTIVATION_PATTERN),
             f64::from(self.found),
-            log_odds(self.sign_share, SIGN_SHARE),
+            sign,
         ]
     }
 
     /// Probability in [0, 1] that the entry is a training input, sign included: that of its witnesses, or that of a round if it is larger. The
     /// restarts of a round are those that found it, so that the two are no independent witnesses.
     pub fn probability(&self) -> f32 {
-        let score: f64 = self.features().iter().zip(COEFFICIENTS).map(|(f, c)| f * c).sum();
+        let coefficients = if self.sum.is_some() { COEFFICIENTS_OF_SUM } else { COEFFICIENTS };
+        let score: f64 = self.features().iter().zip(coefficients).map(|(f, c)| f * c).sum();
         self.rounds.max((1.0 / (1.0 + (-score).exp())) as f32)
     }
 }
@@ -63,8 +77,15 @@ mod tests {
     use super::*;
 
     /// What every restart and a separation found, of a sign that is sure.
-    const FOUND: Witnesses =
-        Witnesses { separation: 0.97, activation_pattern: 0.0, rounds: 0.0, found: 1.0, sign_share: 0.95 };
+    const FOUND: Witnesses = Witnesses {
+        separation: 0.97,
+        activation_pattern: 0.0,
+        rounds: 0.0,
+        found: 1.0,
+        sign_share: 0.95,
+        sign: 3.0,
+        sum: None,
+    };
 
     #[test]
     fn who_is_found_by_all_is_sure_and_each_witness_counts() {
@@ -74,6 +95,19 @@ mod tests {
         assert!(Witnesses { sign_share: 0.3, ..FOUND }.probability() < FOUND.probability());
         assert!(Witnesses { activation_pattern: 1.0, separation: 0.0, ..FOUND }.probability() > 0.95);
         assert!(Witnesses::default().probability() < 0.05);
+    }
+
+    #[test]
+    fn where_the_sum_of_inputs_speaks_it_and_the_sign_count_together() {
+        let of = |sign, sum| Witnesses { sign, sum: Some(sum), ..FOUND };
+        assert!(of(3.0, 3.0).probability() > 0.95);
+        assert_eq!(of(2.0, 1.0).probability(), of(0.0, 3.0).probability());
+        assert!(of(1.0, -0.5).probability() < of(1.0, 0.5).probability());
+        assert_eq!(
+            Witnesses { separation: 0.0, found: 0.3, ..of(9.0, 9.0) }.probability(),
+            Witnesses { separation: 0.0, found: 0.3, ..of(8.0, 0.0) }.probability()
+        );
+        assert!(Witnesses { separation: 0.0, found: 0.3, ..of(9.0, 9.0) }.probability() < 0.5);
     }
 
     #[test]

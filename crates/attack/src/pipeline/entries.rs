@@ -106,11 +106,11 @@ impl Entries {
         self.compared.append(Axis(0), compared.view()).expect("they are compared alike");
     }
 
-    /// Makes a candidate its negative, with the label of `negative`, which is another candidate that is about that.
-    pub(super) fn turn(&mut self, candidate: usize, negative: usize) {
+    /// Makes a candidate its negative, which has this `label`.
+    pub(super) fn turn(&mut self, candidate: usize, label: Label) {
         self.rows.row_mut(candidate).mapv_inplace(|v| -v);
         self.compared.row_mut(candidate).mapv_inplace(|v| -v);
-        self.labels[candidate] = self.labels[negative];
+        self.labels[candidate] = label;
     }
 
     /// Multiplier times length of each candidate (M), which does not depend on how an input is split into the two.
