@@ -28,6 +28,8 @@ const SURE: f64 = 0.95;
 /// A judged attack.
 struct Judged {
     folder: PathBuf,
+    /// Whether the sum of all inputs speaks: its model is another one.
+    sum_speaks: bool,
     /// Features of each entry, (k).
     features: Vec<[f64; Witnesses::FEATURES]>,
     /// What each is, (k).
@@ -55,21 +57,41 @@ pub(super) fn calibrate(args: &ListArgs) -> Result<()> {
         kinds.len() > 1,
         Misuse("leaving one kind out takes two; name attacks on other data sets, too".into())
     );
+    for (of, speaks) in [("the sum of inputs speaks", true), ("it does not", false)] {
+        let mut of_these: BTreeMap<&str, Vec<&Judged>> = BTreeMap::new();
+        for (kind, judged) in &kinds {
+            let judged: Vec<&Judged> = judged.iter().filter(|judged| judged.sum_speaks == speaks).collect();
+            if !judged.is_empty() {
+                of_these.insert(kind, judged);
+            }
+        }
+        output::line(&format!("attacks in which {of}:"));
+        leave_one_out(&of_these)?;
+    }
+    Ok(())
+}
+
+/// Says what is called sure on each of `kinds` when that is left out of the fit, and the coefficients of all; nothing for fewer than two kinds.
+fn leave_one_out(kinds: &BTreeMap<&str, Vec<&Judged>>) -> Result<()> {
+    if kinds.len() < 2 {
+        output::line("  none, or of one kind only: nothing was fitted");
+        return Ok(());
+    }
     let mut all = Sure::default();
-    for (kind, left_out) in &kinds {
+    for (kind, left_out) in kinds {
         let others: Vec<&Judged> =
-            kinds.iter().filter(|(other, _)| *other != kind).flat_map(|(_, of)| of).collect();
+            kinds.iter().filter(|(other, _)| *other != kind).flat_map(|(_, of)| of.iter().copied()).collect();
         let coefficients = fit(&others)?;
         for judged in left_out {
             let sure = judged.called_sure(&coefficients);
-            output::line(&format!("{kind}, {}: {}", judged.folder.display(), sure.text()));
+            output::line(&format!("  {kind}, {}: {}", judged.folder.display(), sure.text()));
             all.add(sure);
         }
     }
-    let of_all: Vec<&Judged> = kinds.values().flatten().collect();
-    output::line(&format!("each kind by a fit without it: {}", all.text()));
+    let of_all: Vec<&Judged> = kinds.values().flatten().copied().collect();
+    output::line(&format!("  each kind by a fit without it: {}", all.text()));
     output::line(&format!(
-        "{} kinds, {} attacks, coefficients {:.2?}",
+        "  {} kinds, {} attacks, coefficients {:.2?}",
         kinds.len(),
         of_all.len(),
         fit(&of_all)?
@@ -87,11 +109,12 @@ fn read(folder: &Path) -> Result<Option<(String, Judged)>> {
     };
     let data_dir = score.data.data_dir.as_deref().and_then(Path::file_name).unwrap_or_default();
     let kind = format!("{} {} {}", score.data.data, data_dir.display(), score.data.task);
+    let sum_speaks = witnesses.iter().any(|of| of.sum.is_some());
     let features = witnesses.iter().map(Witnesses::features).collect();
     // Where pictures are much alike, the bar of the held-out images can be above what is legible.
     let either = judgement.findings.iter().zip(&judgement.findings_legible);
     let findings = either.map(|(&found, &legible)| if legible == Finding::Real { legible } else { found });
-    Ok(Some((kind, Judged { folder: folder.to_owned(), features, findings: findings.collect() })))
+    Ok(Some((kind, Judged { folder: folder.to_owned(), sum_speaks, features, findings: findings.collect() })))
 }
 
 /// Coefficients of the features of the entries of `judged`, those of each attack weighing 100 together.
