@@ -3,6 +3,7 @@
 mod asked;
 mod calibrate;
 mod defences;
+mod kinds;
 mod listed;
 mod membership;
 mod nulls;
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         What::CalibratePictures(looks) => return pictures::calibrate(looks),
         What::Defences(what) => return defences::run(args, what),
         What::Membership(what) => return membership::run(args, what),
+        What::Kinds(what) => return kinds::run(args, *what),
         What::Paper => {
             return paper::run(args, &|victim| {
                 make(args, victim)?;

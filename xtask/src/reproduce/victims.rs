@@ -9,6 +9,7 @@ use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
 use super::asked::{DefencesArgs, MembershipArgs};
+use super::kinds::KindsArgs;
 use super::listed::ListArgs;
 use super::nulls::Null;
 use super::pictures::PicturesArgs;
@@ -28,6 +29,7 @@ use super::tables::TableArgs;
   palimpsest reproduce defences --cifar10-dir data/cifar10 --kinds two --seeds 7 --write
   palimpsest reproduce membership --cifar10-dir data/cifar10 --kinds two --only decay-2e-3 --seeds 7 --shadows 64
   palimpsest reproduce membership --cifar10-dir data/cifar10 --mnist-dir data/mnist --block report --acceptance --seeds 11 --shadows 0 --write
+  palimpsest reproduce kinds --cifar10-dir data/cifar10 --block report --seeds 12
   palimpsest reproduce paper --cifar10-dir data/cifar10 --block report --seeds 8
   palimpsest reproduce table --write
 
@@ -89,6 +91,8 @@ pub(super) enum What {
     Defences(DefencesArgs),
     /// Tell members from others by the weights alone, and beside that by tests that need labels and networks trained on other data.
     Membership(MembershipArgs),
+    /// Train one network of each kind that people have (losses, optimisers, biases, unbalanced sets), attack it, judge, and print a table.
+    Kinds(KindsArgs),
     /// Train both networks of the first publication, attack them, and write one page beside its numbers.
     Paper,
     /// Make the tables of README.md and docs/ from docs/results/*.json.

@@ -36,6 +36,11 @@ const SIGN_SHARE: (f64, f64) = (0.1, 0.95);
 /// Log odds of a sign outside of which it is as sure as it can be, where the sum of all inputs speaks.
 const SIGN: (f64, f64) = (-5.0, 8.0);
 
+/// Odds of a sign, two to one, below which nobody is sure of an entry where the sum of all inputs does not speak.
+const LEAST_SIGN: f32 = std::f32::consts::LN_2;
+/// Largest probability of such an entry.
+const UNSURE: f32 = 0.9;
+
 impl Witnesses {
     /// How many features there are.
     pub const FEATURES: usize = 5;
@@ -58,11 +63,12 @@ impl Witnesses {
     }
 
     /// Probability in [0, 1] that the entry is a training input, sign included: that of its witnesses, or that of a round if it is larger. The
-    /// restarts of a round are those that found it, so that the two are no independent witnesses.
+    /// restarts of a round are those that found it, so that the two are no independent witnesses. Nobody is sure of a sign for which little speaks.
     pub fn probability(&self) -> f32 {
         let coefficients = if self.sum.is_some() { COEFFICIENTS_OF_SUM } else { COEFFICIENTS };
         let score: f64 = self.features().iter().zip(coefficients).map(|(f, c)| f * c).sum();
-        self.rounds.max((1.0 / (1.0 + (-score).exp())) as f32)
+        let probability = self.rounds.max((1.0 / (1.0 + (-score).exp())) as f32);
+        if self.sum.is_none() && self.sign < LEAST_SIGN { probability.min(UNSURE) } else { probability }
     }
 }
 
@@ -94,6 +100,7 @@ mod tests {
         assert!(Witnesses { separation: 0.0, ..FOUND }.probability() < 0.7);
         assert!(Witnesses { sign_share: 0.3, ..FOUND }.probability() < FOUND.probability());
         assert!(Witnesses { activation_pattern: 1.0, separation: 0.0, ..FOUND }.probability() > 0.95);
+        assert!(Witnesses { sign: 0.5, ..FOUND }.probability() <= 0.9, "two to one is asked of a sign");
         assert!(Witnesses::default().probability() < 0.05);
     }
 
@@ -112,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_rounds_agree_on_stands_for_itself() {
-        let nobody = Witnesses { rounds: 0.97, ..Witnesses::default() };
+        let nobody = Witnesses { rounds: 0.97, sign: 1.0, ..Witnesses::default() };
         assert_eq!(nobody.probability(), 0.97);
         assert_eq!(Witnesses { rounds: 0.5, ..FOUND }.probability(), FOUND.probability());
     }

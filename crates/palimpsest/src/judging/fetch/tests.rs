@@ -344,7 +344,7 @@ fn fetches_in_a_process_of_its_own() {
 }
 
 /// Kills of [`killed_at_random_moments_there_is_a_whole_file_or_none`].
-const KILLS: usize = 8;
+const KILLS: usize = 50;
 
 #[test]
 fn killed_at_random_moments_there_is_a_whole_file_or_none() {
