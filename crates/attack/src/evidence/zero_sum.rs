@@ -29,8 +29,9 @@ const ERROR: f64 = 0.3;
 /// Sweeps over all pictures, and how far each goes.
 const SWEEPS: usize = 60;
 const STEP: f64 = 0.5;
-/// Deviations by which the sum of the pictures, as far as their signs are known, must be shorter than that of unrelated ones.
-const SPEAKS: f64 = -1.0;
+/// Deviations by which the sum of the pictures, as far as their signs are known, must be shorter than that of unrelated ones: where lengths are
+/// those of images, and whatever they are.
+const SPEAKS: (f64, f64) = (-1.0, -4.0);
 /// Log odds beyond which a sign is not surer.
 const SUREST: f64 = 5.0;
 /// Share of the squares of a normal variable below which half of them are.
@@ -50,7 +51,8 @@ pub(crate) fn log_odds_of_signs(
     let cosines = matmul(unit.view(), unit.t(), parallelism).mapv(f64::from);
     let alike = median_square(&cosines)? / MEDIAN_SQUARE;
     let mut sum = Sum::of(&cosines, known, inputs, alike);
-    if sum.deviations() > SPEAKS {
+    let deviations = sum.deviations();
+    if deviations > SPEAKS.0 {
         return None;
     }
     let mut log_odds = Array1::zeros(known.len());
@@ -61,7 +63,7 @@ pub(crate) fn log_odds_of_signs(
         }
         sum.length = lengths.deviation();
     }
-    (sum.length < NO_LENGTHS).then_some(log_odds)
+    (sum.length < NO_LENGTHS || deviations < SPEAKS.1).then_some(log_odds)
 }
 
 /// Median square of the cosines of different pictures; nothing where there are none, or all are orthogonal.

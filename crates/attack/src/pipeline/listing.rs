@@ -2,16 +2,13 @@
 
 use ndarray::Axis;
 use palimpsest_kkt::outputs::Label;
-use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::reduce::unit_rows;
-use palimpsest_unmix::edges::edges;
 use palimpsest_unmix::raw::RawImages;
 
 use crate::error::AttackError;
 use crate::evidence::consensus::{ranking, ranking_up_to_sign};
 use crate::evidence::left_factors::own_sign;
 use crate::evidence::witnesses::Witnesses;
-use crate::evidence::zero_sum::{Known, log_odds_of_signs};
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::witnesses::witnesses;
 use crate::stages::candidate::{Candidate, Origin};
@@ -21,8 +18,6 @@ use crate::stages::context::AttackContext;
 const LISTED: usize = 3;
 /// Directions below which the list is as long as for so many.
 const LEAST_LISTED: usize = 10;
-/// Probability that an entry which all restarts found is an input or the negative of one.
-const FOUND: f32 = 0.9;
 /// A candidate that is listed, by its index, and who found it, where that is known.
 pub(super) type Listed = (usize, Option<Witnesses>);
 
@@ -59,76 +54,14 @@ pub(super) fn listed(
     }
     let (ranked, signs): (Vec<usize>, Vec<f32>) =
         ranked.into_iter().map(|signed| (signed.candidate, signed.sign)).unzip();
-    let witnesses = with_signs(context, entries, solved, &ranked, &signs);
-    for (&i, witnesses) in ranked.iter().zip(&witnesses) {
+    let mut witnesses = witnesses(context, entries, solved, &ranked);
+    for ((&i, witnesses), sign) in ranked.iter().zip(&mut witnesses).zip(signs) {
+        witnesses.sign = sign;
         entries.confidence[i] = witnesses.probability();
     }
     let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
     listed.sort_by(|(a, _), (b, _)| entries.confidence[*b].total_cmp(&entries.confidence[*a]));
     Ok(listed)
-}
-
-/// What speaks for each of those `ranked`, whose own signs have these log odds; those are turned for whose negative the sum of all speaks more.
-fn with_signs(
-    context: &AttackContext<'_>,
-    entries: &mut Entries,
-    solved: &[Candidate],
-    ranked: &[usize],
-    signs: &[f32],
-) -> Vec<Witnesses> {
-    let mut of_each = witnesses(context, entries, solved, ranked);
-    for (of, &sign) in of_each.iter_mut().zip(signs) {
-        of.sign = sign;
-    }
-    let Some(sums) = zero_sum(context, entries, ranked, &of_each) else { return of_each };
-    let turned: Vec<bool> = signs.iter().zip(&sums).map(|(sign, sum)| sign + sum < 0.0).collect();
-    for (&candidate, _) in ranked.iter().zip(&turned).filter(|(_, turned)| **turned) {
-        entries.turn(candidate, label_of_negative(context, entries, candidate));
-    }
-    let mut of_each = witnesses(context, entries, solved, ranked);
-    for (i, of) in of_each.iter_mut().enumerate() {
-        let own = if turned[i] { -1.0 } else { 1.0 };
-        (of.sign, of.sum) = (own * signs[i], Some(own * sums[i]));
-    }
-    of_each
-}
-
-/// Log odds that all others give the sign of each of those `ranked`, where inputs are images that look as if they sum to zero; 0 for those
-/// that come later than there may be inputs.
-fn zero_sum(
-    context: &AttackContext<'_>,
-    entries: &Entries,
-    ranked: &[usize],
-    of_each: &[Witnesses],
-) -> Option<Vec<f32>> {
-    // Of pictures that are not smooth the negative was told by what is black.
-    context.problem.image_prior.as_ref()?.smoothness.as_ref()?;
-    let shape = context.problem.prior.image_shape?;
-    // Inputs that sum to zero have one direction less.
-    let inputs = context.problem.rank() + 1;
-    let first = ranked.len().min(inputs + inputs / 5);
-    let pictures = entries.rows.select(Axis(0), &ranked[..first]);
-    let edges = edges(context.problem.lift(pictures.view(), context.threads).view(), shape);
-    let known = |of: &Witnesses| Known {
-        found: of.separation.max(of.activation_pattern).max(of.rounds).max(FOUND * of.found).into(),
-        sign: of.sign.into(),
-    };
-    let known: Vec<Known> = of_each[..first].iter().map(known).collect();
-    let log_odds = log_odds_of_signs(edges.view(), &known, inputs, context.threads)?;
-    let mut sums = vec![0.0; ranked.len()];
-    for (sum, log_odds) in sums.iter_mut().zip(log_odds) {
-        *sum = log_odds as f32;
-    }
-    Some(sums)
-}
-
-/// Label of the negative of a candidate.
-fn label_of_negative(context: &AttackContext<'_>, entries: &Entries, candidate: usize) -> Label {
-    let (network, label) = (&context.problem.network, entries.labels[candidate]);
-    let negative = -&entries.rows.select(Axis(0), &[candidate]);
-    let answer = outputs(network, negative.view(), context.threads);
-    let possible = context.problem.head.labels_of_answer(answer.as_slice().expect("outputs are contiguous"));
-    if possible.contains(&label) { label } else { possible[0] }
 }
 
 /// What its left factor says of the sign of each candidate that a separation told apart from others.

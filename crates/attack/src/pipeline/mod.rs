@@ -8,4 +8,5 @@ mod listing;
 pub mod part;
 mod pool;
 pub mod reconstruction;
+mod sum;
 mod witnesses;

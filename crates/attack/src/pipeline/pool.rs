@@ -9,6 +9,7 @@ use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
 use crate::pipeline::listing::{listed, separated};
 use crate::pipeline::reconstruction::{Candidates, InSpan, Reconstruction, RestartRecord};
+use crate::pipeline::sum::List;
 use crate::problem::exposure::Exposure;
 use crate::search::restart::Restart;
 use crate::stages::candidate::{Candidate, Origin, OriginGroup};
@@ -37,7 +38,12 @@ pub(crate) fn pool(
     let merged = estimates(&context, &finished, &entries, &ranked, raw);
     let told_apart = of(&ranked, &separated(entries.of_restarts, &solved));
     let kept = without_repeats(&context, &finished, merged.view(), &told_apart, raw);
-    let (ranking, merged) = (of(&kept, &ranked), merged.select(Axis(0), &kept));
+    let list = List {
+        ranking: of(&kept, &ranked),
+        estimates: merged.select(Axis(0), &kept),
+        witnesses: of(&kept, &of_each),
+    };
+    let List { ranking, estimates: merged, witnesses } = list.with_sum(&context, &mut entries, &solved);
     let lifted = |rows: Array2<f32>| lifted(&context, raw, rows);
     let is_in_span = raw.is_none() && context.params.method.is_in_subspace();
     let in_span = is_in_span
@@ -67,7 +73,7 @@ pub(crate) fn pool(
         mean_image,
         distinct_share: finished.distinct_share,
         confidence: entries.confidence,
-        witnesses: of(&kept, &of_each).into_iter().collect(),
+        witnesses: witnesses.into_iter().collect(),
         ranking,
         restarts: records(&context, &finished),
         saturation: context.saturation,

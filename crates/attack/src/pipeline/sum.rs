@@ -1,0 +1,97 @@
+//! What the sum of all entries of the list says of each.
+
+use ndarray::{Array2, ArrayView2, Axis, s};
+use palimpsest_kkt::outputs::Label;
+use palimpsest_mlp::passes::outputs;
+use palimpsest_unmix::edges::edges;
+
+use crate::evidence::witnesses::Witnesses;
+use crate::evidence::zero_sum::{Known, log_odds_of_signs};
+use crate::pipeline::entries::Entries;
+use crate::pipeline::witnesses::witnesses;
+use crate::stages::candidate::Candidate;
+use crate::stages::context::AttackContext;
+
+/// Probability that an entry which all restarts found is an input or the negative of one.
+const FOUND: f32 = 0.9;
+/// Entries that are looked at, for each input that there may be.
+const ENTRIES: f64 = 1.2;
+
+/// The entries of the list, surest first.
+pub(super) struct List {
+    /// Index of each among all candidates, (k).
+    pub(super) ranking: Vec<usize>,
+    /// Best estimate of each, in the coordinates of the attack, (k, r).
+    pub(super) estimates: Array2<f32>,
+    /// Who found it, where that is known, (k).
+    pub(super) witnesses: Vec<Option<Witnesses>>,
+}
+
+impl List {
+    /// The list with what the sum of all says of each: those are turned for whose negative more speaks, and all are as sure as that makes them.
+    /// As it was where inputs are no images, or do not look as if they sum to zero.
+    pub(super) fn with_sum(
+        mut self,
+        context: &AttackContext<'_>,
+        entries: &mut Entries,
+        solved: &[Candidate],
+    ) -> Self {
+        let Some(before) = self.witnesses.iter().copied().collect::<Option<Vec<_>>>() else { return self };
+        let Some(sums) = sums(context, self.estimates.view(), &before) else { return self };
+        let own: Vec<f32> = before.iter().zip(&sums).map(|(of, sum)| (of.sign + sum).signum()).collect();
+        let turned = self.ranking.iter().zip(self.estimates.rows_mut()).zip(&own);
+        for ((&candidate, mut estimate), _) in turned.filter(|(_, own)| **own < 0.0) {
+            entries.turn(candidate, label_of_negative(context, entries, candidate));
+            estimate.mapv_inplace(|v| -v);
+        }
+        let mut of_each = witnesses(context, entries, solved, &self.ranking);
+        for (i, of) in of_each.iter_mut().enumerate() {
+            (of.sign, of.sum) = (own[i] * before[i].sign, Some(own[i] * sums[i]));
+            entries.confidence[self.ranking[i]] = of.probability();
+        }
+        let mut order: Vec<usize> = (0..of_each.len()).collect();
+        order.sort_by(|&a, &b| of_each[b].probability().total_cmp(&of_each[a].probability()));
+        Self {
+            ranking: order.iter().map(|&i| self.ranking[i]).collect(),
+            estimates: self.estimates.select(Axis(0), &order),
+            witnesses: order.iter().map(|&i| Some(of_each[i])).collect(),
+        }
+    }
+}
+
+/// Log odds that all others give the sign of each of `estimates` (k, r), where inputs are images that look as if they sum to zero; 0 for those
+/// that come later than there may be inputs.
+fn sums(
+    context: &AttackContext<'_>,
+    estimates: ArrayView2<'_, f32>,
+    of_each: &[Witnesses],
+) -> Option<Vec<f32>> {
+    let problem = context.problem;
+    // Of pictures that are not smooth the negative was told by what is black.
+    problem.image_prior.as_ref()?.smoothness.as_ref()?;
+    let shape = problem.prior.image_shape?;
+    // Inputs that sum to zero have one direction less.
+    let inputs = problem.rank() + 1;
+    let first = estimates.nrows().min((ENTRIES * inputs as f64) as usize);
+    let images = problem.lift(estimates.slice(s![..first, ..]), context.threads);
+    let known = |of: &Witnesses| Known {
+        found: of.separation.max(of.activation_pattern).max(of.rounds).max(FOUND * of.found).into(),
+        sign: of.sign.into(),
+    };
+    let known: Vec<Known> = of_each[..first].iter().map(known).collect();
+    let log_odds = log_odds_of_signs(edges(images.view(), shape).view(), &known, inputs, context.threads)?;
+    let mut sums = vec![0.0; estimates.nrows()];
+    for (sum, log_odds) in sums.iter_mut().zip(log_odds) {
+        *sum = log_odds as f32;
+    }
+    Some(sums)
+}
+
+/// Label of the negative of a candidate.
+fn label_of_negative(context: &AttackContext<'_>, entries: &Entries, candidate: usize) -> Label {
+    let (network, label) = (&context.problem.network, entries.labels[candidate]);
+    let negative = -&entries.rows.select(Axis(0), &[candidate]);
+    let answer = outputs(network, negative.view(), context.threads);
+    let possible = context.problem.head.labels_of_answer(answer.as_slice().expect("outputs are contiguous"));
+    if possible.contains(&label) { label } else { possible[0] }
+}
