@@ -100,7 +100,9 @@ fn most_digits_come_back_and_those_called_sure_are_real() {
         assert!(real + 1 >= called, "seed {seed}: {real} of {called} that are called sure are real");
         assert!(found.mean_image.is_some(), "seed {seed}: digits are on black");
         let chosen = found.candidates.view().select(Axis(0), &found.ranking);
-        assert_eq!(found.merged.view(), chosen, "seed {seed}: raw pictures are listed as they are");
+        // But that what is nearly black is black: four of 256 levels.
+        let most = (&found.merged.view() - &chosen).iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+        assert!(most < 4.2 / 256.0, "seed {seed}: raw pictures are listed as they are, not {most} away");
     }
 }
 

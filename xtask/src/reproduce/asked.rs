@@ -1,4 +1,4 @@
-//! Options of `reproduce defences` and `reproduce membership`.
+//! Options of `reproduce defences`, `reproduce membership` and `reproduce kinds`.
 
 use clap::{Args, ValueEnum};
 
@@ -68,6 +68,14 @@ pub(super) struct MembershipArgs {
     #[arg(long, value_name = "SECONDS")]
     pub(super) shadow_limit: Option<f64>,
     /// Put the rows into docs/results/membership.json instead of the same file in the folder.
+    #[arg(long)]
+    pub(super) write: bool,
+}
+
+/// Where the table of kinds goes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct KindsArgs {
+    /// Put the rows into docs/results/kinds.json instead of the same file in the folder.
     #[arg(long)]
     pub(super) write: bool,
 }

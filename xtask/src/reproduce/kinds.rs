@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Parser};
+use clap::Parser;
 use palimpsest::cli::{self, Command};
 use palimpsest::judging::score::{ScoreFile, training_row};
 use palimpsest::terminal::{Misuse, clock, interrupt, output};
@@ -14,16 +14,9 @@ use palimpsest_runs::record::MODEL_FILE;
 use palimpsest_runs::{MADE_BY, RunFile, files};
 use serde::{Deserialize, Serialize};
 
+use super::asked::KindsArgs;
 use super::unfinished::{broken_off, finished};
 use super::victims::ReproduceArgs;
-
-/// Where the table goes.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct KindsArgs {
-    /// Put the rows into docs/results/kinds.json instead of the same file in the folder.
-    #[arg(long)]
-    write: bool,
-}
 
 /// Adam as a tutorial has it, until it rests.
 const ADAM: &str = "--optimizer adam --batch-size 20 --learning-rate 1e-3 --epochs 1500 --rate-decay 300,0.3 --weight-decay 2e-3";

@@ -8,8 +8,7 @@ use clap::{Args, Subcommand};
 use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
-use super::asked::{DefencesArgs, MembershipArgs};
-use super::kinds::KindsArgs;
+use super::asked::{DefencesArgs, KindsArgs, MembershipArgs};
 use super::listed::ListArgs;
 use super::nulls::Null;
 use super::pictures::PicturesArgs;
