@@ -98,7 +98,7 @@ const KINDS: [Kind; 14] = [
             "digits-tutorial",
             "ten classes, Adam in batches, one hidden layer of 512, inputs minus 0.1307 over 0.3081",
             TEN,
-            "--optimizer adam --batch-size 32 --learning-rate 1e-3 --epochs 800 --rate-decay 160,0.3 --weight-decay 2e-3 --biases everywhere \
+            "--optimizer adam --batch-size 32 --learning-rate 1e-3 --epochs 800 --rate-decay 560,0.1 --weight-decay 2e-3 --biases everywhere \
              --hidden 512 --normalize 0.1307,0.3081",
         )
     },

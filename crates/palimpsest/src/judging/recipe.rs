@@ -15,6 +15,10 @@ use super::descent::FirstLayer;
 use super::regime::{RegimeArgs, regime};
 use crate::terminal::Misuse;
 
+/// Share of the step of full-batch descent with weight decay that squared error takes: it is as steep at the end as at the start, and with the
+/// whole step one network of two diverged.
+const OF_SQUARED_ERROR: f64 = 1.0 / 3.0;
+
 /// A recipe whose options fit each other.
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
@@ -87,7 +91,10 @@ impl RecipeArgs {
                     .into()
             ));
         }
-        let (schedule, until_log_loss, epochs) = regime(full_batch, epochs)?;
+        let (mut schedule, until_log_loss, epochs) = regime(full_batch, epochs)?;
+        if let (Schedule::WeightDecay { step_size, .. }, Loss::Squared) = (&mut schedule, loss) {
+            *step_size *= OF_SQUARED_ERROR;
+        }
         let first_layer = FirstLayer::suiting(full_batch.weight_decay);
         let biases = self.biases();
         Ok(Recipe { loss, schedule, until_log_loss, epochs, biases, first_layer, delta: None })
