@@ -98,11 +98,15 @@ fn most_digits_come_back_and_those_called_sure_are_real() {
         assert!(called >= 8, "seed {seed}: {called} are called sure");
         // All of those of seed 1 and 16 of the 17 of seed 2, as these networks were first attacked.
         assert!(real + 1 >= called, "seed {seed}: {real} of {called} that are called sure are real");
-        assert!(found.mean_image.is_some(), "seed {seed}: digits are on black");
+        let mean = found.mean_image.as_ref().unwrap_or_else(|| panic!("seed {seed}: digits are on black"));
         let chosen = found.candidates.view().select(Axis(0), &found.ranking);
-        // But that what is nearly black is black: four of 256 levels.
-        let most = (&found.merged.view() - &chosen).iter().fold(0.0_f32, |most, v| most.max(v.abs()));
-        assert!(most < 4.2 / 256.0, "seed {seed}: raw pictures are listed as they are, not {most} away");
+        // As they are, but that what is within four of 256 levels of black is black.
+        for (shown, chosen) in found.merged.view().rows().into_iter().zip(chosen.rows()) {
+            for ((&shown, &chosen), &mean) in shown.iter().zip(chosen).zip(mean) {
+                let blackened = (shown + mean).abs() < 1e-6 && chosen + mean < 0.0161;
+                assert!(shown == chosen || blackened, "seed {seed}: {chosen} is listed as {shown}");
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Witnesses {
 
 /// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0032-the-list.md`.
 const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.40, 0.63, 0.90, 4.94, 0.21];
-/// The same where inputs sum to zero: `docs/decisions/0037-zero-sum.md`.
+/// The same where inputs sum to zero, fitted by a scratch script to nine lists: `docs/decisions/0037-zero-sum.md`.
 const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [3.48, 0.97, 1.54, 4.44, 6.55];
 /// Probabilities of a separated picture beyond which it is as sure as it can be.
 const SEPARATION: (f64, f64) = (0.05, 0.98);

@@ -349,7 +349,6 @@ const KILLS: usize = 50;
 #[test]
 fn killed_at_random_moments_there_is_a_whole_file_or_none() {
     use rand::Rng;
-    let kills = KILLS;
     let server = Server::of(gzipped(&plain()), vec![Deed::Slowly]);
     let folder = tempfile::tempdir().unwrap();
     let orders = tempfile::tempdir().unwrap();
@@ -358,7 +357,7 @@ fn killed_at_random_moments_there_is_a_whole_file_or_none() {
     let there = folder.path().join("images");
     let mut rng = Seed::new(9).rng();
     let (mut killed, mut done) = (0, 0);
-    while killed < kills {
+    while killed < KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "judging::fetch::tests::fetches_in_a_process_of_its_own"])
             .current_dir(orders.path())
@@ -377,7 +376,7 @@ fn killed_at_random_moments_there_is_a_whole_file_or_none() {
             assert!(fs::read(&there).unwrap() == plain(), "a file that is there is whole");
             fs::remove_file(&there).unwrap();
         }
-        assert!(done <= 20 * kills, "it is too fast to be killed");
+        assert!(done <= 20 * KILLS, "it is too fast to be killed");
     }
     fetch(&source(vec![server.mirror()]), folder.path(), PATIENCE).unwrap();
     assert!(fs::read(&there).unwrap() == plain());
