@@ -171,7 +171,7 @@ fn name_in_memory(report: &mut ReportData, path: &Path, kind: &str) {
     if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
         report.subject = report.subject.replacen(name, kind, 1);
     }
-    for file in &mut report.file {
+    if let Some(file) = &mut report.file {
         file.found.retain(|fact| fact.name != "format");
         for fact in file.found.iter_mut().filter(|fact| fact.name == "file") {
             fact.value = format!("none: a {kind} in memory");

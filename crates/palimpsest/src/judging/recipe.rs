@@ -15,9 +15,9 @@ use super::descent::FirstLayer;
 use super::regime::{RegimeArgs, regime};
 use crate::terminal::Misuse;
 
-/// Share of the step of full-batch descent with weight decay that squared error takes: it is as steep at the end as at the start, and with the
-/// whole step one network of two diverged.
-const OF_SQUARED_ERROR: f64 = 1.0 / 3.0;
+/// How many times shorter the steps of full-batch descent with weight decay are for squared error, which is as steep at the end as at the
+/// start: with whole steps one network of two diverged. It takes as many times more of them to forget its initialisation.
+const SHORTER_STEPS: u8 = 3;
 
 /// A recipe whose options fit each other.
 #[derive(Clone, Debug)]
@@ -91,9 +91,11 @@ impl RecipeArgs {
                     .into()
             ));
         }
-        let (mut schedule, until_log_loss, epochs) = regime(full_batch, epochs)?;
+        let asked = epochs;
+        let (mut schedule, until_log_loss, mut epochs) = regime(full_batch, asked)?;
         if let (Schedule::WeightDecay { step_size, .. }, Loss::Squared) = (&mut schedule, loss) {
-            *step_size *= OF_SQUARED_ERROR;
+            *step_size /= f64::from(SHORTER_STEPS);
+            epochs = asked.unwrap_or(epochs * usize::from(SHORTER_STEPS));
         }
         let first_layer = FirstLayer::suiting(full_batch.weight_decay);
         let biases = self.biases();
