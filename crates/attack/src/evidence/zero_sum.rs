@@ -31,7 +31,7 @@ const SWEEPS: usize = 60;
 const STEP: f64 = 0.5;
 /// Deviations by which the sum of the pictures, as far as their signs are known, must be shorter than that of unrelated ones: where lengths are
 /// those of images, and whatever they are.
-const SPEAKS: (f64, f64) = (-1.0, -4.0);
+const SPEAKS: (f64, f64) = (-1.0, -3.0);
 /// Log odds beyond which a sign is not surer.
 const SUREST: f64 = 5.0;
 /// Share of the squares of a normal variable below which half of them are.
