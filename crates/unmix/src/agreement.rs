@@ -10,6 +10,7 @@ mod evidence;
 mod fixed_point;
 mod grid;
 mod likelihood;
+mod spread;
 mod whitening;
 
 use std::ops::{Bound, ControlFlow};
@@ -127,6 +128,9 @@ const MOST_OPERATORS: usize = 3;
 const LEAST_NEW: f64 = 0.05;
 /// Truncations in a row that bring nothing, after which the grid ends.
 const FRUITLESS: usize = 1;
+/// Confirmed pictures, as a share of the most of any smaller truncation, below which a truncation takes pictures apart, and the grid ends.
+/// Single counts of small truncations vary more than that.
+const TAKEN_APART: f64 = 0.9;
 
 /// Pictures in the span of `basis` (r, d), orthonormal rows in falling order of `singular_values` (r), which are images of the channels,
 /// height and width `shape`.
@@ -160,23 +164,30 @@ pub fn separate_by_agreement(
         .collect();
     let to_edges = whitened[NEIGHBOURS].inverse();
     let mut found = Found::new(directions, params);
-    let mut fruitless = 0;
+    let (mut fruitless, mut most) = (0, 0);
     for rank in grid::ranks(params.smallest_rank, params.rank_growth, directions) {
         let seed = seed.named("truncation").indexed(rank as u64);
         let sources = sources_of_operators(&whitened, rank, params, seed);
         let progress = found.add(rank, sources, to_edges.view());
         fruitless =
             if (progress.new as f64) < LEAST_NEW * found.known_pictures as f64 { fruitless + 1 } else { 0 };
-        let some = progress.confirmed > 0 || rank >= NOTHING_BY;
-        if observe(progress).is_break() || (some && fruitless >= FRUITLESS) {
+        most = most.max(progress.confirmed);
+        let some = progress.confirmed > 0 || rank >= FEW_BY;
+        let are_taken_apart = rank >= FEW_BY && (progress.confirmed as f64) < TAKEN_APART * most as f64;
+        if observe(progress).is_break() || (some && fruitless >= FRUITLESS) || are_taken_apart {
             break;
         }
     }
-    Ok(found.agreement(&whitened[NEIGHBOURS], to_edges.view(), params))
+    let mut agreement = found.agreement(&whitened[NEIGHBOURS], to_edges.view(), params);
+    let spreads = spread::spreads(agreement.pictures.view(), basis, parallelism);
+    for (evidence, spread) in agreement.evidence.iter_mut().zip(spreads) {
+        evidence.spread = spread;
+    }
+    Ok(agreement)
 }
 
-/// Rank by which some source must be confirmed, or there are none.
-const NOTHING_BY: usize = 70;
+/// Rank by which some source must be confirmed, or there are none; and from which the number of those that are is told.
+const FEW_BY: usize = 70;
 
 /// Sources of a truncation by each operator, unit rows in its coordinates.
 fn sources_of_operators(

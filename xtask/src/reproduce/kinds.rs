@@ -39,7 +39,7 @@ const BINARY: &str = "--task animals-vehicles --n 100";
 const TEN: &str = "--task classes --n 100";
 
 /// All kinds.
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::of("decay", "two classes, weight decay", BINARY, "--weight-decay 2e-3"),
     Kind::of("published", "two classes, published point", BINARY, ""),
     Kind::of("biases", "two classes, biases everywhere", BINARY, "--weight-decay 2e-3 --biases everywhere"),
@@ -69,6 +69,12 @@ const KINDS: [Kind; 14] = [
     Kind::of(
         "ten-sgd",
         "ten classes, SGD in batches",
+        TEN,
+        "--optimizer sgd --batch-size 20 --learning-rate 0.1 --epochs 3000 --rate-decay 600,0.3 --weight-decay 2e-3 --biases everywhere",
+    ),
+    Kind::of(
+        "ten-sgd-early",
+        "ten classes, SGD in batches, a tenth of the start left",
         TEN,
         "--optimizer sgd --batch-size 20 --learning-rate 0.05 --epochs 1500 --rate-decay 300,0.3 --weight-decay 2e-3 --biases everywhere",
     ),

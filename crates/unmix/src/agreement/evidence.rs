@@ -38,21 +38,30 @@ pub struct Evidence {
     pub confirmed_share: f64,
     /// Share of its squared length along the first singular direction: large for what all images have in common.
     pub leading_share: f64,
+    /// How evenly its square is spread over the values of an input, relative to the better supported half of the pictures: 1 for a picture like
+    /// these, near 0 for a spot.
+    pub spread: f64,
 }
 
 impl Evidence {
     /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
     ///
     /// A logistic in its [`features`](Self::features), fitted by `cargo xtask reproduce calibrate-pictures` on networks and null spans that hold
-    /// no image: `docs/decisions/0034-likelihood.md`.
+    /// no image: `docs/decisions/0034-likelihood.md`. Less for a [spot](Self::is_spot).
     pub fn probability(&self) -> f64 {
         let sum: f64 = self.features().iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
-        1.0 / (1.0 + (-(sum + INTERCEPT)).exp())
+        let of_spot = SPOT_WEIGHT * (self.spread.max(f64::MIN_POSITIVE) / SPOT).ln().min(0.0);
+        1.0 / (1.0 + (-(sum + INTERCEPT + of_spot)).exp())
     }
 
     /// What the probability is estimated from: logarithm of the effective support, confirmed share, tightness, logarithm of the reach.
     pub fn features(&self) -> [f64; 4] {
         [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.reach.ln()]
+    }
+
+    /// Whether this is far less spread than the other pictures, as what Adam leaves in a few pixels: `docs/decisions/0038-spots.md`.
+    pub fn is_spot(&self) -> bool {
+        self.spread < SPOT
     }
 
     /// Whether this looks like what all images have in common, as the mean of digits does, instead of one image.
@@ -65,6 +74,9 @@ impl Evidence {
 const WEIGHTS: [f64; 4] = [1.151, 4.272, 27.414, 2.254];
 /// What is added to the weighted features.
 const INTERCEPT: f64 = -27.464;
+/// Spread below which a picture is a spot, and what its logarithm below that weighs: fitted to eight networks (`docs/decisions/0038-spots.md`).
+const SPOT: f64 = 0.6;
+const SPOT_WEIGHT: f64 = 4.0;
 /// Share of the squared length along the first singular direction above which a picture is taken for a shared background.
 const BACKGROUND: f64 = 0.5;
 
@@ -98,6 +110,7 @@ pub(super) fn of(
         reach: ranks[last] as f64 / ranks[ranks.len() - 1] as f64,
         confirmed_share,
         leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
+        spread: 1.0,
     }
 }
 

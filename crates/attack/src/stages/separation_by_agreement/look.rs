@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use ndarray::{Array1, Array2, Axis};
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_numerics::seed::Seed;
-use palimpsest_unmix::agreement::{Agreement, Diagnostics, Evidence, Progress, separate_by_agreement};
+use palimpsest_unmix::agreement::{Agreement, Evidence, Progress, separate_by_agreement};
 
 use crate::error::AttackError;
 use crate::problem::entry::{EntryLayer, LEAST_DIRECTIONS};
@@ -21,7 +21,7 @@ pub struct Supported {
     pub pictures: Array2<f32>,
     /// What is known of each, (k).
     pub evidence: Vec<Evidence>,
-    /// Rank of the truncation in which most pictures are confirmed, if these are many for it.
+    /// Rank of the smallest truncation in which nearly as many images are confirmed as in any, if these are many for it.
     best_rank: Option<usize>,
 }
 
@@ -69,6 +69,9 @@ impl<'a> Pictures<'a> {
 
 /// Confirmed pictures, as a share of the rank of the truncation that has most, from which it says how many directions are signal.
 const LEAST_CONFIRMED: f64 = 0.3;
+/// Images that a truncation confirms, as a share of the most, from which it holds the signal: what larger ones confirm besides is mostly what
+/// Adam leaves of its way (`docs/decisions/0025-rank.md`).
+const NEARLY_MOST: f64 = 0.8;
 /// Signal is expected up to this multiple of that rank: truncations grow by steps, and some images show in none.
 const BEYOND: f64 = 1.15;
 
@@ -114,14 +117,8 @@ impl Supported {
         let probabilities = found.probabilities();
         kept.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         let evidence: Vec<Evidence> = kept.iter().map(|&i| found.evidence[i].clone()).collect();
-        let Diagnostics { ranks, confirmed, .. } = &found.diagnostics;
-        let best = confirmed
-            .iter()
-            .zip(ranks)
-            .max_by_key(|&(&confirmed, &rank)| (confirmed, std::cmp::Reverse(rank)));
-        let best_rank = best
-            .filter(|&(&confirmed, &rank)| confirmed as f64 >= LEAST_CONFIRMED * rank as f64)
-            .map(|(_, &rank)| rank);
+        let ranks = &found.diagnostics.ranks;
+        let best_rank = rank_of_most(&confirmed_images(found), ranks);
         let pictures = found.pictures.select(Axis(0), &kept);
         (!kept.is_empty()).then_some(Self { pictures, evidence, best_rank })
     }
@@ -139,5 +136,42 @@ impl Supported {
         rows.slice_mut(ndarray::s![.., ..shared])
             .assign(&self.pictures.slice(ndarray::s![..count, ..shared]));
         palimpsest_numerics::reduce::unit_rows(rows.view())
+    }
+}
+
+/// Pictures that each truncation confirms, without those that are spots.
+fn confirmed_images(found: &Agreement) -> Vec<usize> {
+    let of_each = found.diagnostics.confirmed.iter().zip(&found.diagnostics.ranks);
+    of_each
+        .map(|(&confirmed, &rank)| {
+            let is_there = |of: &&Evidence| of.is_spot() && (of.rank_first..=of.rank_last).contains(&rank);
+            confirmed.saturating_sub(found.evidence.iter().filter(is_there).count())
+        })
+        .collect()
+}
+
+/// Rank of the smallest truncation that confirms nearly as many images as any, if these are many for it.
+fn rank_of_most(confirmed: &[usize], ranks: &[usize]) -> Option<usize> {
+    let most = confirmed.iter().copied().max().unwrap_or(0) as f64;
+    confirmed
+        .iter()
+        .zip(ranks)
+        .find(|&(&confirmed, _)| confirmed as f64 >= NEARLY_MOST * most)
+        .filter(|&(&confirmed, &rank)| confirmed as f64 >= LEAST_CONFIRMED * rank as f64)
+        .map(|(_, &rank)| rank)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_truncation_with_nearly_all_images_tells_the_rank() {
+        let ranks = [25, 33, 42, 55, 71, 93, 121, 157];
+        let after_adam = [22, 29, 37, 50, 69, 94, 99, 80];
+        assert_eq!(rank_of_most(&after_adam, &ranks), Some(93));
+        assert_eq!(rank_of_most(&[7, 8, 9, 9, 9, 9, 9, 9], &ranks), None, "few for so many directions");
+        assert_eq!(rank_of_most(&[0; 8], &ranks), None);
+        assert_eq!(rank_of_most(&[], &[]), None);
     }
 }
