@@ -41,6 +41,8 @@ pub struct Evidence {
     /// How evenly its square is spread over the values of an input, relative to the better supported half of the pictures: 1 for a picture like
     /// these, near 0 for a spot.
     pub spread: f64,
+    /// Whether smaller truncations had found three quarters of the pictures before it was.
+    pub is_late: bool,
 }
 
 impl Evidence {
@@ -50,7 +52,8 @@ impl Evidence {
     /// no image: `docs/decisions/0034-likelihood.md`. Less for a [spot](Self::is_spot).
     pub fn probability(&self) -> f64 {
         let sum: f64 = self.features().iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
-        let of_spot = SPOT_WEIGHT * (self.spread.max(f64::MIN_POSITIVE) / SPOT).ln().min(0.0);
+        let spread = if self.is_spot() { self.spread.max(f64::MIN_POSITIVE) } else { SPOT };
+        let of_spot = SPOT_WEIGHT * (spread / SPOT).ln();
         1.0 / (1.0 + (-(sum + INTERCEPT + of_spot)).exp())
     }
 
@@ -59,9 +62,10 @@ impl Evidence {
         [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.reach.ln()]
     }
 
-    /// Whether this is far less spread than the other pictures, as what Adam leaves in a few pixels: `docs/decisions/0038-spots.md`.
+    /// Whether this was found late and is far less spread than the other pictures, as what Adam leaves in a few pixels:
+    /// `docs/decisions/0038-spots.md`.
     pub fn is_spot(&self) -> bool {
-        self.spread < SPOT
+        self.is_late && self.spread < SPOT
     }
 
     /// Whether this looks like what all images have in common, as the mean of digits does, instead of one image.
@@ -111,6 +115,7 @@ pub(super) fn of(
         confirmed_share,
         leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
         spread: 1.0,
+        is_late: false,
     }
 }
 

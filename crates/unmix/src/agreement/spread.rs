@@ -1,12 +1,16 @@
 //! How evenly a picture is spread over the values of an input.
 //!
 //! Adam leaves directions behind which are strong in a few pixels. Their edges are sparser than those of any image, so separations agree
-//! on them, but they are spots. What counts as a spot the other pictures tell, as those of one training set are alike in this.
+//! on them, but they are spots, and they show in the larger truncations only. What counts as a spot the other pictures tell.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::quantile::median;
 
+use super::evidence::Evidence;
+
+/// Share of the pictures that are found early: what is made of the strong directions of a layer is no remainder of training.
+const EARLY: f64 = 0.75;
 /// Pictures that are lifted at once.
 const AT_ONCE: usize = 32;
 
@@ -24,6 +28,13 @@ pub(super) fn spreads(
     }
     let usual = median(&ratios[..ratios.len().div_ceil(2)]);
     ratios.iter().map(|ratio| ratio / usual.max(f64::MIN_POSITIVE)).collect()
+}
+
+/// Rank of the smallest truncation by which three quarters of the pictures were found; 0 where there are none.
+pub(super) fn late(of_each: &[Evidence]) -> usize {
+    let mut first: Vec<usize> = of_each.iter().map(|evidence| evidence.rank_first).collect();
+    first.sort_unstable();
+    first.get((EARLY * first.len() as f64) as usize).copied().unwrap_or(0)
 }
 
 fn participation(values: &Array2<f32>) -> Vec<f64> {
