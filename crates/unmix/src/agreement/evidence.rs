@@ -41,7 +41,7 @@ pub struct Evidence {
     /// How evenly its square is spread over the values of an input, relative to the better supported half of the pictures: 1 for a picture like
     /// these, near 0 for a spot.
     pub spread: f64,
-    /// Whether smaller truncations had found three quarters of the pictures before it was.
+    /// Whether smaller truncations had found two thirds of the pictures before it was.
     pub is_late: bool,
 }
 

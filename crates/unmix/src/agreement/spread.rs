@@ -10,7 +10,7 @@ use palimpsest_numerics::quantile::median;
 use super::evidence::Evidence;
 
 /// Share of the pictures that are found early: what is made of the strong directions of a layer is no remainder of training.
-const EARLY: f64 = 0.75;
+const EARLY: f64 = 2.0 / 3.0;
 /// Pictures that are lifted at once.
 const AT_ONCE: usize = 32;
 
@@ -30,7 +30,7 @@ pub(super) fn spreads(
     ratios.iter().map(|ratio| ratio / usual.max(f64::MIN_POSITIVE)).collect()
 }
 
-/// Rank of the smallest truncation by which three quarters of the pictures were found; 0 where there are none.
+/// Rank of the smallest truncation by which two thirds of the pictures were found; 0 where there are none.
 pub(super) fn late(of_each: &[Evidence]) -> usize {
     let mut first: Vec<usize> = of_each.iter().map(|evidence| evidence.rank_first).collect();
     first.sort_unstable();
