@@ -180,9 +180,9 @@ pub fn separate_by_agreement(
     }
     let mut agreement = found.agreement(&whitened[NEIGHBOURS], to_edges.view(), params);
     let spreads = spread::spreads(agreement.pictures.view(), basis, parallelism);
-    let late = spread::late(&agreement.evidence);
+    let early = spread::last_early(agreement.evidence.iter().map(|evidence| evidence.rank_first).collect());
     for (evidence, spread) in agreement.evidence.iter_mut().zip(spreads) {
-        (evidence.spread, evidence.is_late) = (spread, evidence.rank_first > late);
+        (evidence.spread, evidence.is_late) = (spread, evidence.rank_first > early);
     }
     Ok(agreement)
 }

@@ -20,7 +20,8 @@ pub(crate) struct Known {
 
 /// Least deviation of the length of inputs, in units of their mean length, with which the iteration begins, and the largest.
 const LENGTHS: (f64, f64) = (0.45, 1.5);
-/// Deviation from which on the lengths are not those of images: 0.45 to 0.9 where inputs sum to zero, 1.5 where they do not.
+/// Deviation from which on the lengths are not those of images: 0.45 to 0.9 on most networks whose inputs sum to zero, 1.5 where they do not, and
+/// also where many entries are no input.
 const NO_LENGTHS: f64 = 1.0;
 /// The same of what is no input: about this much of it is one, by chance.
 const OF_OTHERS: f64 = 0.15;

@@ -138,6 +138,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_late_picture_of_little_spread_is_less_probable_for_it() {
+        let diagnostics = Diagnostics { ranks: vec![25], confirmed: vec![20], new: vec![20] };
+        let found = FoundIn { settings: vec![], tightness: 0.9 };
+        let picture =
+            Evidence { rank_first: 25, ..of(&found, &diagnostics, 1.0, ndarray::arr1(&[0.1]).view()) };
+        let of = |spread, is_late| Evidence { spread, is_late, ..picture.clone() }.probability();
+        assert_eq!([of(1.0, true), of(0.6, true), of(0.1, false)], [of(1.0, false); 3]);
+        assert!(of(0.2, true) < of(0.4, true) && of(0.4, true) < of(1.0, true));
+    }
+
+    #[test]
     fn neighbouring_truncations_count_less() {
         let ranks = [25, 50, 60, 240];
         assert_eq!(effective(&[(0, 0), (0, 1)], &ranks), 2.0);

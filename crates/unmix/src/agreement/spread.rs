@@ -7,8 +7,6 @@ use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::quantile::median;
 
-use super::evidence::Evidence;
-
 /// Share of the pictures that are found early: what is made of the strong directions of a layer is no remainder of training.
 const EARLY: f64 = 2.0 / 3.0;
 /// Pictures that are lifted at once.
@@ -30,9 +28,8 @@ pub(super) fn spreads(
     ratios.iter().map(|ratio| ratio / usual.max(f64::MIN_POSITIVE)).collect()
 }
 
-/// Rank of the smallest truncation by which two thirds of the pictures were found; 0 where there are none.
-pub(super) fn late(of_each: &[Evidence]) -> usize {
-    let mut first: Vec<usize> = of_each.iter().map(|evidence| evidence.rank_first).collect();
+/// Of pictures `first` found at these ranks, the rank by which two thirds were found: those first found beyond it are late. 0 where there are none.
+pub(super) fn last_early(mut first: Vec<usize>) -> usize {
     first.sort_unstable();
     first.get((EARLY * first.len() as f64) as usize).copied().unwrap_or(0)
 }
@@ -53,6 +50,13 @@ fn participation(values: &Array2<f32>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_third_of_the_pictures_come_after_is_early() {
+        assert_eq!(last_early(vec![121, 25, 33, 25, 42, 121]), 121);
+        assert_eq!(last_early(vec![121, 25, 33, 25, 42, 93, 121]), 93);
+        assert_eq!(last_early(Vec::new()), 0);
+    }
 
     #[test]
     fn a_spot_is_far_below_pictures_that_fill_their_frame() {

@@ -67,7 +67,7 @@ impl<'a> Pictures<'a> {
     }
 }
 
-/// Confirmed pictures, as a share of the rank of the truncation that has most, from which it says how many directions are signal.
+/// Images that a truncation confirms, as a share of its rank, from which it says how many directions are signal.
 const LEAST_CONFIRMED: f64 = 0.3;
 /// Images that a truncation confirms, as a share of the most, from which it holds the signal: what larger ones confirm besides is mostly what
 /// Adam leaves of its way (`docs/decisions/0025-rank.md`).
