@@ -13,8 +13,8 @@ pub struct Witnesses {
     pub activation_pattern: f32,
     /// The same of what rounds of restarts agree on.
     pub rounds: f32,
-    /// Share of all restarts which have a candidate near it, in [0, 1].
-    pub found: f32,
+    /// Share of all restarts which have a candidate near it, in [0, 1]; nothing where none came to its end.
+    pub found: Option<f32>,
     /// Strength (multiplier times length) of the candidates near it, as a share of that of those near it or its negative, in [0, 1].
     pub sign_share: f32,
     /// Log odds that its sign is right, by what restarts found of it and of its negative, and by its left factor.
@@ -57,7 +57,7 @@ impl Witnesses {
             1.0,
             log_odds(self.separation, SEPARATION),
             log_odds(self.activation_pattern, ACTIVATION_PATTERN),
-            f64::from(self.found),
+            f64::from(self.found.unwrap_or(0.0)),
             sign,
         ]
     }
@@ -65,11 +65,30 @@ impl Witnesses {
     /// Probability in [0, 1] that the entry is a training input, sign included: that of its witnesses, or that of a round if it is larger. The
     /// restarts of a round are those that found it, so that the two are no independent witnesses. Nobody is sure of a sign for which little speaks.
     pub fn probability(&self) -> f32 {
-        let coefficients = if self.sum.is_some() { COEFFICIENTS_OF_SUM } else { COEFFICIENTS };
-        let score: f64 = self.features().iter().zip(coefficients).map(|(f, c)| f * c).sum();
-        let probability = self.rounds.max((1.0 / (1.0 + (-score).exp())) as f32);
+        let of_witnesses = if self.found.is_some() { self.by_restarts() } else { self.by_separation_alone() };
+        let probability = self.rounds.max(of_witnesses);
         if self.sum.is_none() && self.sign < LEAST_SIGN { probability.min(UNSURE) } else { probability }
     }
+}
+
+impl Witnesses {
+    /// By the fitted model of the list, which counts what restarts found, or did not find.
+    fn by_restarts(&self) -> f32 {
+        let coefficients = if self.sum.is_some() { COEFFICIENTS_OF_SUM } else { COEFFICIENTS };
+        let score: f64 = self.features().iter().zip(coefficients).map(|(f, c)| f * c).sum();
+        logistic(score) as f32
+    }
+
+    /// Where no restart came to its end: that of the picture, and that of its sign.
+    fn by_separation_alone(&self) -> f32 {
+        let sign = f64::from(self.sign + self.sum.unwrap_or(0.0));
+        self.separation.max(self.activation_pattern) * logistic(sign) as f32
+    }
+}
+
+/// The probability of these log odds.
+fn logistic(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
 }
 
 /// Log odds of a probability that is brought within `ends`.
@@ -87,7 +106,7 @@ mod tests {
         separation: 0.97,
         activation_pattern: 0.0,
         rounds: 0.0,
-        found: 1.0,
+        found: Some(1.0),
         sign_share: 0.95,
         sign: 3.0,
         sum: None,
@@ -96,7 +115,7 @@ mod tests {
     #[test]
     fn who_is_found_by_all_is_sure_and_each_witness_counts() {
         assert!(FOUND.probability() > 0.95);
-        assert!(Witnesses { found: 0.5, ..FOUND }.probability() < 0.95);
+        assert!(Witnesses { found: Some(0.5), ..FOUND }.probability() < 0.95);
         assert!(Witnesses { separation: 0.0, ..FOUND }.probability() < 0.7);
         assert!(Witnesses { sign_share: 0.3, ..FOUND }.probability() < FOUND.probability());
         assert!(Witnesses { activation_pattern: 1.0, separation: 0.0, ..FOUND }.probability() > 0.95);
@@ -111,10 +130,20 @@ mod tests {
         assert_eq!(of(2.0, 1.0).probability(), of(0.0, 3.0).probability());
         assert!(of(1.0, -0.5).probability() < of(1.0, 0.5).probability());
         assert_eq!(
-            Witnesses { separation: 0.0, found: 0.3, ..of(9.0, 9.0) }.probability(),
-            Witnesses { separation: 0.0, found: 0.3, ..of(8.0, 0.0) }.probability()
+            Witnesses { separation: 0.0, found: Some(0.3), ..of(9.0, 9.0) }.probability(),
+            Witnesses { separation: 0.0, found: Some(0.3), ..of(8.0, 0.0) }.probability()
         );
-        assert!(Witnesses { separation: 0.0, found: 0.3, ..of(9.0, 9.0) }.probability() < 0.5);
+        assert!(Witnesses { separation: 0.0, found: Some(0.3), ..of(9.0, 9.0) }.probability() < 0.5);
+    }
+
+    #[test]
+    fn where_no_restart_ended_a_picture_and_its_sign_are_both_asked() {
+        let seen = Witnesses { found: None, ..FOUND };
+        assert!(seen.probability() > Witnesses { found: Some(0.0), ..FOUND }.probability(), "nobody failed to find it");
+        assert!(seen.probability() < FOUND.probability());
+        assert!(Witnesses { sum: Some(5.0), ..seen }.probability() > 0.95);
+        assert!(Witnesses { sum: Some(-5.0), ..seen }.probability() < 0.2);
+        assert!(Witnesses { separation: 0.5, sum: Some(9.0), ..seen }.probability() <= 0.5);
     }
 
     #[test]

@@ -111,10 +111,7 @@ pub(crate) fn prepared<T>(
     let m = params.candidates.unwrap_or(2 * problem.rank());
     let labels = problem.head.label_evenly(m);
     let pull = problem.head.pull(labels.clone());
-    let columns = if params.method.is_in_subspace() { problem.rank() } else { network.inputs() };
-    let (steps, moments) = (params.method.steps(), params.method.moments());
-    from.check_fits(&RunShape { point: (m, columns), moments, steps })?;
-    then(AttackContext {
+    let context = AttackContext {
         network: &entry.network,
         problem: &problem,
         params,
@@ -132,7 +129,10 @@ pub(crate) fn prepared<T>(
         planned: params.restarts,
         saturation: None,
         ours: 0..u64::MAX,
-    })
+    };
+    let (steps, moments) = (params.method.steps(), params.method.moments());
+    from.check_fits(&RunShape { point: (m, context.columns()), moments, steps })?;
+    then(context)
 }
 
 /// Runs a stage, if it applies; adds what it found to `solved`.

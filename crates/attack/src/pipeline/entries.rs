@@ -31,6 +31,8 @@ pub(super) struct Entries {
     pub(super) order: Array1<f32>,
     /// Those of the restarts.
     pub(super) of_restarts: usize,
+    /// Whether the restarts came to their own end.
+    pub(super) are_whole: bool,
 }
 
 impl Entries {
@@ -56,6 +58,7 @@ impl Entries {
         }
         Self {
             of_restarts: rows.nrows(),
+            are_whole: finished.are_whole(),
             rows,
             compared: finished.compared.clone(),
             labels: context.labels.repeat(finished.restarts.len()),

@@ -1,4 +1,4 @@
-//! The restarts of an attack that came to their end, and what they say of each other.
+//! The restarts of an attack that came to their end, and what they say of each other. There may be none, where other stages found inputs.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use palimpsest_kkt::bias_share::shares_of_restart;
@@ -31,9 +31,9 @@ pub(super) struct Finished<'a> {
     pub(super) consensus: Consensus,
     /// Whether bias shares are known.
     pub(super) has_bias_shares: bool,
-    /// Share of distinct candidates among those of the first of them, in (0, 1].
+    /// Share of distinct candidates among those of the first of them, in (0, 1]; 1 where there is none.
     pub(super) distinct_share: f64,
-    /// Median relative residual.
+    /// Median relative residual; 1 where there is no restart, as none has explained anything.
     pub(super) residual: f64,
     /// Bias shares of the candidates of each restart; 0 where they are not known.
     shares: Vec<Array1<f32>>,
@@ -50,7 +50,9 @@ impl<'a> Finished<'a> {
         restarts: Vec<(u64, Restart)>,
     ) -> Result<Self, AttackError> {
         let (labels, parallelism) = (context.labels, context.threads);
-        let views: Vec<_> = restarts.iter().map(|(_, restart)| restart.coordinates.view()).collect();
+        let none = Array2::zeros((0, context.columns()));
+        let of_each = restarts.iter().map(|(_, restart)| restart.coordinates.view());
+        let views: Vec<_> = std::iter::once(none.view()).chain(of_each).collect();
         let rows = concatenate(Axis(0), &views).expect("restarts have the same number of columns");
         let shares = bias_shares(context, &restarts);
         let has_bias_shares = shares.is_some();
@@ -64,9 +66,9 @@ impl<'a> Finished<'a> {
         let of_first = labels.repeat(first.div_ceil(labels.len()));
         let among_first =
             ranking(compared.slice(s![..first, ..]), &of_first[..first], scores.slice(s![..first]));
-        let distinct_share = among_first.len() as f64 / first as f64;
+        let distinct_share = if first == 0 { 1.0 } else { among_first.len() as f64 / first as f64 };
         let mut residuals: Vec<f64> = restarts.iter().map(|(_, restart)| restart.relative_residual).collect();
-        let residual = upper_median(&mut residuals).expect("a restart has finished");
+        let residual = upper_median(&mut residuals).unwrap_or(1.0);
         Ok(Self {
             restarts,
             rows,
@@ -81,10 +83,14 @@ impl<'a> Finished<'a> {
         })
     }
 
+    /// Whether they came to their own end. That one which an observer cut did not find an input says nothing of it.
+    pub(super) fn are_whole(&self) -> bool {
+        !self.restarts.is_empty() && !self.restarts.iter().any(|(_, restart)| is_cut(restart))
+    }
+
     /// A number for each candidate, restart by restart, from `of` each.
     pub(super) fn of_each(&self, of: impl Fn(&Restart) -> &Array1<f32>) -> Array1<f32> {
-        let parts: Vec<_> = self.restarts.iter().map(|(_, restart)| of(restart).view()).collect();
-        concatenate(Axis(0), &parts).expect("vectors always join")
+        self.restarts.iter().flat_map(|(_, restart)| of(restart).iter().copied()).collect()
     }
 
     /// Agreement of inputs, compared as (k, s), of these `labels` (k) with the restarts that may vote, and the mean bias share of the
@@ -118,15 +124,18 @@ impl<'a> Finished<'a> {
 
 /// The vectors after one another.
 pub(super) fn joined(parts: &[Array1<f32>]) -> Array1<f32> {
-    let parts: Vec<_> = parts.iter().map(|part| part.view()).collect();
-    concatenate(Axis(0), &parts).expect("vectors always join")
+    parts.iter().flatten().copied().collect()
 }
 
-/// Of `restarts` those that came to their end; if none did, those that an observer ended.
+/// Of `restarts` those that came to their end; if none did, those that an observer ended. None where none was begun and other stages
+/// `found` inputs.
 ///
 /// # Errors
-/// [`AttackError::NothingFinished`] when every restart met a NaN.
-pub(super) fn finished(restarts: Vec<Option<Restart>>) -> Result<Vec<(u64, Restart)>, AttackError> {
+/// [`AttackError::NothingFinished`] when every restart met a NaN, or nothing was found by anybody.
+pub(super) fn finished(
+    restarts: Vec<Option<Restart>>,
+    found: bool,
+) -> Result<Vec<(u64, Restart)>, AttackError> {
     let numbered =
         restarts.into_iter().enumerate().filter_map(|(i, made)| made.map(|restart| (i as u64, restart)));
     let (kept, others): (Vec<_>, Vec<_>) = numbered.partition(|(_, restart)| {
@@ -137,9 +146,16 @@ pub(super) fn finished(restarts: Vec<Option<Restart>>) -> Result<Vec<(u64, Resta
     }
     let steps: Vec<String> =
         others.iter().map(|(i, run)| format!("restart {i}: {:?}", run.termination)).collect();
-    let ended = |restart: &Restart| restart.termination == TerminationReason::TimeLimit;
-    let kept: Vec<_> = others.into_iter().filter(|(_, restart)| ended(restart)).collect();
-    if kept.is_empty() { Err(AttackError::NothingFinished(steps.join(", "))) } else { Ok(kept) }
+    let kept: Vec<_> = others.into_iter().filter(|(_, restart)| is_cut(restart)).collect();
+    if kept.is_empty() && !(steps.is_empty() && found) {
+        return Err(AttackError::NothingFinished(steps.join(", ")));
+    }
+    Ok(kept)
+}
+
+/// Whether an observer ended it.
+fn is_cut(restart: &Restart) -> bool {
+    restart.termination == TerminationReason::TimeLimit
 }
 
 /// Bias shares of the candidates of each of `restarts`; nothing where the first layer has no biases.

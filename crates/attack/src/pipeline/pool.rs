@@ -20,13 +20,13 @@ use crate::stages::stage::StageRecord;
 /// Pools the candidates of the restarts, and after them the candidates that stages `solved` for.
 ///
 /// # Errors
-/// [`AttackError::NothingFinished`] when every restart ended in a NaN.
+/// [`AttackError::NothingFinished`] when every restart ended in a NaN, or none was begun and no stage found anything.
 pub(crate) fn pool(
     mut context: AttackContext<'_>,
     solved: Vec<Candidate>,
     stages: Vec<StageRecord>,
 ) -> Result<Reconstruction, AttackError> {
-    let mut restarts = finished(std::mem::take(&mut context.restarts))?;
+    let mut restarts = finished(std::mem::take(&mut context.restarts), !solved.is_empty())?;
     let (problem, parallelism) = (context.problem, context.threads);
     let raw = raw_images(&context, &mut restarts);
     let raw = raw.as_ref();

@@ -29,7 +29,7 @@ pub(super) fn witnesses(
         let restarts = of_restarts.chunks_exact(context.labels.len());
         let (all, found) = (restarts.len(), restarts.filter(|restart| restart.iter().any(near)).count());
         let mut of_this = Witnesses {
-            found: found as f32 / all.max(1) as f32,
+            found: entries.are_whole.then(|| found as f32 / all as f32),
             sign_share: sign_share(cosines, strength.view()),
             ..Witnesses::default()
         };

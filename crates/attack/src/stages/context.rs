@@ -134,6 +134,11 @@ impl AttackContext<'_> {
         tell(self.observe, self.stopped, step)
     }
 
+    /// Columns of a candidate: coordinates in the subspace of the weights, or inputs.
+    pub(crate) fn columns(&self) -> usize {
+        if self.params.method.is_in_subspace() { self.problem.rank() } else { self.network.inputs() }
+    }
+
     /// Candidates of the restarts that were made.
     pub(crate) fn candidates_of_restarts(&self) -> usize {
         self.restarts.iter().flatten().count() * self.labels.len()

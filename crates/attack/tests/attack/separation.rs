@@ -182,6 +182,32 @@ mod tests {
     }
 
     #[test]
+    fn separated_images_are_listed_where_no_restart_came_to_its_end() {
+        let mut params = params(Some(SHAPE));
+        params.agreement = Some(AgreementParams::default());
+        let ended_at = |is_end: &(dyn Fn(&AttackStep<'_>) -> bool + Sync)| {
+            let observe = |at: &AttackStep<'_>| {
+                if is_end(at) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            reconstruct(&network(), &params, Seed::new(7), &observe)
+        };
+        let before = ended_at(&|at| matches!(at, AttackStep::Separated(_))).unwrap();
+        assert!(before.restarts.is_empty());
+        let during =
+            ended_at(&|at| matches!(at, AttackStep::Restart(at) if at.step.index == 3)).unwrap();
+        assert!(!during.restarts.is_empty());
+        for found in [before, during] {
+            let listed = recovered(&found.merged.clone().into_inner());
+            assert!(listed >= 10, "{listed} of {IMAGES}");
+            let witnesses = found.witnesses.unwrap();
+            assert!(witnesses.iter().all(|of| of.found.is_none()), "no restart had its chance");
+            assert!(witnesses[0].separation > 0.5 && found.confidence[found.ranking[0]] > 0.3);
+        }
+        let nothing = ended_at(&|_| true);
+        assert!(matches!(nothing, Err(AttackError::NothingFinished(_))), "{nothing:?}");
+    }
+
+    #[test]
     fn a_span_that_holds_a_quarter_of_all_pictures_is_not_separated() {
         // Twelve directions of 49 and of 36 pixels.
         for (side, separated) in [(7, true), (6, false)] {

@@ -86,7 +86,9 @@ pub(super) fn tell(command: &str, out: &Path, record: &RunFile) {
             None => format!("stage {}: {} candidates", stage.stage, stage.candidates),
         });
     }
-    output::line(&format!("relative residuals {}", residuals.join(" ")));
+    if !residuals.is_empty() {
+        output::line(&format!("relative residuals {}", residuals.join(" ")));
+    }
     output::line(&format!("wrote {}", output::absolute(&out.join(RECONSTRUCTIONS_FILE)).display()));
     output::event(
         "result",

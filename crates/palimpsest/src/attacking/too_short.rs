@@ -1,5 +1,6 @@
 //! Whether an attack was cut before it could answer.
 
+use palimpsest_attack::Origin;
 use palimpsest_attack::search::restart::TerminationReason;
 use palimpsest_runs::RunFile;
 
@@ -17,6 +18,15 @@ pub fn too_short(run: &RunFile) -> Option<String> {
         None => "The attack was stopped too early for an answer".into(),
     };
     let advice = "what was not found may still be in the weights";
+    if cut == run.restarts.len() && run.count(Origin::Separation) > 0 {
+        let when = limit.map_or_else(
+            || "before the attack was stopped".into(),
+            |limit| format!("in the time limit of {limit:.0} s"),
+        );
+        return Some(format!(
+            "No restart came to its end {when}: the list is what separations of the weights found by then, and {advice}."
+        ));
+    }
     if cut == run.restarts.len() {
         let time = restart_s(run).map_or_else(String::new, |seconds| {
             let enough = match limit {

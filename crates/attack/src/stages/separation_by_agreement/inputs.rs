@@ -38,7 +38,8 @@ pub(crate) struct PictureInput {
 /// Steps of the descent: it begins near its end.
 const STEPS: usize = 300;
 
-/// Inputs of `pictures` (k, r), coordinates of length one, in their order; nothing where an observer ended the descent, or it met a NaN.
+/// Inputs of `pictures` (k, r), coordinates of length one, in their order; nothing where the descent met a NaN. Where an observer
+/// ends it they are as it has come to, their signs as sure as that.
 pub(crate) fn inputs_of(
     problem: &AttackProblem,
     pictures: ArrayView2<'_, f32>,
@@ -60,10 +61,8 @@ pub(crate) fn inputs_of(
     let pull = problem.head.pull(labels);
     let start = start_with(problem, &pull, &options, starts, parallelism);
     let restart = anneal(problem, &pull, &options, Start::State(start), parallelism, observe);
-    if restart.termination != TerminationReason::MaxSteps {
-        return None;
-    }
-    Some(strongest(&hypotheses, pictures, &restart))
+    let is_finite = !matches!(restart.termination, TerminationReason::NonFinite { .. });
+    is_finite.then(|| strongest(&hypotheses, pictures, &restart))
 }
 
 /// A label for each of `rows` (m, r) that the network's answer allows; where it allows several, they take turns.

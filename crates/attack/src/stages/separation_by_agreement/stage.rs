@@ -50,7 +50,6 @@ impl Stage for SeparationByAgreement {
         let candidates = context.labels.len();
         let inputs = inputs_of(problem, pictures.view(), candidates, options, seed, threads, &mut step);
         let inputs = inputs.unwrap_or_default();
-        // None where the attack was ended in the middle of the stage.
         if !inputs.is_empty() {
             tell_images(context, &inputs);
         }

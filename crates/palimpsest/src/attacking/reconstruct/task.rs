@@ -134,8 +134,8 @@ pub(in crate::attacking) fn digest(network: &Mlp<f32>) -> String {
 pub(in crate::attacking) fn sentence_of_stopped(error: AttackError) -> anyhow::Error {
     match error {
         AttackError::NothingFinished(_) => anyhow!(
-            "the attack was stopped before a restart took its first step: allow a longer --time-limit, or take fewer --steps; \
-             `palimpsest peek` shows what separations find without a restart"
+            "the attack was stopped before a restart took its first step, and nothing was found by then: allow a longer --time-limit, \
+             or take fewer --steps"
         ),
         error => sentence(error),
     }
