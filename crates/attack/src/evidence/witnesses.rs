@@ -139,7 +139,10 @@ mod tests {
     #[test]
     fn where_no_restart_ended_a_picture_and_its_sign_are_both_asked() {
         let seen = Witnesses { found: None, ..FOUND };
-        assert!(seen.probability() > Witnesses { found: Some(0.0), ..FOUND }.probability(), "nobody failed to find it");
+        assert!(
+            seen.probability() > Witnesses { found: Some(0.0), ..FOUND }.probability(),
+            "nobody failed to find it"
+        );
         assert!(seen.probability() < FOUND.probability());
         assert!(Witnesses { sum: Some(5.0), ..seen }.probability() > 0.95);
         assert!(Witnesses { sum: Some(-5.0), ..seen }.probability() < 0.2);

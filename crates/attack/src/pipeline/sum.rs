@@ -75,7 +75,12 @@ fn sums(
     let first = estimates.nrows().min((ENTRIES * inputs as f64) as usize);
     let images = problem.lift(estimates.slice(s![..first, ..]), context.threads);
     let known = |of: &Witnesses| Known {
-        found: of.separation.max(of.activation_pattern).max(of.rounds).max(FOUND * of.found.unwrap_or(0.0)).into(),
+        found: of
+            .separation
+            .max(of.activation_pattern)
+            .max(of.rounds)
+            .max(FOUND * of.found.unwrap_or(0.0))
+            .into(),
         sign: of.sign.into(),
     };
     let known: Vec<Known> = of_each[..first].iter().map(known).collect();

@@ -193,8 +193,7 @@ mod tests {
         };
         let before = ended_at(&|at| matches!(at, AttackStep::Separated(_))).unwrap();
         assert!(before.restarts.is_empty());
-        let during =
-            ended_at(&|at| matches!(at, AttackStep::Restart(at) if at.step.index == 3)).unwrap();
+        let during = ended_at(&|at| matches!(at, AttackStep::Restart(at) if at.step.index == 3)).unwrap();
         assert!(!during.restarts.is_empty());
         for found in [before, during] {
             let listed = recovered(&found.merged.clone().into_inner());

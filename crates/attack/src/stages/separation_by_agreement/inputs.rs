@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::passes::outputs;
 use palimpsest_numerics::gemm::Parallelism;
@@ -17,9 +17,10 @@ use palimpsest_numerics::seed::Seed;
 use crate::problem::prepared::AttackProblem;
 use crate::problem::start::random_start;
 use crate::search::annealed::{DescentParams, anneal, start_with};
-use crate::search::restart::{Restart, TerminationReason};
+use crate::search::restart::TerminationReason;
 use crate::search::state::Start;
 use crate::search::step::Step;
+use crate::stages::separation_by_agreement::explained::multipliers;
 use crate::stages::starts::refinement;
 
 /// A picture as an input of the network.
@@ -39,7 +40,7 @@ pub(crate) struct PictureInput {
 const STEPS: usize = 300;
 
 /// Inputs of `pictures` (k, r), coordinates of length one, in their order; nothing where the descent met a NaN. Where an observer
-/// ends it they are as it has come to, their signs as sure as that.
+/// ends it they are the pictures at the prior norm, of the signs that explain most of the weights without one.
 pub(crate) fn inputs_of(
     problem: &AttackProblem,
     pictures: ArrayView2<'_, f32>,
@@ -59,10 +60,18 @@ pub(crate) fn inputs_of(
     let mut labels: Vec<Label> = hypotheses.iter().map(|hypothesis| hypothesis.label).collect();
     labels.extend(labels_by_turns(problem, others.view(), parallelism));
     let pull = problem.head.pull(labels);
-    let start = start_with(problem, &pull, &options, starts, parallelism);
+    let start = start_with(problem, &pull, &options, starts.clone(), parallelism);
     let restart = anneal(problem, &pull, &options, Start::State(start), parallelism, observe);
-    let is_finite = !matches!(restart.termination, TerminationReason::NonFinite { .. });
-    is_finite.then(|| strongest(&hypotheses, pictures, &restart))
+    let (explained, inputs) = match restart.termination {
+        TerminationReason::MaxSteps => (restart.multipliers, restart.coordinates),
+        TerminationReason::TimeLimit => {
+            let known = starts.slice_move(s![..hypotheses.len(), ..]);
+            let pull = problem.head.pull(hypotheses.iter().map(|hypothesis| hypothesis.label).collect());
+            (multipliers(problem, &pull, known.view(), parallelism).ok()?, known)
+        }
+        TerminationReason::NonFinite { .. } => return None,
+    };
+    Some(strongest(&hypotheses, pictures, explained.view(), inputs.view()))
 }
 
 /// A label for each of `rows` (m, r) that the network's answer allows; where it allows several, they take turns.
@@ -79,15 +88,16 @@ fn labels_by_turns(
     answers.rows().into_iter().enumerate().map(label).collect()
 }
 
-/// Of the `hypotheses` of each of `pictures` (k, r), the candidates of a `restart` that began with them, the one that explains most.
+/// Of the `hypotheses` of each of `pictures` (k, r), whose candidates have become `inputs` (hypotheses or more, r) with these `multipliers`,
+/// the one that explains most.
 fn strongest(
     hypotheses: &[Hypothesis],
     pictures: ArrayView2<'_, f32>,
-    restart: &Restart,
+    multipliers: ArrayView1<'_, f32>,
+    inputs: ArrayView2<'_, f32>,
 ) -> Vec<PictureInput> {
-    let strengths: Vec<f32> = (0..hypotheses.len())
-        .map(|i| restart.multipliers[i] * reduce::norm(restart.coordinates.row(i)) as f32)
-        .collect();
+    let strengths: Vec<f32> =
+        (0..hypotheses.len()).map(|i| multipliers[i] * reduce::norm(inputs.row(i)) as f32).collect();
     let mut best: Vec<Option<usize>> = vec![None; pictures.nrows()];
     let mut of_signs = vec![[0.0_f32; 2]; pictures.nrows()];
     for (i, (hypothesis, &strength)) in hypotheses.iter().zip(&strengths).enumerate() {
@@ -100,13 +110,13 @@ fn strongest(
         let hypothesis = &hypotheses[kept];
         let [picture, negative] = of_signs[hypothesis.picture];
         let (own, sum) = (if hypothesis.sign < 0.0 { negative } else { picture }, picture + negative);
-        let descended = restart.coordinates.row(kept);
+        let descended = inputs.row(kept);
         let direction = pictures.row(hypothesis.picture);
         let product: f64 = descended.iter().zip(direction).map(|(&a, &b)| f64::from(a * b)).sum();
         let length = reduce::norm(descended).max(f64::MIN_POSITIVE);
         PictureInput {
             label: hypothesis.label,
-            multiplier: restart.multipliers[kept],
+            multiplier: multipliers[kept],
             sign_share: if sum > 0.0 { own / sum } else { 0.5 },
             unmoved: (f64::from(hypothesis.sign) * product / length) as f32,
             coordinates: &direction * (hypothesis.sign * length as f32),
