@@ -36,7 +36,7 @@ pub(crate) fn multipliers(
     let mut moments = matmul(deltas, deltas.t(), parallelism).mapv(f64::from) * of_inputs;
     let ridge = RIDGE * moments.diag().mean().unwrap_or(0.0);
     moments.diag_mut().mapv_inplace(|moment| moment + ridge);
-    let explained = matmul(deltas, network.layers()[0].weight.view(), parallelism) * &x;
+    let explained = matmul(deltas, network.layers()[0].weight.view(), parallelism) * x;
     let explained = explained.mapv(f64::from).sum_axis(Axis(1));
     Ok(nnls(moments.view(), explained.view())?.x.mapv(|multiplier| multiplier as f32))
 }
