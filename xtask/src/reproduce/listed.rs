@@ -107,6 +107,10 @@ fn read(folder: &Path) -> Result<Option<(String, Judged)>> {
         output::note(&format!("{}: nothing is known of who found what; left out", folder.display()));
         return Ok(None);
     };
+    if witnesses.iter().any(|of| of.found.is_none()) {
+        output::note(&format!("{}: no restart came to its end; left out", folder.display()));
+        return Ok(None);
+    }
     let data_dir = score.data.data_dir.as_deref().and_then(Path::file_name).unwrap_or_default();
     let kind = format!("{} {} {}", score.data.data, data_dir.display(), score.data.task);
     let sum_speaks = witnesses.iter().any(|of| of.sum.is_some());

@@ -83,6 +83,11 @@ pub fn method(
         model: layers(found),
         prior: prior(found),
         attack: match (exact, agreed) {
+            (0, 0) if run.restarts.is_empty() => {
+                "Separation of the first layer's row space at several truncations and by several edge operators, and what these agree on; \
+                 the attack ended before a restart did."
+                    .into()
+            }
             (0, 0) => attack.into(),
             (0, agreed) => format!(
                 "Annealed descent on the residual of the first layer, in rounds of random starts: the {agreed} images on which the \
