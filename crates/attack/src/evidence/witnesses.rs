@@ -69,9 +69,7 @@ impl Witnesses {
         let probability = self.rounds.max(of_witnesses);
         if self.sum.is_none() && self.sign < LEAST_SIGN { probability.min(UNSURE) } else { probability }
     }
-}
 
-impl Witnesses {
     /// By the fitted model of the list, which counts what restarts found, or did not find.
     fn by_restarts(&self) -> f32 {
         let coefficients = if self.sum.is_some() { COEFFICIENTS_OF_SUM } else { COEFFICIENTS };
@@ -87,7 +85,7 @@ impl Witnesses {
 }
 
 /// The probability of these log odds.
-fn logistic(log_odds: f64) -> f64 {
+pub(crate) fn logistic(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 

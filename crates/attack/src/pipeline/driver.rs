@@ -26,11 +26,11 @@ use crate::stages::stage::{Outcome, Stage, StageRecord};
 ///
 /// Restarts run on the current rayon pool, one thread each; a single restart uses the pool inside its products. The
 /// result is the same bits for any number of threads. `observe` may end everything: restarts cut short are dropped unless
-/// no restart has finished.
+/// no restart has finished; where none was begun, what separations found is listed.
 ///
 /// # Errors
 /// [`AttackError::BadOption`], [`AttackError::NotAttackable`], [`AttackError::Factor`], or [`AttackError::NothingFinished`] when
-/// every restart ended in a NaN.
+/// every restart ended in a NaN, or none was begun and nothing was found otherwise.
 pub fn reconstruct(
     network: &Mlp<f32>,
     params: &AttackParams,

@@ -45,7 +45,8 @@ pub struct AuditArgs {
     /// holds the deviation of each column, if inputs were divided by it [default: what the weights tell of it, if anything].
     #[arg(long, value_name = "FILE")]
     mean: Option<PathBuf>,
-    /// Seconds after which no restart is begun or continued; the result then depends on the machine.
+    /// Seconds after which no restart is begun or continued; the result then depends on the machine. If no restart
+    /// ended, the list is what separations of the weights found.
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
     /// Candidates per restart, as many of each label as can be [default: twice the rank estimated from the spectrum].

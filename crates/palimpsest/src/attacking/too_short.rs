@@ -18,7 +18,8 @@ pub fn too_short(run: &RunFile) -> Option<String> {
         None => "The attack was stopped too early for an answer".into(),
     };
     let advice = "what was not found may still be in the weights";
-    if cut == run.restarts.len() && run.count(Origin::Separation) > 0 {
+    let none_ended = cut == run.restarts.len();
+    if none_ended && run.count(Origin::Separation) > 0 {
         let when = limit.map_or_else(
             || "before the attack was stopped".into(),
             |limit| format!("in the time limit of {limit:.0} s"),
@@ -27,7 +28,7 @@ pub fn too_short(run: &RunFile) -> Option<String> {
             "No restart came to its end {when}: the list is what separations of the weights found by then, and {advice}."
         ));
     }
-    if cut == run.restarts.len() {
+    if none_ended {
         let time = restart_s(run).map_or_else(String::new, |seconds| {
             let enough = match limit {
                 Some(_) => {

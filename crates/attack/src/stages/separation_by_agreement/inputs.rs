@@ -3,7 +3,7 @@
 //! A picture that separation finds has neither sign nor length. So it and its negative, both of the prior norm and with each label that
 //! the network's answer allows, are where annealed descent begins; the rest of the candidates are random. Descent says how long each is
 //! and how much of the weights it explains; the picture stays what separation made of it. Of a picture and its negative the one that explains more, multiplier times norm, is kept, and
-//! how much more says how sure the sign is.
+//! how much more says how sure the sign is. Where an observer ends the descent, least squares say it, see [`explained`](super::explained).
 
 use std::ops::ControlFlow;
 

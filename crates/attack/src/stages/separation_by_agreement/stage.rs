@@ -6,6 +6,7 @@ use ndarray::Array2;
 use palimpsest_unmix::agreement::Evidence;
 
 use crate::error::AttackError;
+use crate::evidence::witnesses::logistic;
 use crate::search::method::Method;
 use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
@@ -91,10 +92,6 @@ fn probability(input: &PictureInput, evidence: &Evidence) -> f64 {
 
 /// Coefficients of 1 and the log odds of the sign's share.
 const SIGN: [f64; 2] = [1.0, 1.5];
-
-fn logistic(score: f64) -> f64 {
-    1.0 / (1.0 + (-score).exp())
-}
 
 fn logit(share: f64) -> f64 {
     let share = share.clamp(0.5, LARGEST_SHARE);

@@ -63,7 +63,8 @@ pub struct ReconstructArgs {
     /// Threads [default: all cores]; the result is the same for any number.
     #[arg(long, value_name = "T")]
     pub threads: Option<usize>,
-    /// Seconds after which no restart is begun or continued; the result then depends on the machine.
+    /// Seconds after which no restart is begun or continued; the result then depends on the machine. If no restart
+    /// ended, the list is what separations of the weights found.
     #[arg(long, value_name = "SECONDS")]
     pub time_limit: Option<f64>,
     /// Smallest and largest raw input value, declared prior knowledge.
