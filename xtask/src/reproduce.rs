@@ -20,10 +20,11 @@ use anyhow::{Context, Result, bail, ensure};
 use ndarray::Array1;
 use palimpsest::attacking::reconstruct::{self, ReconstructArgs};
 use palimpsest::judging::data::{DataArgs, VictimData};
-use palimpsest::judging::descent::{self, Descent, FirstLayer};
+use palimpsest::judging::descent::Descent;
 use palimpsest::judging::evaluate::{self, EvaluateArgs};
 use palimpsest::judging::regime::RegimeArgs;
 use palimpsest::judging::score::{ScoreFile, training_row};
+use palimpsest::judging::start::{self, FirstLayer};
 use palimpsest::judging::train::{self, TrainArgs};
 use palimpsest::terminal::{Misuse, ResumeArgs, interrupt, lock_folder, output};
 use palimpsest_datasets::DataName;
@@ -147,12 +148,12 @@ fn make(args: &ReproduceArgs, victim: &Victim) -> Result<()> {
         None => train_victim(args, victim, victim.data(args)?),
         Some(Null::Random) => {
             let data = VictimData::load(&victim.data(args)?)?;
-            let dims = descent::widths(data.centered.ncols(), &victim.hidden)?;
+            let dims = start::widths(data.centered.ncols(), &victim.hidden)?;
             let first_layer = match victim.regime {
                 Regime::WeightDecay => FirstLayer::Ordinary,
                 Regime::Published | Regime::Deep => FirstLayer::Small,
             };
-            let network = descent::initial(&dims, BiasPlacement::FirstLayer, first_layer, victim.seed);
+            let network = start::initial(&dims, BiasPlacement::FirstLayer, first_layer, victim.seed);
             untrained(network, data.image_shape())
         }
         Some(null @ (Null::Shuffled | Null::Neurons)) => {

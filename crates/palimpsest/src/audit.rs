@@ -5,19 +5,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
-use palimpsest_attack::{AttackParams, AttackStep, Reconstruction};
+use palimpsest_attack::{AttackParams, AttackStep, Method, Reconstruction, SaturationParams};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::seed::Seed;
 use palimpsest_report::{ReportData, answer_sentences};
 use palimpsest_runs::RunFile;
 use palimpsest_runs::record::ChannelOrder;
 
+use crate::attacking::bounds::{RESTARTS_IN_TIME, attack_bytes, check, most_restarts};
 use crate::attacking::found::Found;
-use crate::attacking::input_shape::InputShape;
 use crate::attacking::model_file::load_model;
-use crate::attacking::reconstruct::{
-    self, Asked, Range, ReconstructArgs, Restarts, attack_bytes, most_restarts,
-};
+use crate::attacking::record::{self, Asked};
 use crate::attacking::unjudged::{Mean, page, write_page};
 use crate::error::{Error, Result};
 use crate::terminal::{clock, memory};
@@ -96,7 +94,7 @@ impl Audit {
     /// # Errors
     /// [`Error::Results`].
     pub fn write(&self, folder: &Path) -> Result<()> {
-        reconstruct::write(folder, &self.reconstruction, &self.record, None)
+        record::write(folder, &self.reconstruction, &self.record, None)
             .and_then(|()| write_page(folder, &self.report))
             .map_err(|error| Error::Results(format!("{error:#}")))
     }
@@ -185,18 +183,15 @@ pub fn reconstruct(
 
 /// The attack that `options` describe, by the defaults of the command.
 fn params(network: &Mlp<f32>, options: &AuditOptions) -> Result<AttackParams> {
-    let (low, high) = options.input_range;
-    let args = ReconstructArgs {
-        restarts: options.restarts.map(Restarts::Count),
-        until_nothing_new: true,
-        steps: options.steps,
-        candidates: options.candidates,
-        input_range: Range(low, high),
-        input_norm: options.input_norm,
-        input_shape: options.input_shape.map(InputShape::channels_first),
-        ..ReconstructArgs::defaults("".into(), "".into())
-    };
-    let mut params = reconstruct::params(&args).map_err(|error| Error::Option(format!("{error:#}")))?;
+    let mut params = AttackParams::default();
+    params.restarts = options.restarts.unwrap_or(RESTARTS_IN_TIME);
+    params.saturation = options.restarts.is_none().then(SaturationParams::default);
+    params.candidates = options.candidates;
+    (params.prior.input_range, params.prior.input_norm) = (options.input_range, options.input_norm);
+    if let (Some(asked), Method::Annealed(descent)) = (options.steps, &mut params.method) {
+        descent.steps = asked;
+    }
+    check(&params).map_err(|misuse| Error::Option(misuse.0))?;
     if let Some(shape @ [channels, height, width]) = options.input_shape
         && channels.checked_mul(height).and_then(|size| size.checked_mul(width)) != Some(network.inputs())
     {

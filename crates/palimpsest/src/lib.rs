@@ -2,8 +2,10 @@
 
 pub mod attacking;
 mod audit;
+#[cfg(feature = "cli")]
 pub mod cli;
 mod error;
+#[cfg(feature = "cli")]
 mod installed;
 pub mod judging;
 mod members;

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use ndarray::ArrayView2;
+use anyhow::bail;
+use ndarray::{Array2, ArrayView2};
 use palimpsest_attack::evidence::membership::{Membership, MembershipError, Outputs, Weights, assess};
+use palimpsest_mlp::import::MatrixChoice;
 use palimpsest_numerics::gemm::Parallelism;
 
-use crate::attacking::model_file::load_model;
+use crate::attacking::model_file::{load_layer, load_model};
 use crate::error::{Error, Result};
-use crate::judging::members::{layer_weights, membership_bytes};
 use crate::terminal::memory;
 
 /// Which layer is asked, and what the outputs above it are.
@@ -67,4 +68,39 @@ pub fn members(
         }
         error => Error::Option(error.to_string()),
     })
+}
+
+/// Name and weights (h, inputs) of the dense layer `name` of the file at `path`; `correct` names the options that a caller may have wrong.
+///
+/// # Errors
+/// When there is no such layer, or its weights are above what `f32` holds.
+pub(crate) fn layer_weights(
+    path: &Path,
+    name: &str,
+    inputs: usize,
+    correct: &str,
+) -> anyhow::Result<(String, Array2<f32>)> {
+    let layer = load_layer(path, MatrixChoice::Named(name), inputs, correct)?;
+    let weight = layer.weight.mapv(|value| value as f32);
+    if !weight.iter().all(|value| value.is_finite()) {
+        bail!("{} has weights above what f32 holds; scale them down", layer.name);
+    }
+    Ok((layer.name, weight))
+}
+
+/// Memory that evidence on so many records takes, of a layer (h, d), from above.
+pub(crate) fn membership_bytes(
+    (h, d): (usize, usize),
+    records: usize,
+    references: Option<usize>,
+) -> Option<u64> {
+    let (m, n) = (records, references.unwrap_or(records));
+    memory::total([
+        memory::numbers(4, &[h, d], size_of::<f64>()),
+        memory::numbers(9, &[n, d], size_of::<f64>()),
+        memory::numbers(6, &[n, n], size_of::<f64>()),
+        memory::numbers(4, &[h.min(d), h.min(d)], size_of::<f64>()),
+        memory::numbers(2, &[m, d], size_of::<f64>()),
+        memory::numbers(3, &[m.min(3000), m.min(3000)], size_of::<f64>()),
+    ])
 }

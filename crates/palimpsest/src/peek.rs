@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ndarray::Array2;
+use palimpsest_unmix::agreement::{Diagnostics, Progress};
 
 use crate::attacking::input_shape::InputShape;
-use crate::attacking::peek::{PeekArgs, layer, look};
+use crate::attacking::look::{layer, look};
 use crate::error::{Error, Result};
 
 /// Which layer is looked into.
@@ -41,6 +42,10 @@ pub struct Peek {
     pub shared_backgrounds: Array2<f32>,
     /// Name of the layer.
     pub layer: String,
+    /// Leading directions of its row space that were separated.
+    pub directions: usize,
+    /// How the separations went.
+    pub diagnostics: Diagnostics,
     /// Whether `observe` ended it.
     pub stopped_early: bool,
 }
@@ -56,27 +61,22 @@ pub fn peek(
     options: &PeekOptions,
     observe: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Peek> {
-    let args = PeekArgs {
-        model: path.into(),
-        input_shape: InputShape::channels_first(options.input_shape),
-        layer: options.layer.clone(),
-        chain: options.chain.clone(),
-        seed: options.seed,
-        threads: None,
-        out: "".into(),
-    };
+    let shape = InputShape::channels_first(options.input_shape);
     let unfit = |error: anyhow::Error| Error::Model { path: path.into(), problem: format!("{error:#}") };
     if options.layer.is_some() && options.chain.is_some() {
         return Err(Error::Option("layer and chain exclude each other; leave one of them out".into()));
     }
-    let layer = layer(&args).map_err(unfit)?;
-    let mut observe = |at: palimpsest_unmix::agreement::Progress| observe(at.confirmed);
-    let found = look(&args, &layer, rayon::current_num_threads(), &mut observe).map_err(unfit)?;
+    let layer = layer(path, shape, options.chain.as_deref(), options.layer.as_deref()).map_err(unfit)?;
+    let mut observe = |at: Progress| observe(at.confirmed);
+    let found =
+        look(&layer, shape, options.seed, rayon::current_num_threads(), &mut observe).map_err(unfit)?;
     Ok(Peek {
         confidence: found.evidence.iter().map(|evidence| evidence.probability()).collect(),
         pictures: found.pictures,
         shared_backgrounds: found.backgrounds,
         layer: layer.name,
+        directions: found.directions,
+        diagnostics: found.diagnostics,
         stopped_early: found.stopped_early,
     })
 }

@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use palimpsest_mlp::Mlp;
 use palimpsest_runs::record::ChannelOrder;
 
+#[cfg(feature = "cli")]
 use crate::terminal::Misuse;
 
 /// Channels, height and width of an input, and in which order its values stand.
@@ -75,6 +76,7 @@ impl fmt::Display for InputShape {
 }
 
 /// Refuses a shape of other than the `inputs` values that a network takes.
+#[cfg(feature = "cli")]
 pub(crate) fn check_size(shape: InputShape, inputs: usize) -> std::result::Result<(), Misuse> {
     if shape.size() == Some(inputs) {
         return Ok(());

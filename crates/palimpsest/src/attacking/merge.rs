@@ -7,9 +7,10 @@ use clap::Args;
 use palimpsest_runs::MADE_BY;
 use palimpsest_runs::join::{Joined, join};
 
+use super::bounds::MAX_RESTARTS;
 use super::input_shape::{InputShape, to_channels_first};
 use super::model_file::{Model, load_model};
-use super::reconstruct::{self, Known, MAX_RESTARTS, PoolName, Task, attack_from, digest};
+use super::reconstruct::{self, Known, PoolName, Task, attack_from, digest};
 use crate::terminal::{Misuse, ResumeArgs, lock_folder, output};
 
 /// Join parts of an attack: restarts made by several machines with `reconstruct --restarts A..B`.

@@ -4,31 +4,24 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use ndarray::{Array1, Array2, Axis, s};
-use palimpsest_mlp::import::{Matrix, MatrixChoice};
-use palimpsest_numerics::factor::svd;
-use palimpsest_numerics::gemm::{Parallelism, matmul};
-use palimpsest_numerics::seed::Seed;
+use ndarray::Array1;
+use palimpsest_mlp::import::Matrix;
 use palimpsest_report::answer_sentences;
-use palimpsest_runs::record::ChannelOrder;
 use palimpsest_runs::{MADE_BY, files};
-use palimpsest_unmix::agreement::{
-    Agreement, AgreementParams, Progress as Truncation, separate_by_agreement,
-};
+use palimpsest_unmix::agreement::{AgreementParams, Progress as Truncation};
 
-use super::input_shape::{InputShape, columns_first};
-use super::model_file::load_layer;
+use super::input_shape::InputShape;
+use super::look::{Found, MOST_DIRECTIONS, layer, look};
 use super::reconstruct::checked_threads;
 use crate::terminal::progress::{Measured, Progress};
-use crate::terminal::{Misuse, clock, interrupt, lock_folder, memory, output, threads as workers};
+use crate::terminal::{clock, interrupt, lock_folder, memory, output, threads as workers};
 
-mod found;
 mod page;
+mod record;
 
-pub(crate) use found::Found;
-pub use found::{PeekFile, PictureRecord};
+pub use record::{PeekFile, PictureRecord};
 
 /// Look for pictures in one layer of any network: separation alone, up to sign, in seconds.
 #[derive(Clone, Debug, Args)]
@@ -68,16 +61,14 @@ pub struct PeekArgs {
 
 /// Probability above which a picture is called sure, as in the report of an attack.
 const SURE: f64 = 0.8;
-/// Directions that are separated, at most.
-const MOST_DIRECTIONS: usize = 700;
 
 /// Carries out `palimpsest peek`.
 ///
 /// # Errors
-/// Whatever keeps it from its end; [`Misuse`] for options that cannot work, such as a shape that no layer takes.
+/// Whatever keeps it from its end; [`Misuse`](crate::terminal::Misuse) for options that cannot work, such as a shape that no layer takes.
 pub fn run(args: &PeekArgs) -> Result<()> {
     let threads = checked_threads(args.threads)?;
-    let layer = layer(args)?;
+    let layer = layer(&args.model, args.input_shape, args.chain.as_deref(), args.layer.as_deref())?;
     let [rows, columns] = [layer.weight.nrows(), layer.weight.ncols()];
     memory::require(
         "peek",
@@ -94,7 +85,7 @@ pub fn run(args: &PeekArgs) -> Result<()> {
     let start = clock::now();
     let found = workers::pool(threads)?.install(|| separate(args, &layer, threads))?;
     let elapsed_s = clock::now().saturating_sub(start).as_secs_f64();
-    let record = found.record(args, &layer, threads, elapsed_s);
+    let record = PeekFile::of(&found, args, &layer, threads, elapsed_s);
     let report = page::page(&found, &record)?;
     write(&args.out, &found, &record)?;
     page::write(&args.out, &found, &record, &report)?;
@@ -133,23 +124,6 @@ fn sentence(record: &PeekFile) -> String {
     )
 }
 
-/// Weights of the layer that is meant.
-pub(crate) fn layer(args: &PeekArgs) -> Result<Matrix> {
-    let InputShape { sides: [channels, height, width], .. } = args.input_shape;
-    let inputs = channels.checked_mul(height).and_then(|plane| plane.checked_mul(width));
-    let inputs = inputs.filter(|_| height >= 3 && width >= 3).ok_or_else(|| {
-        Misuse(format!(
-            "--input-shape {channels}x{height}x{width}: a picture must be at least 3 high and wide"
-        ))
-    })?;
-    let choice = match (&args.chain, &args.layer) {
-        (Some(chain), _) => MatrixChoice::OfChain(chain),
-        (None, Some(layer)) => MatrixChoice::Named(layer),
-        (None, None) => MatrixChoice::First,
-    };
-    load_layer(&args.model, choice, inputs, "--input-shape, --layer or --chain")
-}
-
 fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
     let most = layer.weight.nrows().min(layer.weight.ncols()).min(MOST_DIRECTIONS);
     let progress = Progress::start("peek", truncations(&AgreementParams::default(), most));
@@ -157,50 +131,9 @@ fn separate(args: &PeekArgs, layer: &Matrix, threads: usize) -> Result<Found> {
         progress.step(|| Measured { separated: Some(at.confirmed), ..Measured::default() });
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let found = look(args, layer, threads, &mut observe);
+    let found = look(layer, args.input_shape, args.seed, threads, &mut observe);
     progress.finish();
     found
-}
-
-/// Looks for pictures in the layer; `observe` may end it early.
-pub(crate) fn look(
-    args: &PeekArgs,
-    layer: &Matrix,
-    threads: usize,
-    observe: &mut dyn FnMut(Truncation) -> ControlFlow<()>,
-) -> Result<Found> {
-    let parallelism = Parallelism::of_threads(threads);
-    let mut weight = layer.weight.mapv(|value| value as f32);
-    if args.input_shape.channels == ChannelOrder::Last {
-        weight = columns_first(weight.view(), args.input_shape.sides);
-    }
-    if !weight.iter().all(|value| value.is_finite()) {
-        bail!("{} has weights above what f32 holds; scale them down", layer.name);
-    }
-    let decomposed = svd(weight.view(), parallelism).with_context(|| {
-        format!("{} cannot be decomposed; check that its weights are of ordinary size", layer.name)
-    })?;
-    let most = decomposed.vt.nrows().min(MOST_DIRECTIONS);
-    let basis = decomposed.vt.slice(s![..most, ..]);
-    let values = decomposed.singular_values.slice(s![..most]).mapv(f64::from);
-    let params = AgreementParams::default();
-    let mut stopped_early = false;
-    let mut observe = |at: Truncation| {
-        let flow = observe(at);
-        stopped_early |= flow.is_break();
-        flow
-    };
-    let seed = Seed::new(args.seed).named("peek");
-    let found = separate_by_agreement(
-        basis,
-        values.view(),
-        args.input_shape.sides,
-        &params,
-        seed,
-        parallelism,
-        &mut observe,
-    );
-    Ok(Found::of(found?, basis.to_owned(), stopped_early, parallelism))
 }
 
 /// Truncations of a span of this many directions, at most.
@@ -209,32 +142,14 @@ fn truncations(params: &AgreementParams, directions: usize) -> u64 {
     (octaves / params.rank_growth.ln()).ceil() as u64 + 1
 }
 
-impl Found {
-    fn of(found: Agreement, basis: Array2<f32>, stopped_early: bool, parallelism: Parallelism) -> Self {
-        let probabilities = found.probabilities();
-        let (mut shown, backgrounds): (Vec<usize>, Vec<usize>) =
-            (0..probabilities.len()).partition(|&i| !found.evidence[i].is_shared_background());
-        shown.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-        let span = basis.slice(s![..found.pictures.ncols(), ..]);
-        let pixels =
-            |chosen: &[usize]| matmul(found.pictures.select(Axis(0), chosen).view(), span, parallelism);
-        Self {
-            pictures: pixels(&shown),
-            backgrounds: pixels(&backgrounds),
-            evidence: shown.iter().map(|&i| found.evidence[i].clone()).collect(),
-            directions: found.pictures.ncols(),
-            diagnostics: found.diagnostics,
-            stopped_early,
-        }
-    }
-
-    fn record(&self, args: &PeekArgs, layer: &Matrix, threads: usize, elapsed_s: f64) -> PeekFile {
-        let pictures: Vec<PictureRecord> = self
+impl PeekFile {
+    fn of(found: &Found, args: &PeekArgs, layer: &Matrix, threads: usize, elapsed_s: f64) -> Self {
+        let pictures: Vec<PictureRecord> = found
             .evidence
             .iter()
             .map(|evidence| PictureRecord { probability: evidence.probability(), evidence: evidence.clone() })
             .collect();
-        PeekFile {
+        Self {
             made_by: MADE_BY.into(),
             command: "peek",
             model: output::absolute(&args.model),
@@ -245,14 +160,14 @@ impl Found {
             params: AgreementParams::default(),
             seed: args.seed,
             threads,
-            directions: self.directions,
-            diagnostics: self.diagnostics.clone(),
+            directions: found.directions,
+            diagnostics: found.diagnostics.clone(),
             bar: SURE,
             sure: pictures.iter().filter(|picture| picture.probability > SURE).count(),
-            shared_backgrounds: self.backgrounds.nrows(),
+            shared_backgrounds: found.backgrounds.nrows(),
             pictures,
             elapsed_s,
-            stopped_early: self.stopped_early,
+            stopped_early: found.stopped_early,
         }
     }
 }

@@ -13,10 +13,11 @@ use palimpsest_runs::MADE_BY;
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
-use super::descent::{Descent, descend, initial, training_bytes, widths_to};
+use super::descent::{Descent, descend};
 use super::normalize::Normalize;
 use super::recipe::{LossName, PrivacyArgs, PrivacyRecord, Recipe, RecipeArgs, TaughtOn};
 use super::regime::RegimeArgs;
+use super::start::{initial, training_bytes, widths_to};
 use super::task::VictimTask;
 use super::train::{self, TrainArgs};
 use super::trained::{Lesson, Trained, Victim};

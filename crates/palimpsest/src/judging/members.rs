@@ -2,20 +2,18 @@
 //!
 //! Records are declared prior knowledge of this command alone: nothing here calls an attack, and no attack sees them.
 
-use std::path::Path;
-
 use anyhow::{Result, anyhow, bail};
 use ndarray::Array2;
 use palimpsest_attack::evidence::membership::{Membership, MembershipError, Outputs, Weights, assess};
 use palimpsest_mlp::Mlp;
-use palimpsest_mlp::import::MatrixChoice;
 use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_report::render_members;
 use palimpsest_runs::files;
 
 use crate::attacking::input_shape::{check_size, to_channels_first};
-use crate::attacking::model_file::{Model, load_layer, load_model};
+use crate::attacking::model_file::{Model, load_model};
 use crate::attacking::reconstruct::checked_threads;
+use crate::members::{layer_weights, membership_bytes};
 use crate::terminal::{Misuse, clock, lock_folder, memory, output, threads as workers};
 
 mod args;
@@ -95,24 +93,6 @@ fn weights(args: &MembersArgs, model: Option<Model>, given: &Given) -> Result<(R
     Ok((Read::Layer(in_order(args, weight)), looked_into))
 }
 
-/// Name and weights (h, inputs) of the dense layer `name` of the file at `path`; `correct` names the options that a caller may have wrong.
-///
-/// # Errors
-/// When there is no such layer, or its weights are above what `f32` holds.
-pub(crate) fn layer_weights(
-    path: &Path,
-    name: &str,
-    inputs: usize,
-    correct: &str,
-) -> Result<(String, Array2<f32>)> {
-    let layer = load_layer(path, MatrixChoice::Named(name), inputs, correct)?;
-    let weight = layer.weight.mapv(|value| value as f32);
-    if !weight.iter().all(|value| value.is_finite()) {
-        bail!("{} has weights above what f32 holds; scale them down", layer.name);
-    }
-    Ok((layer.name, weight))
-}
-
 fn require_memory(read: &Read, given: &Given) -> Result<()> {
     let layer = match read {
         Read::Network(network) => network.layers()[0].weight.dim(),
@@ -121,23 +101,6 @@ fn require_memory(read: &Read, given: &Given) -> Result<()> {
     let references = given.references.as_ref().map(|references| references.nrows());
     let needed = membership_bytes(layer, given.records.nrows(), references);
     memory::require("members", needed, "give fewer references or records")
-}
-
-/// Memory that evidence on so many records takes, of a layer (h, d), from above.
-pub(crate) fn membership_bytes(
-    (h, d): (usize, usize),
-    records: usize,
-    references: Option<usize>,
-) -> Option<u64> {
-    let (m, n) = (records, references.unwrap_or(records));
-    memory::total([
-        memory::numbers(4, &[h, d], size_of::<f64>()),
-        memory::numbers(9, &[n, d], size_of::<f64>()),
-        memory::numbers(6, &[n, n], size_of::<f64>()),
-        memory::numbers(4, &[h.min(d), h.min(d)], size_of::<f64>()),
-        memory::numbers(2, &[m, d], size_of::<f64>()),
-        memory::numbers(3, &[m.min(3000), m.min(3000)], size_of::<f64>()),
-    ])
 }
 
 /// What a person can correct is a misuse.

@@ -13,8 +13,9 @@ use palimpsest_runs::MADE_BY;
 use serde::{Deserialize, Serialize};
 
 use super::data::{DataArgs, VictimData};
-use super::descent::{Descent, FirstLayer, descend, descend_as_one, initial, training_bytes, widths};
+use super::descent::{Descent, descend, descend_as_one};
 use super::regime::RegimeArgs;
+use super::start::{FirstLayer, initial, training_bytes, widths};
 use super::trained::{Lesson, Trained, Victim};
 use crate::terminal::{ResumeArgs, lock_folder, memory, output};
 

@@ -10,7 +10,8 @@ use palimpsest_report::{
     Setting, Stage,
 };
 
-use super::found::{Found, PeekFile};
+use super::record::PeekFile;
+use crate::attacking::look::Found;
 use crate::attacking::pages;
 
 /// Pictures on the page and on the sheet, at most.

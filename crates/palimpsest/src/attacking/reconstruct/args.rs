@@ -16,6 +16,7 @@ use palimpsest_runs::PoolForm;
 use palimpsest_unmix::agreement::AgreementParams;
 use palimpsest_unmix::separation::SeparationParams;
 
+use crate::attacking::bounds::{RESTARTS_IN_TIME, check};
 use crate::attacking::input_shape::InputShape;
 use crate::terminal::{Misuse, ResumeArgs};
 
@@ -215,8 +216,6 @@ impl From<PoolName> for PoolForm {
 
 /// Restarts unless told otherwise.
 const RESTARTS: usize = 8;
-/// Restarts under a time limit unless told otherwise: later ones find little that is new.
-const RESTARTS_IN_TIME: usize = 48;
 
 /// How many restarts, or which.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,13 +270,8 @@ impl std::str::FromStr for Range {
     }
 }
 
-/// Most restarts: their results wait in memory to be pooled.
-pub(in crate::attacking) const MAX_RESTARTS: usize = 10_000;
-/// Most candidates of a restart, which are compared with each other.
-const MAX_CANDIDATES: usize = 16_384;
-
 /// The parameters of the attack that `args` describe, checked.
-pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
+pub(super) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
     if args.method != MethodName::Annealed
         && let Some(name) = annealed_only(args)
     {
@@ -301,15 +295,7 @@ pub(crate) fn params(args: &ReconstructArgs) -> Result<AttackParams> {
         task: if args.regression { Task::Regression } else { Task::Classification },
     };
     choose_stages(args, &mut params);
-    params.check().map_err(|e| Misuse(e.to_string()))?;
-    if params.restarts > MAX_RESTARTS {
-        bail!(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
-    }
-    if let Some(m) = params.candidates
-        && m > MAX_CANDIDATES
-    {
-        bail!(Misuse(format!("--candidates must be at most {MAX_CANDIDATES}, got {m}")));
-    }
+    check(&params)?;
     Ok(params)
 }
 

@@ -11,7 +11,7 @@ use palimpsest_runs::{MADE_BY, PoolForm};
 use serde::Serialize;
 
 use super::args::{ReconstructArgs, params, threads, time_limit};
-use super::memory_need::{attack_bytes, most_restarts};
+use crate::attacking::bounds::{attack_bytes, most_restarts};
 use crate::attacking::input_shape::{InputShape, check_size, to_channels_first};
 use crate::attacking::model_file::{Model, load_model};
 use crate::terminal::{Misuse, ResumeArgs, memory, output};

@@ -1,8 +1,32 @@
-//! How much memory an attack needs.
+//! What an attack may ask for: restarts, candidates, memory.
 
 use palimpsest_attack::{AttackParams, Method};
 
-use crate::terminal::memory;
+use crate::terminal::{Misuse, memory};
+
+/// Most restarts: their results wait in memory to be pooled.
+pub(super) const MAX_RESTARTS: usize = 10_000;
+/// Most candidates of a restart, which are compared with each other.
+const MAX_CANDIDATES: usize = 16_384;
+/// Restarts of an attack that a time limit ends, or that ends by itself, unless told otherwise: later ones find little that is new.
+pub(crate) const RESTARTS_IN_TIME: usize = 48;
+
+/// Whether an attack can be made with `params`.
+///
+/// # Errors
+/// [`Misuse`] naming the option of the command that cannot work.
+pub(crate) fn check(params: &AttackParams) -> Result<(), Misuse> {
+    params.check().map_err(|error| Misuse(error.to_string()))?;
+    if params.restarts > MAX_RESTARTS {
+        return Err(Misuse(format!("--restarts must be at most {MAX_RESTARTS}, got {}", params.restarts)));
+    }
+    match params.candidates {
+        Some(m) if m > MAX_CANDIDATES => {
+            Err(Misuse(format!("--candidates must be at most {MAX_CANDIDATES}, got {m}")))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Memory of an attack on a network of these widths, from above: the rank is not known before it starts.
 pub(crate) fn attack_bytes(dims: &[usize], params: &AttackParams, threads: usize) -> Option<u64> {

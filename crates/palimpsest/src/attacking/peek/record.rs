@@ -1,8 +1,7 @@
-//! What a look into one layer finds, and its record.
+//! The record of a look into one layer.
 
 use std::path::PathBuf;
 
-use ndarray::Array2;
 use palimpsest_unmix::agreement::{AgreementParams, Diagnostics, Evidence};
 use serde::Serialize;
 
@@ -57,16 +56,4 @@ pub struct PictureRecord {
     /// What is known of it.
     #[serde(flatten)]
     pub evidence: Evidence,
-}
-
-/// Pictures with what speaks for them, surest first.
-pub(crate) struct Found {
-    /// Of unit length, as the layer sees them, (k, d).
-    pub(crate) pictures: Array2<f32>,
-    /// What all images seem to have in common, (b, d).
-    pub(crate) backgrounds: Array2<f32>,
-    pub(crate) evidence: Vec<Evidence>,
-    pub(super) directions: usize,
-    pub(super) diagnostics: Diagnostics,
-    pub(crate) stopped_early: bool,
 }
