@@ -132,6 +132,11 @@ const FRUITLESS: usize = 1;
 /// Single counts of small truncations vary more than that.
 const TAKEN_APART: f64 = 0.9;
 
+/// Confirmed pictures, as a share of the directions, above which a truncation holds little else; and below which the next, which had room for
+/// more, holds all there are: larger ones are not looked into.
+const FULL: f64 = 0.95;
+const EXHAUSTED: f64 = 0.85;
+
 /// Pictures in the span of `basis` (r, d), orthonormal rows in falling order of `singular_values` (r), which are images of the channels,
 /// height and width `shape`.
 ///
@@ -164,7 +169,7 @@ pub fn separate_by_agreement(
         .collect();
     let to_edges = whitened[NEIGHBOURS].inverse();
     let mut found = Found::new(directions, params);
-    let (mut fruitless, mut most) = (0, 0);
+    let (mut fruitless, mut most, mut was_full) = (0, 0, false);
     for rank in grid::ranks(params.smallest_rank, params.rank_growth, directions) {
         let seed = seed.named("truncation").indexed(rank as u64);
         let sources = sources_of_operators(&whitened, rank, params, seed);
@@ -174,9 +179,13 @@ pub fn separate_by_agreement(
         most = most.max(progress.confirmed);
         let some = progress.confirmed > 0 || rank >= FEW_BY;
         let are_taken_apart = rank >= FEW_BY && (progress.confirmed as f64) < TAKEN_APART * most as f64;
-        if observe(progress).is_break() || (some && fruitless >= FRUITLESS) || are_taken_apart {
+        let share = progress.confirmed as f64 / rank as f64;
+        let is_exhausted = was_full && rank >= FEW_BY && share < EXHAUSTED;
+        if observe(progress).is_break() || (some && fruitless >= FRUITLESS) || are_taken_apart || is_exhausted
+        {
             break;
         }
+        was_full = share > FULL;
     }
     let mut agreement = found.agreement(&whitened[NEIGHBOURS], to_edges.view(), params);
     let spreads = spread::spreads(agreement.pictures.view(), basis, parallelism);
