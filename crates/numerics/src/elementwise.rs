@@ -7,7 +7,8 @@ use crate::Real;
 
 /// Runs `body` compiled for the widest vector instructions of this machine.
 ///
-/// `body` must be a plain loop over slices whose calls are all inlined; nothing is promised beyond speed.
+/// `body` must be a plain loop over slices whose calls are all inlined; nothing is promised beyond speed. A body of more than a few lines
+/// needs `#[inline(always)]` itself: the compiler makes a function of it otherwise, for the narrowest instructions there are.
 #[inline]
 pub fn vectorised<R>(body: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(body)

@@ -288,18 +288,21 @@ fn contrast(edges: &[f32], strong: f32) -> f32 {
 fn slopes(edges: &mut [f32], strong: f32) -> f32 {
     const LANES: usize = 16;
     let count = edges.len().max(1) as f32;
-    vectorised(|| {
-        let mut sums = [0.0_f32; LANES];
-        for chunk in edges.chunks_mut(LANES) {
-            for (edge, sum) in chunk.iter_mut().zip(&mut sums) {
-                let square = *edge * *edge;
-                let inverse = 1.0 / (strong + square);
-                *sum += (strong - square) * inverse * inverse;
-                *edge *= inverse;
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut sums = [0.0_f32; LANES];
+            for chunk in edges.chunks_mut(LANES) {
+                for (edge, sum) in chunk.iter_mut().zip(&mut sums) {
+                    let square = *edge * *edge;
+                    let inverse = 1.0 / (strong + square);
+                    *sum += (strong - square) * inverse * inverse;
+                    *edge *= inverse;
+                }
             }
-        }
-        sums.iter().sum::<f32>() / count
-    })
+            sums.iter().sum::<f32>() / count
+        },
+    )
 }
 
 /// Takes their part in the span of `known`, orthonormal rows, from directions, and gives them length one.

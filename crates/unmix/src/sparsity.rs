@@ -147,26 +147,29 @@ fn slopes(edges: &mut [f32], group: usize, sites: usize) {
     }
     let count = sites as f32;
     let threshold = SCALE * energy / count;
-    vectorised(move || {
-        // Sum over the sites of the share |e|^2 / (threshold + |e|^2).
-        let mut shares = [0.0_f32; LANES];
-        for tile in edges.chunks_exact(LANES * group) {
-            let squares = squares(tile);
-            for (share, square) in shares.iter_mut().zip(squares) {
-                *share += square / (threshold + square);
-            }
-        }
-        let share = shares.iter().sum::<f32>() / energy;
-        let scale = 2.0 / count;
-        for tile in edges.chunks_exact_mut(LANES * group) {
-            let slopes = squares(tile).map(|square| scale * (1.0 / (threshold + square) - share));
-            for plane in tile.chunks_exact_mut(LANES) {
-                for (v, slope) in plane.iter_mut().zip(&slopes) {
-                    *v *= slope;
+    vectorised(
+        #[inline(always)]
+        move || {
+            // Sum over the sites of the share |e|^2 / (threshold + |e|^2).
+            let mut shares = [0.0_f32; LANES];
+            for tile in edges.chunks_exact(LANES * group) {
+                let squares = squares(tile);
+                for (share, square) in shares.iter_mut().zip(squares) {
+                    *share += square / (threshold + square);
                 }
             }
-        }
-    });
+            let share = shares.iter().sum::<f32>() / energy;
+            let scale = 2.0 / count;
+            for tile in edges.chunks_exact_mut(LANES * group) {
+                let slopes = squares(tile).map(|square| scale * (1.0 / (threshold + square) - share));
+                for plane in tile.chunks_exact_mut(LANES) {
+                    for (v, slope) in plane.iter_mut().zip(&slopes) {
+                        *v *= slope;
+                    }
+                }
+            }
+        },
+    );
 }
 
 /// Squared lengths of the groups of a tile.

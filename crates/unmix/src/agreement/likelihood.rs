@@ -11,14 +11,12 @@
 use std::collections::VecDeque;
 
 use ndarray::{Array2, ArrayView2, Axis, Zip, s};
-use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::factor::Cholesky;
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::reduce;
 
-use super::contrast::{curvature_at_zero, slopes, to_unit};
+use super::contrast::{curvature_at_zero, slopes_and_logarithm, to_unit};
 use super::whitening::WhitenedEdges;
-use crate::operators::LANES;
 
 /// A setting is one task: its products run alone.
 const ALONE: Parallelism = Parallelism::Sequential;
@@ -150,13 +148,13 @@ impl<'a> Model<'a> {
         for (i, chunk) in self.whitened.chunks.outer_iter().enumerate() {
             let edges = chunk.slice_move(s![..rank, ..]);
             gemm(1.0, point.directions.view(), edges, 0.0, self.values.view_mut(), ALONE);
-            self.slopes.assign(&self.values);
-            let rows = self.slopes.rows_mut().into_iter().zip(self.values.rows()).zip(&mut point.curvatures);
-            for ((mut slope, values), curvature) in rows {
-                logarithms +=
-                    logarithm(values.to_slice().expect("rows are contiguous"), group, self.threshold);
-                let slope = slope.as_slice_mut().expect("rows are contiguous");
-                *curvature += f64::from(slopes(slope, group, self.threshold));
+            let rows = self.values.rows().into_iter().zip(self.slopes.rows_mut()).zip(&mut point.curvatures);
+            for ((values, mut slopes), curvature) in rows {
+                let values = values.to_slice().expect("rows are contiguous");
+                let slopes = slopes.as_slice_mut().expect("rows are contiguous");
+                let (bend, logarithm) = slopes_and_logarithm(values, slopes, group, self.threshold);
+                *curvature += f64::from(bend);
+                logarithms += logarithm;
             }
             let before = if i == 0 { 0.0 } else { 1.0 };
             gemm(1.0, self.slopes.view(), self.values.t(), before, self.moments.view_mut(), ALONE);
@@ -264,25 +262,6 @@ fn preconditioned(gradient: &Array2<f64>, curvatures: &[f64]) -> Array2<f64> {
     result
 }
 
-/// Sum over groups of `ln(1 + |edges of the group|^2 / threshold)`.
-fn logarithm(edges: &[f32], group: usize, threshold: f32) -> f64 {
-    let inverse = 1.0 / threshold;
-    vectorised(move || {
-        let mut sum = 0.0;
-        for tile in edges.chunks_exact(LANES * group) {
-            let mut q = [1.0_f32; LANES];
-            for plane in tile.chunks_exact(LANES) {
-                for (q, v) in q.iter_mut().zip(plane) {
-                    *q += v * v * inverse;
-                }
-            }
-            // One logarithm for a tile: as many factors below 1e19 are no more than an f64 holds.
-            sum += q.iter().map(|&q| f64::from(q)).product::<f64>().ln();
-        }
-        sum
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray_rand::RandomExt;
@@ -359,24 +338,5 @@ mod tests {
             [0, 1, 5, 50].map(|steps| value(maximise(&whitened, start.clone(), steps, 0.3))).to_vec();
         assert!(values.windows(2).all(|pair| pair[1] <= pair[0]), "{values:?}");
         assert!(values[3] < values[0]);
-    }
-
-    #[test]
-    fn a_logarithm_a_tile_is_one_a_group() {
-        for group in [1, 6] {
-            let edges: Vec<f32> =
-                (0..2 * LANES * group).map(|i| ((7 * i % 31) as f32 - 15.0) * 3.0).collect();
-            let expected: f64 = edges
-                .chunks(LANES * group)
-                .flat_map(|tile| {
-                    (0..LANES).map(|lane| {
-                        let squares: f64 =
-                            (0..group).map(|plane| f64::from(tile[plane * LANES + lane]).powi(2)).sum();
-                        (1.0 + squares / 0.09).ln()
-                    })
-                })
-                .sum();
-            assert!((logarithm(&edges, group, 0.09) - expected).abs() < 1e-4 * expected);
-        }
     }
 }
