@@ -126,16 +126,16 @@ const LEAST_SINGULAR_VALUE: f64 = 1e-6;
 const MOST_OPERATORS: usize = 3;
 /// New confirmed pictures of a truncation, as a share of all, below which it brought nothing.
 const LEAST_NEW: f64 = 0.05;
-/// Truncations in a row that bring nothing, after which the grid ends.
-const FRUITLESS: usize = 1;
 /// Confirmed pictures, as a share of the most of any smaller truncation, below which a truncation takes pictures apart, and the grid ends.
 /// Single counts of small truncations vary more than that.
 const TAKEN_APART: f64 = 0.9;
 
-/// Confirmed pictures, as a share of the directions, above which a truncation holds little else; and below which the next, which had room for
-/// more, holds all there are: larger ones are not looked into.
+/// Confirmed pictures, as a share of the directions, above which a truncation holds little else; and below which the next one, which had room
+/// for more, seems to hold all there are.
 const FULL: f64 = 0.95;
 const EXHAUSTED: f64 = 0.85;
+/// What [`LEAST_NEW`] is for a truncation that seems to hold all there are.
+const LEAST_NEW_OF_EXHAUSTED: f64 = 0.1;
 
 /// Pictures in the span of `basis` (r, d), orthonormal rows in falling order of `singular_values` (r), which are images of the channels,
 /// height and width `shape`.
@@ -169,20 +169,19 @@ pub fn separate_by_agreement(
         .collect();
     let to_edges = whitened[NEIGHBOURS].inverse();
     let mut found = Found::new(directions, params);
-    let (mut fruitless, mut most, mut was_full) = (0, 0, false);
+    let (mut most, mut was_full) = (0, false);
     for rank in grid::ranks(params.smallest_rank, params.rank_growth, directions) {
         let seed = seed.named("truncation").indexed(rank as u64);
         let sources = sources_of_operators(&whitened, rank, params, seed);
         let progress = found.add(rank, sources, to_edges.view());
-        fruitless =
-            if (progress.new as f64) < LEAST_NEW * found.known_pictures as f64 { fruitless + 1 } else { 0 };
         most = most.max(progress.confirmed);
-        let some = progress.confirmed > 0 || rank >= FEW_BY;
-        let are_taken_apart = rank >= FEW_BY && (progress.confirmed as f64) < TAKEN_APART * most as f64;
         let share = progress.confirmed as f64 / rank as f64;
         let is_exhausted = was_full && rank >= FEW_BY && share < EXHAUSTED;
-        if observe(progress).is_break() || (some && fruitless >= FRUITLESS) || are_taken_apart || is_exhausted
-        {
+        let least_new = if is_exhausted { LEAST_NEW_OF_EXHAUSTED } else { LEAST_NEW };
+        let some = progress.confirmed > 0 || rank >= FEW_BY;
+        let brings_nothing = some && (progress.new as f64) < least_new * found.known_pictures as f64;
+        let are_taken_apart = rank >= FEW_BY && (progress.confirmed as f64) < TAKEN_APART * most as f64;
+        if observe(progress).is_break() || brings_nothing || are_taken_apart {
             break;
         }
         was_full = share > FULL;
