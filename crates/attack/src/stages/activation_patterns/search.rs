@@ -48,10 +48,10 @@ impl Default for PatternParams {
 }
 
 impl PatternParams {
-    /// Steps of all restarts of all rounds, and one more for each round: how often an observer is called at most.
+    /// How often an observer is called at most: while the search begins, for each round, and for each step of the restarts of a round.
     pub fn steps_at_most(&self) -> u64 {
         let round = (self.restarts as u64).saturating_mul(self.steps as u64).saturating_add(1);
-        round.saturating_mul(self.rounds as u64)
+        round.saturating_mul(self.rounds as u64).saturating_add(PARTS_OF_THE_BEGINNING)
     }
 
     /// Checks the ranges.
@@ -94,6 +94,9 @@ const LEAST_COVERAGE: f64 = 0.5;
 const FRUITLESS: usize = 3;
 const FRUITLESS_BESIDE_PICTURES: usize = 2;
 
+/// Parts of the beginning, of seconds each, before each of which an observer is asked.
+const PARTS_OF_THE_BEGINNING: u64 = 4;
+
 /// What [`find_inputs`] begins with.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'a> {
@@ -119,7 +122,7 @@ pub fn find_inputs<'a>(
     seed: Seed,
     observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
 ) -> Vec<PatternInput> {
-    let Some(mut search) = Search::begin(problem, beginning) else { return Vec::new() };
+    let Some(mut search) = Search::begin(problem, beginning, observe) else { return Vec::new() };
     search.look_on(params, seed, observe);
     search.inputs()
 }
@@ -139,15 +142,27 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Patterns near what it begins with; nothing where few of them are certified.
-    fn begin(problem: &'a AttackProblem, beginning: Beginning<'a>) -> Option<Self> {
+    /// Patterns near what it begins with; nothing where few of them are certified, or where the observer ended it.
+    fn begin(
+        problem: &'a AttackProblem,
+        beginning: Beginning<'a>,
+        observe: &(dyn Fn(&PatternStep) -> ControlFlow<()> + Sync),
+    ) -> Option<Self> {
+        let go_on = || {
+            observe(&PatternStep { round: 0, certified: 0, relative_residual: None })
+                .is_continue()
+                .then_some(())
+        };
         let mut layer = GatedLayer::of(problem).ok()??;
         let candidates = with_ones(beginning.candidates);
         let (pictures, labels) = as_inputs(problem, beginning.pictures);
+        go_on()?;
         let mut patterns = patterns_near(&layer, candidates.view(), beginning.labels, &[]);
+        go_on()?;
         patterns.extend(patterns_near(&layer, pictures.view(), &labels, &[]));
         let mut patterns = merged(patterns);
         for _ in 0..2 {
+            go_on()?;
             let certified = certified(&layer, &patterns);
             if certified.len() < ENOUGH {
                 return None;
