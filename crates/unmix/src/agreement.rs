@@ -178,8 +178,8 @@ pub fn separate_by_agreement(
         let share = progress.confirmed as f64 / rank as f64;
         let is_exhausted = was_full && rank >= FEW_BY && share < EXHAUSTED;
         let least_new = if is_exhausted { LEAST_NEW_OF_EXHAUSTED } else { LEAST_NEW };
-        let some = progress.confirmed > 0 || rank >= FEW_BY;
-        let brings_nothing = some && (progress.new as f64) < least_new * found.known_pictures as f64;
+        let brings_nothing =
+            rank >= FEW_BY && (progress.new as f64) < least_new * found.known_pictures as f64;
         let are_taken_apart = rank >= FEW_BY && (progress.confirmed as f64) < TAKEN_APART * most as f64;
         if observe(progress).is_break() || brings_nothing || are_taken_apart {
             break;
