@@ -36,6 +36,9 @@ pub struct Evidence {
     /// Pictures that most operators agree on, as a share of the directions, averaged over the truncations from the first to the last in
     /// which it was found: small where far more images than directions were mixed.
     pub confirmed_share: f64,
+    /// The same share at the fuller of the last two truncations, whether the picture was found there or not: how much of what was separated
+    /// is pictures.
+    pub fullness: f64,
     /// Share of its squared length along the first singular direction: large for what all images have in common.
     pub leading_share: f64,
     /// How evenly its square is spread over the values of an input, relative to the better supported half of the pictures: 1 for a picture like
@@ -49,7 +52,7 @@ impl Evidence {
     /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
     ///
     /// A logistic in its [`features`](Self::features), fitted by `cargo xtask reproduce calibrate-pictures` on networks and null spans that hold
-    /// no image: `docs/decisions/0034-likelihood.md`. Less for a [spot](Self::is_spot).
+    /// no image: `docs/decisions/0039-when-the-grid-ends.md`. Less for a [spot](Self::is_spot).
     pub fn probability(&self) -> f64 {
         let sum: f64 = self.features().iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
         let spread = if self.is_spot() { self.spread.max(f64::MIN_POSITIVE) } else { SPOT };
@@ -57,9 +60,10 @@ impl Evidence {
         1.0 / (1.0 + (-(sum + INTERCEPT + of_spot)).exp())
     }
 
-    /// What the probability is estimated from: logarithm of the effective support, confirmed share, tightness, logarithm of the reach.
+    /// What the probability is estimated from: support, fullness, logarithm of what the tightness lacks of one, logarithm of the reach.
     pub fn features(&self) -> [f64; 4] {
-        [self.effective_support.max(1.0).ln(), self.confirmed_share, self.tightness, self.reach.ln()]
+        let lacking = (1.0 - self.tightness).max(LEAST_LACKING);
+        [self.support as f64, self.fullness, lacking.ln(), self.reach.ln()]
     }
 
     /// Whether this was found late and is far less spread than the other pictures, as what Adam leaves in a few pixels:
@@ -75,9 +79,11 @@ impl Evidence {
 }
 
 /// Weights of the features of a probability.
-const WEIGHTS: [f64; 4] = [1.151, 4.272, 27.414, 2.254];
+const WEIGHTS: [f64; 4] = [0.071, 5.813, -1.790, 3.803];
 /// What is added to the weighted features.
-const INTERCEPT: f64 = -27.464;
+const INTERCEPT: f64 = -6.627;
+/// What a tightness lacks of one, at least.
+const LEAST_LACKING: f64 = 0.003;
 /// Spread below which a picture is a spot, and what its logarithm below that weighs: fitted to eight networks (`docs/decisions/0038-spots.md`).
 const SPOT: f64 = 0.6;
 const SPOT_WEIGHT: f64 = 4.0;
@@ -101,6 +107,7 @@ pub(super) fn of(
     let shares =
         diagnostics.confirmed.iter().zip(ranks).map(|(&confirmed, &rank)| confirmed as f64 / rank as f64);
     // Of the truncations in which it was found.
+    let fullness = shares.clone().rev().take(2).fold(0.0, f64::max);
     let confirmed_share = shares.skip(first).take(last + 1 - first).sum::<f64>() / (last + 1 - first) as f64;
     Evidence {
         support: settings.len(),
@@ -113,6 +120,7 @@ pub(super) fn of(
         rank_last: ranks[last],
         reach: ranks[last] as f64 / ranks[ranks.len() - 1] as f64,
         confirmed_share,
+        fullness,
         leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
         spread: 1.0,
         is_late: false,
