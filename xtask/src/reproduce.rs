@@ -95,7 +95,8 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     );
     let _lock = lock_folder(&args.out)?;
     let table = if matches!(args.what, What::Nulls) { "nulls.json" } else { "table.json" };
-    let mut lines = Vec::new();
+    // A null in which nothing is found by its time limit keeps no other from being judged.
+    let (mut lines, mut not_judged) = (Vec::new(), Vec::new());
     let rows_file = args.out.join("rows.json");
     let mut rows = Rows::read(&rows_file)?;
     for victim in &victims {
@@ -106,7 +107,14 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             What::Victims => make(args, victim)?,
             What::Attack | What::Nulls => {
                 make(args, victim)?;
-                let (line, row) = attack(args, victim)?;
+                let (line, row) = match attack(args, victim) {
+                    Err(error) if victim.null.is_some() && !interrupt::requested() => {
+                        output::note(&format!("{victim} is not judged: {error:#}"));
+                        not_judged.push(victim.to_string());
+                        continue;
+                    }
+                    attacked => attacked?,
+                };
                 lines.push(line);
                 files::write_json(&args.out.join(table), &lines)?;
                 if let Some(row) = row {
@@ -132,6 +140,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         What::Calibrate => calibrate(args, &victims)?,
         _ => {}
     }
+    ensure!(not_judged.is_empty(), "not judged, by what is said above: {}", not_judged.join(", "));
     Ok(())
 }
 
