@@ -51,8 +51,9 @@ pub struct Evidence {
 impl Evidence {
     /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
     ///
-    /// A logistic in its [`features`](Self::features), fitted by `cargo xtask reproduce calibrate-pictures` on networks and null spans that hold
-    /// no image: `docs/decisions/0039-when-the-grid-ends.md`. Less for a [spot](Self::is_spot).
+    /// A logistic in its [`features`](Self::features), fitted to networks and to null spans that hold no image of their own:
+    /// `docs/decisions/0039-when-the-grid-ends.md`; `cargo xtask reproduce calibrate-pictures` fits this form to other looks. Less for a
+    /// [spot](Self::is_spot).
     pub fn probability(&self) -> f64 {
         let sum: f64 = self.features().iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
         let spread = if self.is_spot() { self.spread.max(f64::MIN_POSITIVE) } else { SPOT };
