@@ -7,9 +7,11 @@ pub mod cli;
 mod error;
 #[cfg(feature = "cli")]
 mod installed;
+#[cfg(feature = "cli")]
 pub mod judging;
 mod members;
 mod peek;
+pub mod start;
 pub mod terminal;
 mod train;
 

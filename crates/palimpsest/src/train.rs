@@ -8,7 +8,7 @@ use palimpsest_mlp::{BiasPlacement, Mlp};
 use palimpsest_numerics::gemm::Parallelism;
 
 use crate::error::{Error, Result};
-use crate::judging::start::{FirstLayer, initial, training_bytes, widths};
+use crate::start::{FirstLayer, initial, training_bytes, widths};
 use crate::terminal::memory;
 
 /// How a network is trained.

@@ -8,6 +8,18 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 /// Sites of a tile: the planes of a group lie side by side for this many sites, so that a group is summed in registers.
 pub(crate) const LANES: usize = 16;
 
+/// `start` plus the squared length of each group of a tile.
+#[inline(always)]
+pub(crate) fn squares(tile: &[f32], start: f32) -> [f32; LANES] {
+    let mut sums = [start; LANES];
+    for plane in tile.chunks_exact(LANES) {
+        for (sum, v) in sums.iter_mut().zip(plane) {
+            *sum += v * v;
+        }
+    }
+    sums
+}
+
 /// A way to take differences of pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum EdgeOperator {

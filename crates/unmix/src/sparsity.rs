@@ -12,7 +12,7 @@ use palimpsest_numerics::elementwise::vectorised;
 use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::reduce;
 
-use crate::operators::{EdgeOperator, LANES};
+use crate::operators::{EdgeOperator, LANES, squares};
 
 /// Weight of a chroma difference beside luminance.
 const CHROMA: f32 = 2.5;
@@ -153,7 +153,7 @@ fn slopes(edges: &mut [f32], group: usize, sites: usize) {
             // Sum over the sites of the share |e|^2 / (threshold + |e|^2).
             let mut shares = [0.0_f32; LANES];
             for tile in edges.chunks_exact(LANES * group) {
-                let squares = squares(tile);
+                let squares = squares(tile, 0.0);
                 for (share, square) in shares.iter_mut().zip(squares) {
                     *share += square / (threshold + square);
                 }
@@ -161,7 +161,7 @@ fn slopes(edges: &mut [f32], group: usize, sites: usize) {
             let share = shares.iter().sum::<f32>() / energy;
             let scale = 2.0 / count;
             for tile in edges.chunks_exact_mut(LANES * group) {
-                let slopes = squares(tile).map(|square| scale * (1.0 / (threshold + square) - share));
+                let slopes = squares(tile, 0.0).map(|square| scale * (1.0 / (threshold + square) - share));
                 for plane in tile.chunks_exact_mut(LANES) {
                     for (v, slope) in plane.iter_mut().zip(&slopes) {
                         *v *= slope;
@@ -170,18 +170,6 @@ fn slopes(edges: &mut [f32], group: usize, sites: usize) {
             }
         },
     );
-}
-
-/// Squared lengths of the groups of a tile.
-#[inline(always)]
-fn squares(tile: &[f32]) -> [f32; LANES] {
-    let mut sums = [0.0_f32; LANES];
-    for plane in tile.chunks_exact(LANES) {
-        for (sum, v) in sums.iter_mut().zip(plane) {
-            *sum += v * v;
-        }
-    }
-    sums
 }
 
 #[cfg(test)]

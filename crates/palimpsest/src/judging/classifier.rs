@@ -17,11 +17,11 @@ use super::descent::{Descent, descend};
 use super::normalize::Normalize;
 use super::recipe::{LossName, PrivacyArgs, PrivacyRecord, Recipe, RecipeArgs, TaughtOn};
 use super::regime::RegimeArgs;
-use super::start::{initial, training_bytes, widths_to};
 use super::task::VictimTask;
 use super::train::{self, TrainArgs};
 use super::trained::{Lesson, Trained, Victim};
 use crate::attacking::input_shape::InputShape;
+use crate::start::{initial, training_bytes, widths_to};
 use crate::terminal::{Misuse, ResumeArgs, lock_folder, memory};
 
 /// Train a victim: a network whose weights will be attacked.

@@ -12,7 +12,7 @@ use palimpsest_numerics::range::{OutOfRange, at_least_one, finite, positive, wit
 pub use self::args::{AugmentName, BiasName, DecayedName, EveryFactor, LossName, OptimizerName, RecipeArgs};
 pub use self::privacy::{PrivacyArgs, PrivacyRecord};
 use super::regime::{RegimeArgs, regime};
-use super::start::FirstLayer;
+use crate::start::FirstLayer;
 use crate::terminal::Misuse;
 
 /// How many times shorter the steps of full-batch descent with weight decay are for squared error, which is as steep at the end as at the

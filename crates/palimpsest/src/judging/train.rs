@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::data::{DataArgs, VictimData};
 use super::descent::{Descent, descend, descend_as_one};
 use super::regime::RegimeArgs;
-use super::start::{FirstLayer, initial, training_bytes, widths};
 use super::trained::{Lesson, Trained, Victim};
+use crate::start::{FirstLayer, initial, training_bytes, widths};
 use crate::terminal::{ResumeArgs, lock_folder, memory, output};
 
 /// A victim by full-batch descent: a binary classifier whose weights will be attacked.

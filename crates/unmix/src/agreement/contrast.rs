@@ -6,7 +6,7 @@ use palimpsest_numerics::gemm::{Parallelism, gemm};
 use palimpsest_numerics::reduce;
 
 use super::whitening::WhitenedEdges;
-use crate::operators::LANES;
+use crate::operators::{LANES, squares};
 
 /// A setting is one task: its products run alone.
 const ALONE: Parallelism = Parallelism::Sequential;
@@ -16,25 +16,27 @@ pub(super) fn curvature_at_zero(threshold: f32, group: usize) -> f32 {
     group as f32 / threshold
 }
 
+/// `1 / q` of the groups of a tile, q being `threshold + |e|^2`, and their second derivatives added to `sums`.
+#[inline(always)]
+fn inverses(q: &[f32; LANES], group: usize, threshold: f32, sums: &mut [f32; LANES]) -> [f32; LANES] {
+    let size = group as f32;
+    let mut inverse = [0.0_f32; LANES];
+    for i in 0..LANES {
+        inverse[i] = 1.0 / q[i];
+        sums[i] += ((size - 2.0) * q[i] + 2.0 * threshold) * inverse[i] * inverse[i];
+    }
+    inverse
+}
+
 /// Replaces edges e by the slope `e / (threshold + |group of e|^2)` of the contrast, and gives the sum of its second derivatives.
 pub(super) fn slopes(edges: &mut [f32], group: usize, threshold: f32) -> f32 {
-    let size = group as f32;
     vectorised(
         #[inline(always)]
         move || {
             let mut sums = [0.0_f32; LANES];
             for tile in edges.chunks_exact_mut(LANES * group) {
-                let mut q = [threshold; LANES];
-                for plane in tile.chunks_exact(LANES) {
-                    for (q, v) in q.iter_mut().zip(plane) {
-                        *q += v * v;
-                    }
-                }
-                let mut inverse = [0.0_f32; LANES];
-                for i in 0..LANES {
-                    inverse[i] = 1.0 / q[i];
-                    sums[i] += ((size - 2.0) * q[i] + 2.0 * threshold) * inverse[i] * inverse[i];
-                }
+                let q = squares(tile, threshold);
+                let inverse = inverses(&q, group, threshold, &mut sums);
                 for plane in tile.chunks_exact_mut(LANES) {
                     for (v, inverse) in plane.iter_mut().zip(&inverse) {
                         *v *= inverse;
@@ -56,7 +58,6 @@ pub(super) fn slopes_and_logarithm(
     group: usize,
     threshold: f32,
 ) -> (f32, f64) {
-    let size = group as f32;
     vectorised(
         #[inline(always)]
         move || {
@@ -65,19 +66,10 @@ pub(super) fn slopes_and_logarithm(
             let (mut products, mut twos) = ([1.0_f64; LANES], [0_u64; LANES]);
             let tiles = edges.chunks_exact(LANES * group).zip(slopes.chunks_exact_mut(LANES * group));
             for (tile, slopes) in tiles {
-                let mut q = [threshold; LANES];
-                for plane in tile.chunks_exact(LANES) {
-                    for (q, v) in q.iter_mut().zip(plane) {
-                        *q += v * v;
-                    }
-                }
-                let mut inverse = [0.0_f32; LANES];
+                let q = squares(tile, threshold);
+                let inverse = inverses(&q, group, threshold, &mut sums);
                 for i in 0..LANES {
-                    inverse[i] = 1.0 / q[i];
-                    sums[i] += ((size - 2.0) * q[i] + 2.0 * threshold) * inverse[i] * inverse[i];
                     not_finite[i] += 0.0 * q[i];
-                }
-                for i in 0..LANES {
                     let bits = (products[i] * f64::from(q[i])).to_bits();
                     twos[i] += bits >> MANTISSA_BITS;
                     products[i] = f64::from_bits((bits & MANTISSA) | ONE);

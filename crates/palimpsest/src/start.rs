@@ -16,7 +16,7 @@ pub fn widths(inputs: usize, hidden: &[usize]) -> Result<Vec<usize>> {
 }
 
 /// Widths of all layers, from the inputs to so many outputs.
-pub(super) fn widths_to(inputs: usize, hidden: &[usize], outputs: usize) -> Result<Vec<usize>> {
+pub(crate) fn widths_to(inputs: usize, hidden: &[usize], outputs: usize) -> Result<Vec<usize>> {
     if hidden.is_empty() || hidden.contains(&0) {
         bail!(Misuse("--hidden needs at least one width, each at least 1, as in 1000,1000".into()));
     }
