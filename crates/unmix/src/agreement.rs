@@ -189,8 +189,11 @@ pub fn separate_by_agreement(
     let mut agreement = found.agreement(&whitened[NEIGHBOURS], to_edges.view(), params);
     let spreads = spread::spreads(agreement.pictures.view(), basis, parallelism);
     let early = spread::last_early(agreement.evidence.iter().map(|evidence| evidence.rank_first).collect());
+    let persistence: f64 = agreement.evidence.iter().map(|evidence| evidence.persistence).sum();
+    let usual_persistence = persistence / agreement.evidence.len().max(1) as f64;
     for (evidence, spread) in agreement.evidence.iter_mut().zip(spreads) {
         (evidence.spread, evidence.is_late) = (spread, evidence.rank_first > early);
+        evidence.usual_persistence = usual_persistence;
     }
     Ok(agreement)
 }

@@ -1,6 +1,7 @@
 //! What is known of a picture without any truth.
 
-use ndarray::ArrayView1;
+use ndarray::{Array1, ArrayView1};
+use palimpsest_numerics::reduce::squared_norm;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +37,11 @@ pub struct Evidence {
     /// Pictures that most operators agree on, as a share of the directions, averaged over the truncations from the first to the last in
     /// which it was found: small where far more images than directions were mixed.
     pub confirmed_share: f64,
-    /// The same share at the fuller of the last two truncations, whether the picture was found there or not: how much of what was separated
-    /// is pictures.
-    pub fullness: f64,
+    /// How confirmed pictures grow with the directions that were separated, as an exponent: about 1 while each direction is an image, near 0 or
+    /// below where far more images than directions were mixed. 0 of a single truncation.
+    pub growth: f64,
+    /// Mean persistence of all pictures, in (0, 1]: small where what one truncation shows the next takes apart.
+    pub usual_persistence: f64,
     /// Share of its squared length along the first singular direction: large for what all images have in common.
     pub leading_share: f64,
     /// How evenly its square is spread over the values of an input, relative to the better supported half of the pictures: 1 for a picture like
@@ -61,10 +64,11 @@ impl Evidence {
         1.0 / (1.0 + (-(sum + INTERCEPT + of_spot)).exp())
     }
 
-    /// What the probability is estimated from: support, fullness, logarithm of what the tightness lacks of one, logarithm of the reach.
-    pub fn features(&self) -> [f64; 4] {
+    /// What the probability is estimated from: support, logarithm of what the tightness lacks of one, logarithm of the reach, growth, and the
+    /// persistence of all pictures.
+    pub fn features(&self) -> [f64; 5] {
         let lacking = (1.0 - self.tightness).max(LEAST_LACKING);
-        [self.support as f64, self.fullness, lacking.ln(), self.reach.ln()]
+        [self.support as f64, lacking.ln(), self.reach.ln(), self.growth, self.usual_persistence]
     }
 
     /// Whether this was found late and is far less spread than the other pictures, as what Adam leaves in a few pixels:
@@ -80,9 +84,9 @@ impl Evidence {
 }
 
 /// Weights of the features of a probability.
-const WEIGHTS: [f64; 4] = [0.071, 5.813, -1.790, 3.803];
+const WEIGHTS: [f64; 5] = [0.078, -1.726, 3.812, 3.637, 3.324];
 /// What is added to the weighted features.
-const INTERCEPT: f64 = -6.627;
+const INTERCEPT: f64 = -6.906;
 /// What a tightness lacks of one, at least.
 const LEAST_LACKING: f64 = 0.003;
 /// Spread below which a picture is a spot, and what its logarithm below that weighs: fitted to eight networks (`docs/decisions/0038-spots.md`).
@@ -108,7 +112,6 @@ pub(super) fn of(
     let shares =
         diagnostics.confirmed.iter().zip(ranks).map(|(&confirmed, &rank)| confirmed as f64 / rank as f64);
     // Of the truncations in which it was found.
-    let fullness = shares.clone().rev().take(2).fold(0.0, f64::max);
     let confirmed_share = shares.skip(first).take(last + 1 - first).sum::<f64>() / (last + 1 - first) as f64;
     Evidence {
         support: settings.len(),
@@ -121,11 +124,22 @@ pub(super) fn of(
         rank_last: ranks[last],
         reach: ranks[last] as f64 / ranks[ranks.len() - 1] as f64,
         confirmed_share,
-        fullness,
+        growth: growth(diagnostics),
+        usual_persistence: 1.0,
         leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
         spread: 1.0,
         is_late: false,
     }
+}
+
+/// Exponent of the confirmed pictures of each truncation in its rank, by least squares of their logarithms.
+fn growth(diagnostics: &Diagnostics) -> f64 {
+    let logarithms = |counts: &[usize]| counts.iter().map(|&count| (count.max(1) as f64).ln()).collect();
+    let (ranks, confirmed): (Array1<f64>, Array1<f64>) =
+        (logarithms(&diagnostics.ranks), logarithms(&diagnostics.confirmed));
+    let centred = &ranks - ranks.mean().unwrap_or(0.0);
+    let squares = squared_norm(centred.view());
+    if squares > 0.0 { (&centred * &confirmed).sum() / squares } else { 0.0 }
 }
 
 /// Effective number of `settings`, (operator, index of rank) in rising order.
@@ -155,6 +169,17 @@ mod tests {
         let of = |spread, is_late| Evidence { spread, is_late, ..picture.clone() }.probability();
         assert_eq!([of(1.0, true), of(0.6, true), of(0.1, false)], [of(1.0, false); 3]);
         assert!(of(0.2, true) < of(0.4, true) && of(0.4, true) < of(1.0, true));
+    }
+
+    #[test]
+    fn pictures_grow_with_directions_or_do_not() {
+        let of = |ranks: &[usize], confirmed: &[usize]| {
+            growth(&Diagnostics { ranks: ranks.to_vec(), confirmed: confirmed.to_vec(), new: vec![] })
+        };
+        assert!((of(&[20, 40, 80], &[20, 40, 80]) - 1.0).abs() < 1e-12);
+        assert!((of(&[20, 40, 80], &[10, 20, 40]) - 1.0).abs() < 1e-12);
+        assert!(of(&[20, 40, 80], &[20, 20, 10]) < 0.0);
+        assert_eq!([of(&[20], &[20]), of(&[20, 40], &[0, 0])], [0.0; 2]);
     }
 
     #[test]
