@@ -15,7 +15,7 @@ use palimpsest_numerics::gemm::{Parallelism, matmul};
 use palimpsest_numerics::reduce::{self, unit_rows};
 use rayon::prelude::*;
 
-use crate::evidence::signs::{Sides, log_odds};
+use crate::evidence::signs::{Evidence, Sides};
 
 /// Cosine above which two candidates stand for the same input in a [`ranking`].
 pub const SAME_COSINE: f32 = 0.5;
@@ -182,6 +182,8 @@ pub struct Signed {
     pub turned: Option<usize>,
     /// Log odds that it, turned if it is to be, has its own sign and not that of its negative.
     pub sign: f32,
+    /// What says so of a picture.
+    pub evidence: Option<Evidence>,
 }
 
 /// [`ranking`] in which a candidate and its negatives are one entry: that sign of it is taken for which more speaks, by `strength` (M).
@@ -189,7 +191,7 @@ pub struct Signed {
 /// What speaks for a sign is the strength of its candidates, as they are compared and as they are `coordinates` (M, r). Where the candidate
 /// that comes first was `solved` for (M), its sign is known. `docs/decisions/0031-sparse-edges.md` has what each says. Those that were
 /// told apart before are `pictures` of either sign (M), each with what its left factor says of that: they are different, however alike they
-/// are as compared, and one for whose negative more speaks (`signs::log_odds`) is turned, not left for a candidate that is its negative.
+/// are as compared, and one for whose negative more speaks is turned, not left for a candidate that is its negative.
 ///
 /// # Panics
 /// When coordinates, confidence, strength, what was solved or is a picture are not one per candidate.
@@ -200,7 +202,7 @@ pub fn ranking_up_to_sign(
     confidence: ArrayView1<'_, f32>,
     strength: ArrayView1<'_, f32>,
     solved: &[bool],
-    pictures: &[Option<f32>],
+    pictures: &[Option<[f32; 2]>],
 ) -> Vec<Signed> {
     let all = candidates.nrows();
     assert_eq!((solved.len(), strength.len()), (all, all), "ranking: one strength a candidate");
@@ -226,19 +228,21 @@ pub fn ranking_up_to_sign(
                 Sides::of(alike.map(|i| (cosines[i], strength[i])))
             };
             let found = above(cosines, SAME_COSINE).over(above(plain, ALIKE));
+            let evidence = pictures[first].map(|left| Evidence { found, left });
             let speaks = match turned {
                 _ if solved[first] => SOLVED,
                 Some(negative) if solved[negative] => -SOLVED,
-                _ => pictures[first].map_or(found, |left| log_odds(found, left)),
+                _ => evidence.map_or(found, |evidence| evidence.log_odds()),
             };
             (0..all).filter(alike).for_each(|i| covered[i] = true);
             let turned = turned.filter(|_| speaks < 0.0);
             let sign = if turned.is_some() { -speaks } else { speaks };
+            let evidence = if turned.is_some() { evidence.map(Evidence::turned) } else { evidence };
             taken.push(match turned {
                 Some(negative) if pictures[first].is_none() => {
-                    Signed { candidate: negative, turned: None, sign }
+                    Signed { candidate: negative, turned: None, sign, evidence }
                 }
-                turned => Signed { candidate: first, turned, sign },
+                turned => Signed { candidate: first, turned, sign, evidence },
             });
         }
     }
@@ -336,7 +340,7 @@ mod tests {
             (ndarray::array![0.9, 0.8, 0.7, 0.1], ndarray::array![1.0, 1.0, 9.0, 1.0]);
         let rank = |told_apart: [bool; 4]| {
             let (rows, pictures) =
-                (candidates.view(), told_apart.map(|told_apart| told_apart.then_some(0.0)));
+                (candidates.view(), told_apart.map(|told_apart| told_apart.then_some([0.0; 2])));
             let listed =
                 ranking_up_to_sign(rows, rows, confidence.view(), strength.view(), &[false; 4], &pictures);
             listed.iter().map(|signed| (signed.candidate, signed.turned)).collect::<Vec<_>>()

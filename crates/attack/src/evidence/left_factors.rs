@@ -9,7 +9,7 @@
 //! they are noise of a known shape: vectors of neurons are compared by the inverse of its covariance, `I + Q Q^T / c` with Q the signals of all
 //! other pictures and of their negatives. `docs/decisions/0036-signs.md` has what that brings.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::{Cholesky, FactorError};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
@@ -20,29 +20,56 @@ use crate::problem::head::Head;
 
 /// Added to the moments of pictures of length one, so that those that are much alike have duals of a moderate length.
 const ALIKE: f64 = 0.03;
-/// Noise of each neuron, c, where the signals of other pictures have length one.
-const NEURON: f64 = 0.03;
+/// Noise of each neuron, c, where the signals of other pictures have length one: so little that these are all but left out, and so much that they
+/// hardly matter.
+const NEURON: [f64; 2] = [0.03, 30.0];
 
-/// How much more the weights' left factor of each of `pictures` (k, r), unit vectors of either sign, is like the signal of the picture than like
-/// that of its negative, (k), in [-2, 2]. The pictures are coordinates of inputs of the `network`, which have about the length `input_norm`.
+/// How much the weights' left factor of a picture is like the signal of the picture, and like that of its negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Likeness {
+    /// Cosine with each, in [-1, 1], without what it has of the signals of other pictures.
+    pub(crate) without_others: [f64; 2],
+    /// The same, nearly as they are.
+    pub(crate) plain: [f64; 2],
+}
+
+impl Likeness {
+    /// How much more it is like the signal of the picture than like that of its negative, without others' and as they are, in [-2, 2].
+    pub(crate) fn own_sign(&self) -> [f32; 2] {
+        [self.without_others, self.plain].map(|[own, negative]| (own - negative) as f32)
+    }
+}
+
+/// Likeness of the left factor of each of `pictures` (k, r), unit vectors of either sign, to their signals, k. The pictures are coordinates of inputs
+/// of the `network`, which have about the length `input_norm`.
 ///
 /// # Errors
 /// [`FactorError`] when a picture or a weight is not finite.
-pub(crate) fn own_sign(
+pub(crate) fn likeness(
     network: &Mlp<f32>,
     head: Head,
     pictures: ArrayView2<'_, f32>,
     input_norm: f64,
     parallelism: Parallelism,
-) -> Result<Array1<f64>, FactorError> {
+) -> Result<Vec<Likeness>, FactorError> {
     let left = left_factors(network, pictures, parallelism)?;
     let inputs = &pictures * input_norm as f32;
     let own = signals(network, head, inputs.view(), parallelism);
     let of_negatives = -signals(network, head, (-&inputs).view(), parallelism);
     let signals = concatenate![Axis(0), own, of_negatives];
-    let cosines = cosines(signals.view(), left.view(), parallelism)?;
-    let size = |cosine: f64| if head == Head::Number { cosine.abs() } else { cosine };
-    Ok(cosines.map_axis(Axis(1), |of_signs| size(of_signs[0]) - size(of_signs[1])))
+    let of_noise = |neuron| -> Result<Array2<f64>, FactorError> {
+        let cosines = cosines(signals.view(), left.view(), neuron, parallelism)?;
+        Ok(if head == Head::Number { cosines.mapv_into(f64::abs) } else { cosines })
+    };
+    let [without_others, plain] = NEURON.map(of_noise);
+    let (without_others, plain) = (without_others?, plain?);
+    let pairs = without_others.rows().into_iter().zip(plain.rows());
+    Ok(pairs
+        .map(|(without, plain)| Likeness {
+            without_others: [without[0], without[1]],
+            plain: [plain[0], plain[1]],
+        })
+        .collect())
 }
 
 /// What the duals of `pictures` (k, r) read from the first layer, (k, h).
@@ -79,19 +106,20 @@ fn signals(
 }
 
 /// Cosines of each of the `left` factors (k, h) with the signal of its picture and of its negative, (k, 2), where all other
-/// `signals` (2 k, h), those of pictures first, are noise.
+/// `signals` (2 k, h), those of pictures first, are noise beside one of variance `neuron` in each neuron.
 ///
 /// With `K = G G^T + c I` of all signals G, all products in the metric without the two of picture j follow from the blocks of j in
 /// the inverse of K.
 fn cosines(
     signals: ArrayView2<'_, f64>,
     left: ArrayView2<'_, f64>,
+    neuron: f64,
     parallelism: Parallelism,
 ) -> Result<Array2<f64>, FactorError> {
     let k = left.nrows();
     let mut moments = Cholesky::with_order(2 * k, parallelism);
     moments.matrix_mut().assign(&matmul(signals, signals.t(), parallelism));
-    moments.matrix_mut().diag_mut().mapv_inplace(|moment| moment + NEURON);
+    moments.matrix_mut().diag_mut().mapv_inplace(|moment| moment + neuron);
     moments.factor()?;
     let mut inverse = Array2::eye(2 * k);
     moments.solve_in_place(inverse.view_mut());
@@ -108,7 +136,7 @@ fn cosines(
         let with = inverted.map(|row| row[0] * of_left[0] + row[1] * of_left[1]);
         let own = squared_norm(left.row(j)) - shared + of_left[0] * with[0] + of_left[1] * with[1];
         for sign in [0, 1] {
-            let square = own * (inverted[sign][sign] - NEURON);
+            let square = own * (inverted[sign][sign] - neuron);
             cosines[[j, sign]] =
                 if square > 0.0 { (with[sign] / square.sqrt()).clamp(-1.0, 1.0) } else { 0.0 };
         }
@@ -158,9 +186,13 @@ mod tests {
             let mut pictures = inputs / NORM as f32 + draw(8, 20, "errors") * 0.01;
             pictures.slice_mut(s![1..; 2, ..]).mapv_inplace(|v| -v);
             let pictures = unit_rows(pictures.view());
-            let signs = own_sign(&network, head, pictures.view(), NORM, Parallelism::Sequential).unwrap();
-            let right = signs.iter().enumerate().filter(|(i, sign)| (**sign > 0.0) == (i % 2 == 0)).count();
-            assert!(right >= 7, "{head:?}: {signs}");
+            let found = likeness(&network, head, pictures.view(), NORM, Parallelism::Sequential).unwrap();
+            for metric in [0, 1] {
+                let signs: Vec<f32> = found.iter().map(|likeness| likeness.own_sign()[metric]).collect();
+                let right =
+                    signs.iter().enumerate().filter(|(i, sign)| (**sign > 0.0) == (i % 2 == 0)).count();
+                assert!(right >= 7, "{head:?}: {signs:?}");
+            }
         }
     }
 
@@ -168,13 +200,13 @@ mod tests {
     fn cosines_are_those_of_the_metric_without_a_pictures_own_signals() {
         let (signals, left) =
             (unit_rows(draw(8, 30, "signals").view()).mapv(f64::from), draw(4, 30, "left").mapv(f64::from));
-        let fast = cosines(signals.view(), left.view(), Parallelism::Sequential).unwrap();
+        let fast = cosines(signals.view(), left.view(), NEURON[0], Parallelism::Sequential).unwrap();
         for j in 0..4 {
             let others: Vec<usize> = (0..8).filter(|i| i % 4 != j).collect();
             let others = signals.select(Axis(0), &others);
             let mut covariance = Cholesky::with_order(30, Parallelism::Sequential);
             covariance.matrix_mut().assign(
-                &(matmul(others.t(), others.view(), Parallelism::Sequential) / NEURON
+                &(matmul(others.t(), others.view(), Parallelism::Sequential) / NEURON[0]
                     + Array2::<f64>::eye(30)),
             );
             covariance.factor().unwrap();

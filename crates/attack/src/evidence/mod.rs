@@ -4,6 +4,6 @@ pub mod confidence;
 pub mod consensus;
 pub(crate) mod left_factors;
 pub mod membership;
-pub(crate) mod signs;
+pub mod signs;
 pub mod witnesses;
 pub(crate) mod zero_sum;

@@ -1,9 +1,38 @@
 //! What speaks for the sign of a picture and what for that of its negative.
 
+use serde::{Deserialize, Serialize};
+
 /// Share of all strength that each sign has at least: nothing is as good as certain.
 const LEAST_SHARE: f32 = 0.05;
-/// Coefficients of [`log_odds`], fitted in `docs/decisions/0036-signs.md`.
-const COEFFICIENTS: [f32; 2] = [0.79, 4.91];
+/// Coefficients of [`Evidence::log_odds`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0040-many-images.md`.
+const COEFFICIENTS: [f32; 3] = [0.79, 2.7, 2.1];
+
+/// What speaks for the own sign of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Log odds by what restarts found of the picture and of its negative.
+    pub found: f32,
+    /// How much more its left factor is like its own signal than like that of its negative, without what it has of the signals of other pictures, and
+    /// as it is, in [-2, 2].
+    pub left: [f32; 2],
+}
+
+impl Evidence {
+    /// What is weighed.
+    pub fn features(&self) -> [f32; 3] {
+        [self.found, self.left[0], self.left[1]]
+    }
+
+    /// Log odds that the picture has its own sign and not that of its negative.
+    pub(crate) fn log_odds(&self) -> f32 {
+        self.features().iter().zip(COEFFICIENTS).map(|(feature, c)| feature * c).sum()
+    }
+
+    /// What speaks for the negative.
+    pub(crate) fn turned(self) -> Self {
+        Self { found: -self.found, left: self.left.map(|left| -left) }
+    }
+}
 
 /// Strength of the candidates on a candidate's side, and on that of its negative.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,12 +60,6 @@ impl Sides {
     }
 }
 
-/// Log odds that a picture has its own sign and not that of its negative: by what was `found` of both, [`Sides::over`], and by what its `left`
-/// factor says, in [-2, 2].
-pub(crate) fn log_odds(found: f32, left: f32) -> f32 {
-    COEFFICIENTS[0] * found + COEFFICIENTS[1] * left
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +74,14 @@ mod tests {
 
     #[test]
     fn what_was_found_and_the_left_factor_both_count() {
-        assert!(log_odds(1.0, 0.0) > 0.0 && log_odds(0.0, 0.1) > 0.0);
-        assert!(log_odds(1.0, -0.5) < 0.0 && log_odds(3.0, -0.2) > 0.0);
+        let log_odds = |found, left| Evidence { found, left }.log_odds();
+        assert!(
+            log_odds(1.0, [0.0; 2]) > 0.0
+                && log_odds(0.0, [0.1, 0.0]) > 0.0
+                && log_odds(0.0, [0.0, 0.1]) > 0.0
+        );
+        assert!(log_odds(1.0, [-0.5; 2]) < 0.0 && log_odds(3.0, [-0.2; 2]) > 0.0);
+        let of = Evidence { found: 1.0, left: [0.2, -0.3] };
+        assert_eq!(of.turned().log_odds(), -of.log_odds());
     }
 }

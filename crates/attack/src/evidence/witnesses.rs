@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::signs;
+
 /// What speaks for an entry of the list, without the truth. A candidate is near the entry with which it
 /// has the largest cosine, if that is above 0.8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,14 +21,19 @@ pub struct Witnesses {
     pub sign_share: f32,
     /// Log odds that its sign is right, by what restarts found of it and of its negative, and by its left factor.
     pub sign: f32,
-    /// The same by the sum of all entries, where inputs look as if they sum to zero.
+    /// What these are made of, for a separated picture.
+    pub of_sign: Option<signs::Evidence>,
+    /// Log odds of its sign by the sum of all entries, where inputs look as if they sum to zero.
     pub sum: Option<f32>,
+    /// Cosine, in [-1, 1], of what the weights have of it in their neurons with the signal that the network sends back for it, and with that of its
+    /// negative: of the first entries, as many as there may be inputs.
+    pub signals: Option<[f32; 2]>,
 }
 
 /// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0032-the-list.md`.
-const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.40, 0.63, 0.90, 4.94, 0.21];
+const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.40, 0.63, 0.90, 4.94, 0.21, 0.0, 0.0];
 /// The same where inputs sum to zero, fitted by a scratch script to nine lists: `docs/decisions/0037-zero-sum.md`.
-const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [3.48, 0.97, 1.54, 4.44, 6.55];
+const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [3.48, 0.97, 1.54, 4.44, 6.55, 0.0, 0.0];
 /// Probabilities of a separated picture beyond which it is as sure as it can be.
 const SEPARATION: (f64, f64) = (0.05, 0.98);
 /// The same of inputs that were solved for.
@@ -43,22 +50,29 @@ const UNSURE: f32 = 0.9;
 
 impl Witnesses {
     /// How many features there are.
-    pub const FEATURES: usize = 5;
+    pub const FEATURES: usize = 7;
 
     /// What the probability is estimated from: 1, the log odds of what a separation and an activation pattern say, the share of the restarts
-    /// that found it, and the log odds of its sign by its share of the strength; where the sum of all inputs speaks, in their place the
-    /// logarithm of the sign's probability by all that speaks for it.
+    /// that found it, and the log odds of its sign by its share of the strength; where the sum of all inputs speaks, or no restart came to its end, in
+    /// their place the
+    /// logarithm of the sign's probability by all that speaks for it; and the cosines of its left factor with its signal and with that of its
+    /// negative.
     pub fn features(&self) -> [f64; Self::FEATURES] {
-        let sign = match self.sum {
-            Some(sum) => -(-f64::from(self.sign + sum).clamp(SIGN.0, SIGN.1)).exp().ln_1p(),
-            None => log_odds(self.sign_share, SIGN_SHARE),
+        let sign = if self.sum.is_none() && self.found.is_some() {
+            log_odds(self.sign_share, SIGN_SHARE)
+        } else {
+            let sign = f64::from(self.sign + self.sum.unwrap_or(0.0));
+            -(-sign.clamp(SIGN.0, SIGN.1)).exp().ln_1p()
         };
+        let [own, other] = self.signals.unwrap_or_default().map(f64::from);
         [
             1.0,
             log_odds(self.separation, SEPARATION),
             log_odds(self.activation_pattern, ACTIVATION_PATTERN),
             f64::from(self.found.unwrap_or(0.0)),
             sign,
+            own,
+            other,
         ]
     }
 
@@ -70,17 +84,17 @@ impl Witnesses {
         if self.sum.is_none() && self.sign < LEAST_SIGN { probability.min(UNSURE) } else { probability }
     }
 
+    /// Where no restart came to its end: that of the picture, and that of its sign.
+    fn by_separation_alone(&self) -> f32 {
+        let sign = f64::from(self.sign + self.sum.unwrap_or(0.0));
+        self.separation.max(self.activation_pattern) * logistic(sign) as f32
+    }
+
     /// By the fitted model of the list, which counts what restarts found, or did not find.
     fn by_restarts(&self) -> f32 {
         let coefficients = if self.sum.is_some() { COEFFICIENTS_OF_SUM } else { COEFFICIENTS };
         let score: f64 = self.features().iter().zip(coefficients).map(|(f, c)| f * c).sum();
         logistic(score) as f32
-    }
-
-    /// Where no restart came to its end: that of the picture, and that of its sign.
-    fn by_separation_alone(&self) -> f32 {
-        let sign = f64::from(self.sign + self.sum.unwrap_or(0.0));
-        self.separation.max(self.activation_pattern) * logistic(sign) as f32
     }
 }
 
@@ -107,7 +121,9 @@ mod tests {
         found: Some(1.0),
         sign_share: 0.95,
         sign: 3.0,
+        of_sign: None,
         sum: None,
+        signals: None,
     };
 
     #[test]

@@ -7,7 +7,7 @@ use palimpsest_unmix::raw::RawImages;
 
 use crate::error::AttackError;
 use crate::evidence::consensus::{ranking, ranking_up_to_sign};
-use crate::evidence::left_factors::own_sign;
+use crate::evidence::left_factors::{Likeness, likeness};
 use crate::evidence::witnesses::Witnesses;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::witnesses::witnesses;
@@ -52,11 +52,11 @@ pub(super) fn listed(
             entries.turn(signed.candidate, entries.labels[negative]);
         }
     }
-    let (ranked, signs): (Vec<usize>, Vec<f32>) =
-        ranked.into_iter().map(|signed| (signed.candidate, signed.sign)).unzip();
+    let signs = ranked;
+    let ranked: Vec<usize> = signs.iter().map(|signed| signed.candidate).collect();
     let mut witnesses = witnesses(context, entries, solved, &ranked);
-    for ((&i, witnesses), sign) in ranked.iter().zip(&mut witnesses).zip(signs) {
-        witnesses.sign = sign;
+    for ((&i, witnesses), signed) in ranked.iter().zip(&mut witnesses).zip(signs) {
+        (witnesses.sign, witnesses.of_sign) = (signed.sign, signed.evidence);
         entries.confidence[i] = witnesses.probability();
     }
     let mut listed: Vec<Listed> = ranked.into_iter().zip(witnesses.into_iter().map(Some)).collect();
@@ -69,7 +69,7 @@ fn pictures(
     context: &AttackContext<'_>,
     entries: &Entries,
     solved: &[Candidate],
-) -> Result<Vec<Option<f32>>, AttackError> {
+) -> Result<Vec<Option<[f32; 2]>>, AttackError> {
     let told_apart = separated(entries.of_restarts, solved);
     let which: Vec<usize> = (0..told_apart.len()).filter(|&i| told_apart[i]).collect();
     let mut pictures = vec![None; told_apart.len()];
@@ -77,9 +77,9 @@ fn pictures(
         return Ok(pictures);
     }
     let (problem, rows) = (context.problem, unit_rows(entries.rows.select(Axis(0), &which).view()));
-    let signs = own_sign(&problem.network, problem.head, rows.view(), problem.input_norm, context.threads)?;
-    for (&i, &sign) in which.iter().zip(&signs) {
-        pictures[i] = Some(sign as f32);
+    let of_each = likeness(&problem.network, problem.head, rows.view(), problem.input_norm, context.threads)?;
+    for (&i, likeness) in which.iter().zip(&of_each) {
+        pictures[i] = Some(Likeness::own_sign(likeness));
     }
     Ok(pictures)
 }

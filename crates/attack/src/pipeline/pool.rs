@@ -7,9 +7,9 @@ use crate::error::AttackError;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::estimates::{distinct, estimates};
 use crate::pipeline::finished::{Finished, finished};
+use crate::pipeline::list::List;
 use crate::pipeline::listing::{listed, separated};
 use crate::pipeline::reconstruction::{Candidates, InSpan, Reconstruction, RestartRecord};
-use crate::pipeline::sum::List;
 use crate::problem::exposure::Exposure;
 use crate::search::restart::Restart;
 use crate::stages::candidate::{Candidate, Origin, OriginGroup};
@@ -43,6 +43,7 @@ pub(crate) fn pool(
         estimates: merged.select(Axis(0), &kept),
         witnesses: of(&kept, &of_each),
     };
+    let list = list.with_signals(&context, &mut entries)?;
     let List { ranking, estimates: merged, witnesses } = list.with_sum(&context, &mut entries, &solved);
     let lifted = |rows: Array2<f32>| lifted(&context, raw, rows);
     let is_in_span = raw.is_none() && context.params.method.is_in_subspace();

@@ -1,31 +1,21 @@
 //! What the sum of all entries of the list says of each.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{ArrayView2, Axis, s};
 use palimpsest_kkt::outputs::Label;
 use palimpsest_mlp::passes::outputs;
 use palimpsest_unmix::edges::edges;
 
+use crate::evidence::signs::Evidence;
 use crate::evidence::witnesses::Witnesses;
 use crate::evidence::zero_sum::{Known, log_odds_of_signs};
 use crate::pipeline::entries::Entries;
+use crate::pipeline::list::{List, looked_at};
 use crate::pipeline::witnesses::witnesses;
 use crate::stages::candidate::Candidate;
 use crate::stages::context::AttackContext;
 
 /// Probability that an entry which all restarts found is an input or the negative of one.
 const FOUND: f32 = 0.9;
-/// Entries that are looked at, for each input that there may be.
-const ENTRIES: f64 = 1.2;
-
-/// The entries of the list, surest first.
-pub(super) struct List {
-    /// Index of each among all candidates, (k).
-    pub(super) ranking: Vec<usize>,
-    /// Best estimate of each, in the coordinates of the attack, (k, r).
-    pub(super) estimates: Array2<f32>,
-    /// Who found it, where that is known, (k).
-    pub(super) witnesses: Vec<Option<Witnesses>>,
-}
 
 impl List {
     /// The list with what the sum of all says of each: those are turned for whose negative more speaks, and all are as sure as that makes them.
@@ -46,16 +36,16 @@ impl List {
         }
         let mut of_each = witnesses(context, entries, solved, &self.ranking);
         for (i, of) in of_each.iter_mut().enumerate() {
-            (of.sign, of.sum) = (own[i] * before[i].sign, Some(own[i] * sums[i]));
-            entries.confidence[self.ranking[i]] = of.probability();
+            let before = &before[i];
+            (of.sign, of.sum) = (own[i] * before.sign, Some(own[i] * sums[i]));
+            (of.of_sign, of.signals) = (before.of_sign, before.signals);
+            if own[i] < 0.0 {
+                of.of_sign = of.of_sign.map(Evidence::turned);
+                of.signals = of.signals.map(|[own, negative]| [negative, own]);
+            }
         }
-        let mut order: Vec<usize> = (0..of_each.len()).collect();
-        order.sort_by(|&a, &b| of_each[b].probability().total_cmp(&of_each[a].probability()));
-        Self {
-            ranking: order.iter().map(|&i| self.ranking[i]).collect(),
-            estimates: self.estimates.select(Axis(0), &order),
-            witnesses: order.iter().map(|&i| Some(of_each[i])).collect(),
-        }
+        self.witnesses = of_each.into_iter().map(Some).collect();
+        self.surest_first(entries)
     }
 }
 
@@ -72,7 +62,7 @@ fn sums(
     let shape = problem.prior.image_shape?;
     // Inputs that sum to zero have one direction less.
     let inputs = problem.rank() + 1;
-    let first = estimates.nrows().min((ENTRIES * inputs as f64) as usize);
+    let first = estimates.nrows().min(looked_at(inputs));
     let images = problem.lift(estimates.slice(s![..first, ..]), context.threads);
     let known = |of: &Witnesses| Known {
         found: of

@@ -201,6 +201,8 @@ mod tests {
             let witnesses = found.witnesses.unwrap();
             assert!(witnesses.iter().all(|of| of.found.is_none()), "no restart had its chance");
             assert!(witnesses[0].separation > 0.5 && found.confidence[found.ranking[0]] > 0.3);
+            let compared = witnesses.iter().filter(|of| of.signals.is_some()).count();
+            assert_eq!(compared, witnesses.len().min(14), "12 directions: what comes later is chance");
         }
         let nothing = ended_at(&|_| true);
         assert!(matches!(nothing, Err(AttackError::NothingFinished(_))), "{nothing:?}");
