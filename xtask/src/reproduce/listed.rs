@@ -28,12 +28,25 @@ const SURE: f64 = 0.95;
 /// A judged attack.
 struct Judged {
     folder: PathBuf,
-    /// Whether the sum of all inputs speaks: its model is another one.
-    sum_speaks: bool,
+    /// Which model says how sure an entry is.
+    model: Model,
     /// Features of each entry, (k).
     features: Vec<[f64; Witnesses::FEATURES]>,
     /// What each is, (k).
     findings: Vec<Finding>,
+    /// What is known of the signs of separated pictures that are an image or its negative, and whether the sign is right.
+    signs: Vec<([f64; 3], bool)>,
+}
+
+/// Models of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Model {
+    /// The sum of all inputs says nothing.
+    Plain,
+    /// It speaks.
+    OfSum,
+    /// No restart came to its end.
+    WithoutRestart,
 }
 
 /// What was called sure.
@@ -57,10 +70,15 @@ pub(super) fn calibrate(args: &ListArgs) -> Result<()> {
         kinds.len() > 1,
         Misuse("leaving one kind out takes two; name attacks on other data sets, too".into())
     );
-    for (of, speaks) in [("the sum of inputs speaks", true), ("it does not", false)] {
+    let models = [
+        ("the sum of inputs speaks", Model::OfSum),
+        ("it does not", Model::Plain),
+        ("no restart came to its end", Model::WithoutRestart),
+    ];
+    for (of, model) in models {
         let mut of_these: BTreeMap<&str, Vec<&Judged>> = BTreeMap::new();
         for (kind, judged) in &kinds {
-            let judged: Vec<&Judged> = judged.iter().filter(|judged| judged.sum_speaks == speaks).collect();
+            let judged: Vec<&Judged> = judged.iter().filter(|judged| judged.model == model).collect();
             if !judged.is_empty() {
                 of_these.insert(kind, judged);
             }
@@ -68,6 +86,41 @@ pub(super) fn calibrate(args: &ListArgs) -> Result<()> {
         output::line(&format!("attacks in which {of}:"));
         leave_one_out(&of_these)?;
     }
+    signs(&kinds)
+}
+
+/// Fits the log odds of signs, each attack counted alike; says how many are right on each kind when that is left out.
+fn signs(kinds: &BTreeMap<String, Vec<Judged>>) -> Result<()> {
+    output::line("signs of separated pictures:");
+    let fit = |judged: &mut dyn Iterator<Item = &Judged>| -> Result<Vec<f64>> {
+        let (mut rows, mut right, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for attack in judged {
+            for (features, is_right) in &attack.signs {
+                // The negative of the picture has the negative features, so that there is no constant.
+                rows.extend(features);
+                right.push(*is_right);
+                weights.push(100.0 / attack.signs.len() as f64);
+            }
+        }
+        let features = Array2::from_shape_vec((right.len(), 3), rows)?;
+        Ok(fit_logistic(features.view(), &right, &weights)?.to_vec())
+    };
+    let score = |features: &[f64; 3], by: &[f64]| features.iter().zip(by).map(|(f, c)| f * c).sum::<f64>();
+    for kind in kinds.keys() {
+        let by = fit(&mut kinds.iter().filter(|(other, _)| *other != kind).flat_map(|(_, of)| of))?;
+        let of_kind: Vec<_> = kinds[kind].iter().flat_map(|judged| &judged.signs).collect();
+        let right = of_kind.iter().filter(|(features, right)| (score(features, &by) > 0.0) == *right).count();
+        let loss: f64 = of_kind
+            .iter()
+            .map(|(features, right)| {
+                let score = score(features, &by);
+                (-if *right { score } else { -score }).exp().ln_1p()
+            })
+            .sum();
+        let of = of_kind.len();
+        output::line(&format!("  {kind}: {right} of {of} right, log loss {:.3}", loss / of.max(1) as f64));
+    }
+    output::line(&format!("  coefficients {:.2?}", fit(&mut kinds.values().flatten())?));
     Ok(())
 }
 
@@ -107,18 +160,29 @@ fn read(folder: &Path) -> Result<Option<(String, Judged)>> {
         output::note(&format!("{}: nothing is known of who found what; left out", folder.display()));
         return Ok(None);
     };
-    if witnesses.iter().any(|of| of.found.is_none()) {
-        output::note(&format!("{}: no restart came to its end; left out", folder.display()));
-        return Ok(None);
-    }
     let data_dir = score.data.data_dir.as_deref().and_then(Path::file_name).unwrap_or_default();
     let kind = format!("{} {} {}", score.data.data, data_dir.display(), score.data.task);
-    let sum_speaks = witnesses.iter().any(|of| of.sum.is_some());
+    let model =
+        match (witnesses.iter().any(|of| of.found.is_none()), witnesses.iter().any(|of| of.sum.is_some())) {
+            (true, _) => Model::WithoutRestart,
+            (false, true) => Model::OfSum,
+            (false, false) => Model::Plain,
+        };
     let features = witnesses.iter().map(Witnesses::features).collect();
     // Where pictures are much alike, the bar of the held-out images can be above what is legible.
     let either = judgement.findings.iter().zip(&judgement.findings_legible);
     let findings = either.map(|(&found, &legible)| if legible == Finding::Real { legible } else { found });
-    Ok(Some((kind, Judged { folder: folder.to_owned(), sum_speaks, features, findings: findings.collect() })))
+    let findings: Vec<Finding> = findings.collect();
+    let signs = witnesses.iter().zip(&findings).filter_map(|(of, finding)| {
+        let features = of.of_sign?.features().map(f64::from);
+        match finding {
+            Finding::Real => Some((features, true)),
+            Finding::Negative => Some((features, false)),
+            _ => None,
+        }
+    });
+    let signs = signs.collect();
+    Ok(Some((kind, Judged { folder: folder.to_owned(), model, features, findings, signs })))
 }
 
 /// Coefficients of the features of the entries of `judged`, those of each attack weighing 100 together.
