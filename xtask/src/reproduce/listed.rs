@@ -1,5 +1,7 @@
 //! `cargo xtask reproduce calibrate-list`: how sure an entry of the list may be, fitted to attacks that were judged.
 
+mod signs;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,8 @@ use palimpsest_metrics::calibration::wilson;
 use palimpsest_metrics::judge::reliability::Finding;
 use palimpsest_metrics::logistic::fit_logistic;
 use palimpsest_runs::{RunFile, files};
+
+use self::signs::Sign;
 
 /// The judged attacks to fit to.
 #[derive(Clone, Debug, Args)]
@@ -34,8 +38,10 @@ struct Judged {
     features: Vec<[f64; Witnesses::FEATURES]>,
     /// What each is, (k).
     findings: Vec<Finding>,
-    /// What is known of the signs of separated pictures that are an image or its negative, and whether the sign is right.
-    signs: Vec<([f64; 3], bool)>,
+    /// Signs of separated pictures that are an image or its negative.
+    signs: Vec<Sign>,
+    /// Whether restarts know signs: they came to their end, and the pull of an input has the sign of the network's answer.
+    restarts_know: bool,
 }
 
 /// Models of the list.
@@ -86,41 +92,17 @@ pub(super) fn calibrate(args: &ListArgs) -> Result<()> {
         output::line(&format!("attacks in which {of}:"));
         leave_one_out(&of_these)?;
     }
-    signs(&kinds)
-}
-
-/// Fits the log odds of signs, each attack counted alike; says how many are right on each kind when that is left out.
-fn signs(kinds: &BTreeMap<String, Vec<Judged>>) -> Result<()> {
-    output::line("signs of separated pictures:");
-    let fit = |judged: &mut dyn Iterator<Item = &Judged>| -> Result<Vec<f64>> {
-        let (mut rows, mut right, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for attack in judged {
-            for (features, is_right) in &attack.signs {
-                // The negative of the picture has the negative features, so that there is no constant.
-                rows.extend(features);
-                right.push(*is_right);
-                weights.push(100.0 / attack.signs.len() as f64);
-            }
-        }
-        let features = Array2::from_shape_vec((right.len(), 3), rows)?;
-        Ok(fit_logistic(features.view(), &right, &weights)?.to_vec())
-    };
-    let score = |features: &[f64; 3], by: &[f64]| features.iter().zip(by).map(|(f, c)| f * c).sum::<f64>();
-    for kind in kinds.keys() {
-        let by = fit(&mut kinds.iter().filter(|(other, _)| *other != kind).flat_map(|(_, of)| of))?;
-        let of_kind: Vec<_> = kinds[kind].iter().flat_map(|judged| &judged.signs).collect();
-        let right = of_kind.iter().filter(|(features, right)| (score(features, &by) > 0.0) == *right).count();
-        let loss: f64 = of_kind
-            .iter()
-            .map(|(features, right)| {
-                let score = score(features, &by);
-                (-if *right { score } else { -score }).exp().ln_1p()
-            })
-            .sum();
-        let of = of_kind.len();
-        output::line(&format!("  {kind}: {right} of {of} right, log loss {:.3}", loss / of.max(1) as f64));
+    for (of, know) in [("know signs", true), ("hardly know signs", false)] {
+        output::line(&format!("signs of separated pictures where restarts {of}:"));
+        let of_each = |of: &'_ Vec<Judged>| -> Vec<Vec<Sign>> {
+            of.iter()
+                .filter(|judged| judged.restarts_know == know && !judged.signs.is_empty())
+                .map(|judged| judged.signs.clone())
+                .collect()
+        };
+        let of_kinds = kinds.iter().map(|(kind, of)| (kind.as_str(), of_each(of)));
+        signs::leave_one_out(&of_kinds.filter(|(_, of)| !of.is_empty()).collect())?;
     }
-    output::line(&format!("  coefficients {:.2?}", fit(&mut kinds.values().flatten())?));
     Ok(())
 }
 
@@ -176,13 +158,14 @@ fn read(folder: &Path) -> Result<Option<(String, Judged)>> {
     let signs = witnesses.iter().zip(&findings).filter_map(|(of, finding)| {
         let features = of.of_sign?.features().map(f64::from);
         match finding {
-            Finding::Real => Some((features, true)),
-            Finding::Negative => Some((features, false)),
-            _ => None,
+            Finding::Real => Some(Sign { features, is_right: true }),
+            Finding::Negative => Some(Sign { features, is_right: false }),
+            Finding::Repeated | Finding::Chance => None,
         }
     });
     let signs = signs.collect();
-    Ok(Some((kind, Judged { folder: folder.to_owned(), model, features, findings, signs })))
+    let restarts_know = model != Model::WithoutRestart && score.data.task != "regression";
+    Ok(Some((kind, Judged { folder: folder.to_owned(), model, features, findings, signs, restarts_know })))
 }
 
 /// Coefficients of the features of the entries of `judged`, those of each attack weighing 100 together.

@@ -191,7 +191,8 @@ pub struct Signed {
 /// What speaks for a sign is the strength of its candidates, as they are compared and as they are `coordinates` (M, r). Where the candidate
 /// that comes first was `solved` for (M), its sign is known. `docs/decisions/0031-sparse-edges.md` has what each says. Those that were
 /// told apart before are `pictures` of either sign (M), each with what its left factor says of that: they are different, however alike they
-/// are as compared, and one for whose negative more speaks is turned, not left for a candidate that is its negative.
+/// are as compared, and one for whose negative more speaks is turned, not left for a candidate that is its negative. `restarts_know` the sign
+/// of a candidate, or they hardly do.
 ///
 /// # Panics
 /// When coordinates, confidence, strength, what was solved or is a picture are not one per candidate.
@@ -203,6 +204,7 @@ pub fn ranking_up_to_sign(
     strength: ArrayView1<'_, f32>,
     solved: &[bool],
     pictures: &[Option<[f32; 2]>],
+    restarts_know: bool,
 ) -> Vec<Signed> {
     let all = candidates.nrows();
     assert_eq!((solved.len(), strength.len()), (all, all), "ranking: one strength a candidate");
@@ -232,7 +234,7 @@ pub fn ranking_up_to_sign(
             let speaks = match turned {
                 _ if solved[first] => SOLVED,
                 Some(negative) if solved[negative] => -SOLVED,
-                _ => evidence.map_or(found, |evidence| evidence.log_odds()),
+                _ => evidence.map_or(found, |evidence| evidence.log_odds(restarts_know)),
             };
             (0..all).filter(alike).for_each(|i| covered[i] = true);
             let turned = turned.filter(|_| speaks < 0.0);
@@ -323,7 +325,8 @@ mod tests {
         let rank = |strength: [f32; 4], solved: [bool; 4]| {
             let strength = Array1::from(strength.to_vec());
             let (rows, confidence) = (candidates.view(), confidence.view());
-            let listed = ranking_up_to_sign(rows, rows, confidence, strength.view(), &solved, &[None; 4]);
+            let listed =
+                ranking_up_to_sign(rows, rows, confidence, strength.view(), &solved, &[None; 4], true);
             listed.iter().map(|signed| signed.candidate).collect::<Vec<_>>()
         };
         let unsolved = [false; 4];
@@ -341,8 +344,15 @@ mod tests {
         let rank = |told_apart: [bool; 4]| {
             let (rows, pictures) =
                 (candidates.view(), told_apart.map(|told_apart| told_apart.then_some([0.0; 2])));
-            let listed =
-                ranking_up_to_sign(rows, rows, confidence.view(), strength.view(), &[false; 4], &pictures);
+            let listed = ranking_up_to_sign(
+                rows,
+                rows,
+                confidence.view(),
+                strength.view(),
+                &[false; 4],
+                &pictures,
+                true,
+            );
             listed.iter().map(|signed| (signed.candidate, signed.turned)).collect::<Vec<_>>()
         };
         assert_eq!(rank([false; 4]), [(2, None)], "all are one, and most speaks for the negative");
@@ -365,6 +375,7 @@ mod tests {
                 strength.view(),
                 &[false; 3],
                 &[None; 3],
+                true,
             );
             listed.iter().map(|signed| signed.candidate).collect::<Vec<_>>()
         };

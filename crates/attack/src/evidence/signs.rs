@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 /// Share of all strength that each sign has at least: nothing is as good as certain.
 const LEAST_SHARE: f32 = 0.05;
-/// Coefficients of [`Evidence::log_odds`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0040-many-images.md`.
-const COEFFICIENTS: [f32; 3] = [0.79, 2.7, 2.1];
+/// Coefficients of [`Evidence::features`] where restarts know the sign of a candidate, and where they hardly do: fitted by
+/// `cargo xtask reproduce calibrate-list`, `docs/decisions/0040-many-images.md`.
+const COEFFICIENTS: [f32; 3] = [0.84, 8.22, 0.0];
+const COEFFICIENTS_WITHOUT_RESTARTS: [f32; 3] = [0.2, 5.5, 1.6];
 
 /// What speaks for the own sign of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,9 +25,11 @@ impl Evidence {
         [self.found, self.left[0], self.left[1]]
     }
 
-    /// Log odds that the picture has its own sign and not that of its negative.
-    pub(crate) fn log_odds(&self) -> f32 {
-        self.features().iter().zip(COEFFICIENTS).map(|(feature, c)| feature * c).sum()
+    /// Log odds that the picture has its own sign and not that of its negative. Restarts know the sign of a candidate if they came to their end, and
+    /// if the pull of an input has the sign of the network's answer, as it does of a classifier.
+    pub(crate) fn log_odds(&self, restarts_know: bool) -> f32 {
+        let coefficients = if restarts_know { COEFFICIENTS } else { COEFFICIENTS_WITHOUT_RESTARTS };
+        self.features().iter().zip(coefficients).map(|(feature, c)| feature * c).sum()
     }
 
     /// What speaks for the negative.
@@ -74,14 +78,11 @@ mod tests {
 
     #[test]
     fn what_was_found_and_the_left_factor_both_count() {
-        let log_odds = |found, left| Evidence { found, left }.log_odds();
-        assert!(
-            log_odds(1.0, [0.0; 2]) > 0.0
-                && log_odds(0.0, [0.1, 0.0]) > 0.0
-                && log_odds(0.0, [0.0, 0.1]) > 0.0
-        );
+        let log_odds = |found, left| Evidence { found, left }.log_odds(true);
+        assert!(log_odds(1.0, [0.0; 2]) > 0.0 && log_odds(0.0, [0.1, 0.0]) > 0.0);
         assert!(log_odds(1.0, [-0.5; 2]) < 0.0 && log_odds(3.0, [-0.2; 2]) > 0.0);
-        let of = Evidence { found: 1.0, left: [0.2, -0.3] };
-        assert_eq!(of.turned().log_odds(), -of.log_odds());
+        let of = Evidence { found: 3.0, left: [-0.2, -0.3] };
+        assert!(of.log_odds(false) < 0.0, "who does not know the sign counts little");
+        assert_eq!(of.turned().log_odds(true), -of.log_odds(true));
     }
 }

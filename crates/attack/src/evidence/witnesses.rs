@@ -17,8 +17,6 @@ pub struct Witnesses {
     pub rounds: f32,
     /// Share of all restarts which have a candidate near it, in [0, 1]; nothing where none came to its end.
     pub found: Option<f32>,
-    /// Strength (multiplier times length) of the candidates near it, as a share of that of those near it or its negative, in [0, 1].
-    pub sign_share: f32,
     /// Log odds that its sign is right, by what restarts found of it and of its negative, and by its left factor.
     pub sign: f32,
     /// What these are made of, for a separated picture.
@@ -30,17 +28,17 @@ pub struct Witnesses {
     pub signals: Option<[f32; 2]>,
 }
 
-/// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0032-the-list.md`.
-const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.40, 0.63, 0.90, 4.94, 0.21, 0.0, 0.0];
-/// The same where inputs sum to zero, fitted by a scratch script to nine lists: `docs/decisions/0037-zero-sum.md`.
-const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [3.48, 0.97, 1.54, 4.44, 6.55, 0.0, 0.0];
+/// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0040-many-images.md`.
+const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.5, 0.63, 0.90, 3.0, 2.0, 4.0];
+/// The same where inputs sum to zero.
+const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [1.15, 0.93, 0.85, 0.55, 1.90, 3.80];
+/// The same where no restart came to its end.
+const COEFFICIENTS_WITHOUT_RESTART: [f64; Witnesses::FEATURES] = [-0.53, 0.53, 0.18, 0.0, 3.97, 6.33];
 /// Probabilities of a separated picture beyond which it is as sure as it can be.
 const SEPARATION: (f64, f64) = (0.05, 0.98);
 /// The same of inputs that were solved for.
 const ACTIVATION_PATTERN: (f64, f64) = (0.05, 0.995);
-/// Shares of a sign outside of which it is as sure as it can be.
-const SIGN_SHARE: (f64, f64) = (0.1, 0.95);
-/// Log odds of a sign outside of which it is as sure as it can be, where the sum of all inputs speaks.
+/// Log odds of a sign outside of which it is as sure as it can be.
 const SIGN: (f64, f64) = (-5.0, 8.0);
 
 /// Odds of a sign, two to one, below which nobody is sure of an entry where the sum of all inputs does not speak.
@@ -50,51 +48,33 @@ const UNSURE: f32 = 0.9;
 
 impl Witnesses {
     /// How many features there are.
-    pub const FEATURES: usize = 7;
+    pub const FEATURES: usize = 6;
 
     /// What the probability is estimated from: 1, the log odds of what a separation and an activation pattern say, the share of the restarts
-    /// that found it, and the log odds of its sign by its share of the strength; where the sum of all inputs speaks, or no restart came to its end, in
-    /// their place the
-    /// logarithm of the sign's probability by all that speaks for it; and the cosines of its left factor with its signal and with that of its
-    /// negative.
+    /// that found it, the logarithm of its sign's probability by all that speaks for it, and the cosine of its left factor with its own signal.
     pub fn features(&self) -> [f64; Self::FEATURES] {
-        let sign = if self.sum.is_none() && self.found.is_some() {
-            log_odds(self.sign_share, SIGN_SHARE)
-        } else {
-            let sign = f64::from(self.sign + self.sum.unwrap_or(0.0));
-            -(-sign.clamp(SIGN.0, SIGN.1)).exp().ln_1p()
-        };
-        let [own, other] = self.signals.unwrap_or_default().map(f64::from);
+        let sign = f64::from(self.sign + self.sum.unwrap_or(0.0)).clamp(SIGN.0, SIGN.1);
         [
             1.0,
             log_odds(self.separation, SEPARATION),
             log_odds(self.activation_pattern, ACTIVATION_PATTERN),
             f64::from(self.found.unwrap_or(0.0)),
-            sign,
-            own,
-            other,
+            -(-sign).exp().ln_1p(),
+            self.signals.map_or(0.0, |[own, _]| f64::from(own)),
         ]
     }
 
     /// Probability in [0, 1] that the entry is a training input, sign included: that of its witnesses, or that of a round if it is larger. The
     /// restarts of a round are those that found it, so that the two are no independent witnesses. Nobody is sure of a sign for which little speaks.
     pub fn probability(&self) -> f32 {
-        let of_witnesses = if self.found.is_some() { self.by_restarts() } else { self.by_separation_alone() };
-        let probability = self.rounds.max(of_witnesses);
-        if self.sum.is_none() && self.sign < LEAST_SIGN { probability.min(UNSURE) } else { probability }
-    }
-
-    /// Where no restart came to its end: that of the picture, and that of its sign.
-    fn by_separation_alone(&self) -> f32 {
-        let sign = f64::from(self.sign + self.sum.unwrap_or(0.0));
-        self.separation.max(self.activation_pattern) * logistic(sign) as f32
-    }
-
-    /// By the fitted model of the list, which counts what restarts found, or did not find.
-    fn by_restarts(&self) -> f32 {
-        let coefficients = if self.sum.is_some() { COEFFICIENTS_OF_SUM } else { COEFFICIENTS };
+        let coefficients = match (self.found, self.sum) {
+            (None, _) => COEFFICIENTS_WITHOUT_RESTART,
+            (Some(_), Some(_)) => COEFFICIENTS_OF_SUM,
+            (Some(_), None) => COEFFICIENTS,
+        };
         let score: f64 = self.features().iter().zip(coefficients).map(|(f, c)| f * c).sum();
-        logistic(score) as f32
+        let probability = self.rounds.max(logistic(score) as f32);
+        if self.sum.is_none() && self.sign < LEAST_SIGN { probability.min(UNSURE) } else { probability }
     }
 }
 
@@ -113,54 +93,43 @@ fn log_odds(probability: f32, ends: (f64, f64)) -> f64 {
 mod tests {
     use super::*;
 
-    /// What every restart and a separation found, of a sign that is sure.
+    /// What every restart and a separation found, of a sign that is sure, and with a left factor that is like its own signal.
     const FOUND: Witnesses = Witnesses {
         separation: 0.97,
         activation_pattern: 0.0,
         rounds: 0.0,
         found: Some(1.0),
-        sign_share: 0.95,
-        sign: 3.0,
+        sign: 4.0,
         of_sign: None,
         sum: None,
-        signals: None,
+        signals: Some([0.6, 0.1]),
     };
 
     #[test]
     fn who_is_found_by_all_is_sure_and_each_witness_counts() {
-        assert!(FOUND.probability() > 0.95);
-        assert!(Witnesses { found: Some(0.5), ..FOUND }.probability() < 0.95);
-        assert!(Witnesses { separation: 0.0, ..FOUND }.probability() < 0.7);
-        assert!(Witnesses { sign_share: 0.3, ..FOUND }.probability() < FOUND.probability());
-        assert!(Witnesses { activation_pattern: 1.0, separation: 0.0, ..FOUND }.probability() > 0.95);
+        for found in [FOUND, Witnesses { sum: Some(3.0), ..FOUND }, Witnesses { found: None, ..FOUND }] {
+            assert!(found.probability() > 0.95, "{found:?}");
+            let less = [
+                Witnesses { found: found.found.map(|_| 0.25), ..found },
+                Witnesses { separation: 0.0, ..found },
+                Witnesses { sign: -2.0, ..found },
+                Witnesses { signals: Some([0.05, 0.0]), ..found },
+            ];
+            let surest = less.map(|less| less.probability());
+            assert!(surest[1..].iter().all(|&less| less < 0.95), "{surest:?} of {found:?}");
+            assert!(surest[0] <= found.probability());
+        }
         assert!(Witnesses { sign: 0.5, ..FOUND }.probability() <= 0.9, "two to one is asked of a sign");
-        assert!(Witnesses::default().probability() < 0.05);
+        assert!(Witnesses { found: Some(0.0), ..Witnesses::default() }.probability() < 0.1);
+        assert!(Witnesses::default().probability() < 0.1);
     }
 
     #[test]
-    fn where_the_sum_of_inputs_speaks_it_and_the_sign_count_together() {
-        let of = |sign, sum| Witnesses { sign, sum: Some(sum), ..FOUND };
-        assert!(of(3.0, 3.0).probability() > 0.95);
-        assert_eq!(of(2.0, 1.0).probability(), of(0.0, 3.0).probability());
-        assert!(of(1.0, -0.5).probability() < of(1.0, 0.5).probability());
-        assert_eq!(
-            Witnesses { separation: 0.0, found: Some(0.3), ..of(9.0, 9.0) }.probability(),
-            Witnesses { separation: 0.0, found: Some(0.3), ..of(8.0, 0.0) }.probability()
-        );
-        assert!(Witnesses { separation: 0.0, found: Some(0.3), ..of(9.0, 9.0) }.probability() < 0.5);
-    }
-
-    #[test]
-    fn where_no_restart_ended_a_picture_and_its_sign_are_both_asked() {
-        let seen = Witnesses { found: None, ..FOUND };
-        assert!(
-            seen.probability() > Witnesses { found: Some(0.0), ..FOUND }.probability(),
-            "nobody failed to find it"
-        );
-        assert!(seen.probability() < FOUND.probability());
-        assert!(Witnesses { sum: Some(5.0), ..seen }.probability() > 0.95);
-        assert!(Witnesses { sum: Some(-5.0), ..seen }.probability() < 0.2);
-        assert!(Witnesses { separation: 0.5, sum: Some(9.0), ..seen }.probability() <= 0.5);
+    fn a_sign_and_the_sum_of_inputs_count_together() {
+        let of = |sign, sum| Witnesses { sign, sum: Some(sum), ..FOUND }.probability();
+        assert_eq!(of(2.0, 1.0), of(0.0, 3.0));
+        assert!(of(1.0, -0.5) < of(1.0, 0.5));
+        assert_eq!(of(9.0, 9.0), of(8.0, 0.0), "nobody is surer");
     }
 
     #[test]

@@ -19,12 +19,14 @@ pub(crate) struct Known {
 }
 
 /// Least deviation of the length of inputs, in units of their mean length, with which the iteration begins, and the largest.
-const LENGTHS: (f64, f64) = (0.45, 1.5);
-/// Deviation from which on the lengths are not those of images: 0.45 to 0.9 on most networks whose inputs sum to zero, 1.5 where they do not, and
-/// also where many entries are no input.
-const NO_LENGTHS: f64 = 1.0;
+const LENGTHS: (f64, f64) = (0.45, 0.6);
+/// Deviation from which on the lengths are not those of images: 0.3 to 0.7 on most networks whose inputs sum to zero, 0.8 and more where they do not.
+const NO_LENGTHS: f64 = 0.75;
 /// The same of what is no input: about this much of it is one, by chance.
 const OF_OTHERS: f64 = 0.15;
+/// Probability that a picture is a blend of many inputs, and the deviation of how much of their sum it has: such a one would take up the sum of all,
+/// and leave nothing for the others to tell.
+const BLEND: (f64, f64) = (0.02, 4.0);
 /// Part of a picture's square that is not the input's.
 const ERROR: f64 = 0.3;
 /// Sweeps over all pictures, and how far each goes.
@@ -56,15 +58,16 @@ pub(crate) fn log_odds_of_signs(
     if deviations > SPEAKS.0 {
         return None;
     }
-    let mut log_odds = Array1::zeros(known.len());
+    let (mut log_odds, mut deviation) = (Array1::zeros(known.len()), LENGTHS.0);
     for _ in 0..SWEEPS {
         let mut lengths = Lengths::default();
         for (j, log_odds) in log_odds.iter_mut().enumerate() {
             *log_odds = sum.update(j, &mut lengths);
         }
-        sum.length = lengths.deviation();
+        deviation = lengths.deviation();
+        sum.length = deviation.clamp(LENGTHS.0, LENGTHS.1);
     }
-    (sum.length < NO_LENGTHS || deviations < SPEAKS.1).then_some(log_odds)
+    (deviation < NO_LENGTHS || deviations < SPEAKS.1).then_some(log_odds)
 }
 
 /// Median square of the cosines of different pictures; nothing where there are none, or all are orthogonal.
@@ -103,7 +106,7 @@ struct Lengths {
 
 impl Lengths {
     fn deviation(&self) -> f64 {
-        (self.squares / self.inputs.max(f64::MIN_POSITIVE)).sqrt().clamp(LENGTHS.0, LENGTHS.1)
+        (self.squares / self.inputs.max(f64::MIN_POSITIVE)).sqrt()
     }
 }
 
@@ -142,11 +145,12 @@ impl<'a> Sum<'a> {
         let share = known / (known + unknown).max(f64::MIN_POSITIVE);
         let noise = self.alike * (unknown + ERROR * (known + unknown - rest));
         let logistic = |log_odds: f64| 1.0 / (1.0 + (-log_odds).exp());
-        // An input, its negative, and neither.
+        // An input, its negative, neither, and a blend, of which nothing counts.
         let of = [
             (found * logistic(sign), 1.0, self.length),
             (found * logistic(-sign), -1.0, self.length),
             (1.0 - found, 0.0, OF_OTHERS),
+            (BLEND.0, 0.0, BLEND.1),
         ];
         let fits = of.map(|(prior, mean, deviation)| {
             let variance = (share * deviation).powi(2) + noise;
@@ -155,7 +159,7 @@ impl<'a> Sum<'a> {
         let best = fits.into_iter().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = fits.iter().map(|fit| (fit - best).exp()).sum();
         let (mut mean, mut square) = (0.0, 0.0);
-        for (fit, (_, centre, deviation)) in fits.into_iter().zip(of) {
+        for (fit, (_, centre, deviation)) in fits.into_iter().zip(of).take(3) {
             let (weight, variance) = ((fit - best).exp() / total, deviation * deviation);
             let gain = share * variance / (share * share * variance + noise);
             let posterior = centre + gain * (product - share * centre);
@@ -227,6 +231,17 @@ mod tests {
                 _ => assert!(log_odds > 2.0, "{i}: {log_odds}"),
             }
         }
+    }
+
+    #[test]
+    fn a_blend_of_many_inputs_takes_nothing_from_the_others() {
+        let mut pictures = pictures(true);
+        let blend = pictures.slice(s![..INPUTS - 15, ..]).sum_axis(Axis(0));
+        pictures.row_mut(INPUTS - 1).assign(&blend);
+        let known = [Known { found: 0.6, sign: 1.0 }; INPUTS];
+        let log_odds = of(&pictures, &known).unwrap();
+        let told = log_odds.iter().take(INPUTS - 10).filter(|log_odds| **log_odds > 2.0).count();
+        assert!(told > INPUTS - 15, "{told}: {log_odds}");
     }
 
     #[test]

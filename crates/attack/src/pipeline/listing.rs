@@ -11,6 +11,7 @@ use crate::evidence::left_factors::{Likeness, likeness};
 use crate::evidence::witnesses::Witnesses;
 use crate::pipeline::entries::{Entries, are_images};
 use crate::pipeline::witnesses::witnesses;
+use crate::problem::head::Head;
 use crate::stages::candidate::{Candidate, Origin};
 use crate::stages::context::AttackContext;
 
@@ -45,7 +46,9 @@ pub(super) fn listed(
     let pictures = pictures(context, entries, solved)?;
     let strength = entries.strength();
     let (compared, rows, order) = (entries.compared.view(), entries.rows.view(), entries.order.view());
-    let mut ranked = ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for, &pictures);
+    let restarts_know = entries.are_whole && context.problem.head != Head::Number;
+    let mut ranked =
+        ranking_up_to_sign(compared, rows, order, strength.view(), &solved_for, &pictures, restarts_know);
     ranked.truncate(most);
     for signed in &ranked {
         if let Some(negative) = signed.turned {

@@ -64,14 +64,15 @@ fn sums(
     let inputs = problem.rank() + 1;
     let first = estimates.nrows().min(looked_at(inputs));
     let images = problem.lift(estimates.slice(s![..first, ..]), context.threads);
-    let known = |of: &Witnesses| Known {
-        found: of
-            .separation
-            .max(of.activation_pattern)
-            .max(of.rounds)
-            .max(FOUND * of.found.unwrap_or(0.0))
-            .into(),
-        sign: of.sign.into(),
+    // Restarts find blends of inputs, too, and where pictures are separated, inputs are among these.
+    let is_separated = of_each.iter().any(|of| of.separation > 0.0);
+    let known = |of: &Witnesses| {
+        let by_restarts =
+            if is_separated && of.separation == 0.0 { 0.0 } else { FOUND * of.found.unwrap_or(0.0) };
+        Known {
+            found: of.separation.max(of.activation_pattern).max(of.rounds).max(by_restarts).into(),
+            sign: of.sign.into(),
+        }
     };
     let known: Vec<Known> = of_each[..first].iter().map(known).collect();
     let log_odds = log_odds_of_signs(edges(images.view(), shape).view(), &known, inputs, context.threads)?;

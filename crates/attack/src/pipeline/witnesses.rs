@@ -19,20 +19,16 @@ pub(super) fn witnesses(
     solved: &[Candidate],
     ranked: &[usize],
 ) -> Vec<Witnesses> {
-    let strength = entries.strength();
     let unit = unit_rows(entries.rows.view());
     let cosines = matmul(unit.select(Axis(0), ranked).view(), unit.t(), context.threads);
     let nearest: Vec<Option<usize>> = cosines.columns().into_iter().map(nearest).collect();
     let (of_restarts, of_stages) = nearest.split_at(entries.of_restarts);
-    let of_each = cosines.rows().into_iter().enumerate().map(|(entry, cosines)| {
+    let of_each = (0..ranked.len()).map(|entry| {
         let near = |of: &Option<usize>| *of == Some(entry);
         let restarts = of_restarts.chunks_exact(context.labels.len());
         let (all, found) = (restarts.len(), restarts.filter(|restart| restart.iter().any(near)).count());
-        let mut of_this = Witnesses {
-            found: entries.are_whole.then(|| found as f32 / all as f32),
-            sign_share: sign_share(cosines, strength.view()),
-            ..Witnesses::default()
-        };
+        let mut of_this =
+            Witnesses { found: entries.are_whole.then(|| found as f32 / all as f32), ..Witnesses::default() };
         for candidate in
             solved.iter().zip(of_stages).filter(|(_, of)| near(of)).map(|(candidate, _)| candidate)
         {
@@ -59,16 +55,6 @@ fn nearest(cosines: ArrayView1<'_, f32>) -> Option<usize> {
     (of.1 > SAME_INPUT).then_some(of.0)
 }
 
-/// Strength on a candidate's own side, as a share of that of both.
-fn sign_share(cosines: ArrayView1<'_, f32>, strength: ArrayView1<'_, f32>) -> f32 {
-    let near = |sign: f32| {
-        let near = cosines.iter().zip(strength).filter(|(cosine, _)| sign * **cosine > SAME_INPUT);
-        near.map(|(_, &strength)| strength).sum::<f32>()
-    };
-    let (own, other) = (near(1.0), near(-1.0));
-    if own + other > 0.0 { own / (own + other) } else { 0.5 }
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::array;
@@ -79,12 +65,5 @@ mod tests {
     fn a_candidate_speaks_for_the_entry_that_is_nearest_to_it() {
         assert_eq!(nearest(array![0.81, 0.9, 0.9].view()), Some(1));
         assert_eq!(nearest(array![0.5, 0.8].view()), None);
-    }
-
-    #[test]
-    fn a_sign_has_the_share_of_its_strength() {
-        let strength = array![1.0, 2.0, 5.0, 1.0];
-        assert_eq!(sign_share(array![1.0, 0.9, 0.1, -0.95].view(), strength.view()), 0.75);
-        assert_eq!(sign_share(array![0.1, 0.1, 0.1, 0.1].view(), strength.view()), 0.5);
     }
 }
