@@ -9,7 +9,7 @@ use crate::evidence::signs;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Witnesses {
-    /// Probability of the surest separated picture near it, in [0, 1]; 0 where there is none.
+    /// Probability of the surest separated picture near it, up to sign, in [0, 1]; 0 where there is none.
     pub separation: f32,
     /// The same of inputs solved for exactly from their activation pattern.
     pub activation_pattern: f32,
@@ -79,7 +79,7 @@ impl Witnesses {
 }
 
 /// The probability of these log odds.
-pub(crate) fn logistic(log_odds: f64) -> f64 {
+fn logistic(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 

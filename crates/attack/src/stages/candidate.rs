@@ -48,7 +48,7 @@ pub struct Candidate {
     pub multiplier: f32,
     /// Its label; of a regression, the sign of its error.
     pub label: Label,
-    /// That of being a training input, in [0, 1].
+    /// That of being a training input, in [0, 1]; of a separated picture, that or the negative of one.
     pub probability: f32,
     /// What its stage knows of its agreement; if nothing, it is that with the candidates of the restarts.
     pub support: Option<Support>,

@@ -30,8 +30,6 @@ pub(crate) struct PictureInput {
     pub(crate) coordinates: Array1<f32>,
     pub(crate) label: Label,
     pub(crate) multiplier: f32,
-    /// Share of its sign in what the picture and its negative explain together, in [0, 1].
-    pub(crate) sign_share: f32,
     /// Cosine of the input that descent made of the picture with the picture, in [-1, 1].
     pub(crate) unmoved: f32,
 }
@@ -99,17 +97,13 @@ fn strongest(
     let strengths: Vec<f32> =
         (0..hypotheses.len()).map(|i| multipliers[i] * reduce::norm(inputs.row(i)) as f32).collect();
     let mut best: Vec<Option<usize>> = vec![None; pictures.nrows()];
-    let mut of_signs = vec![[0.0_f32; 2]; pictures.nrows()];
     for (i, (hypothesis, &strength)) in hypotheses.iter().zip(&strengths).enumerate() {
         let best = &mut best[hypothesis.picture];
         *best = best.filter(|&best| strengths[best] >= strength).or(Some(i));
-        of_signs[hypothesis.picture][usize::from(hypothesis.sign < 0.0)] += strength;
     }
     let input = |kept: Option<usize>| {
         let kept = kept.expect("every picture has a hypothesis");
         let hypothesis = &hypotheses[kept];
-        let [picture, negative] = of_signs[hypothesis.picture];
-        let (own, sum) = (if hypothesis.sign < 0.0 { negative } else { picture }, picture + negative);
         let descended = inputs.row(kept);
         let direction = pictures.row(hypothesis.picture);
         let product: f64 = descended.iter().zip(direction).map(|(&a, &b)| f64::from(a * b)).sum();
@@ -117,7 +111,6 @@ fn strongest(
         PictureInput {
             label: hypothesis.label,
             multiplier: multipliers[kept],
-            sign_share: if sum > 0.0 { own / sum } else { 0.5 },
             unmoved: (f64::from(hypothesis.sign) * product / length) as f32,
             coordinates: &direction * (hypothesis.sign * length as f32),
         }

@@ -6,7 +6,6 @@ use ndarray::Array2;
 use palimpsest_unmix::agreement::Evidence;
 
 use crate::error::AttackError;
-use crate::evidence::witnesses::logistic;
 use crate::search::method::Method;
 use crate::search::step::Step;
 use crate::stages::candidate::{Candidate, Origin, Support};
@@ -83,20 +82,7 @@ fn candidate(input: &PictureInput, evidence: &Evidence) -> Candidate {
     }
 }
 
-/// Probability in [0, 1] that a picture is a training input, sign included.
+/// Probability in [0, 1] that a picture is a training input or the negative of one: less if descent moved it.
 fn probability(input: &PictureInput, evidence: &Evidence) -> f64 {
-    let unmoved = f64::from(input.unmoved).clamp(0.0, 1.0);
-    let sign = SIGN[0] + SIGN[1] * logit(f64::from(input.sign_share));
-    evidence.probability() * unmoved * logistic(sign)
+    evidence.probability() * f64::from(input.unmoved).clamp(0.0, 1.0)
 }
-
-/// Coefficients of 1 and the log odds of the sign's share.
-const SIGN: [f64; 2] = [1.0, 1.5];
-
-fn logit(share: f64) -> f64 {
-    let share = share.clamp(0.5, LARGEST_SHARE);
-    (share / (1.0 - share)).ln()
-}
-
-/// Share above which a sign is not surer.
-const LARGEST_SHARE: f64 = 0.99;
