@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Share of all strength that each sign has at least: nothing is as good as certain.
 const LEAST_SHARE: f32 = 0.05;
 /// Coefficients of [`Evidence::features`] where restarts know the sign of a candidate, and where they hardly do: fitted by
-/// `cargo xtask reproduce calibrate-list`, `docs/decisions/0040-many-images.md`.
+/// `cargo xtask reproduce calibrate-list`, `docs/decisions/0040-images-mixtures-negatives.md`.
 const COEFFICIENTS: [f32; 3] = [0.84, 8.22, 0.0];
 const COEFFICIENTS_WITHOUT_RESTARTS: [f32; 3] = [0.2, 5.5, 1.6];
 

@@ -28,7 +28,7 @@ pub struct Witnesses {
     pub signals: Option<[f32; 2]>,
 }
 
-/// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0040-many-images.md`.
+/// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0040-images-mixtures-negatives.md`.
 const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.5, 0.63, 0.90, 3.0, 2.0, 4.0];
 /// The same where inputs sum to zero.
 const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [1.15, 0.93, 0.85, 0.55, 1.90, 3.80];
