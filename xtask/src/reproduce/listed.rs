@@ -47,12 +47,19 @@ struct Judged {
 /// Models of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Model {
-    /// The sum of all inputs says nothing.
+    /// A restart came to its end.
     Plain,
-    /// It speaks.
+    /// The sum of all inputs speaks besides.
     OfSum,
     /// No restart came to its end.
     WithoutRestart,
+}
+
+impl Model {
+    /// Whether it is fitted to an attack that `model` is for.
+    fn is_fitted_to(self, model: Self) -> bool {
+        self == model || (self, model) == (Self::Plain, Self::OfSum)
+    }
 }
 
 /// What was called sure.
@@ -78,13 +85,14 @@ pub(super) fn calibrate(args: &ListArgs) -> Result<()> {
     );
     let models = [
         ("the sum of inputs speaks", Model::OfSum),
-        ("it does not", Model::Plain),
+        ("a restart came to its end", Model::Plain),
         ("no restart came to its end", Model::WithoutRestart),
     ];
     for (of, model) in models {
         let mut of_these: BTreeMap<&str, Vec<&Judged>> = BTreeMap::new();
         for (kind, judged) in &kinds {
-            let judged: Vec<&Judged> = judged.iter().filter(|judged| judged.model == model).collect();
+            let judged: Vec<&Judged> =
+                judged.iter().filter(|judged| model.is_fitted_to(judged.model)).collect();
             if !judged.is_empty() {
                 of_these.insert(kind, judged);
             }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 const LEAST_SHARE: f32 = 0.05;
 /// Coefficients of [`Evidence::features`] where restarts know the sign of a candidate, and where they hardly do: fitted by
 /// `cargo xtask reproduce calibrate-list`, `docs/decisions/0040-images-mixtures-negatives.md`.
-const COEFFICIENTS: [f32; 3] = [0.84, 8.22, 0.0];
-const COEFFICIENTS_WITHOUT_RESTARTS: [f32; 3] = [0.2, 5.5, 1.6];
+const COEFFICIENTS: [f32; 3] = [0.55, 3.03, 1.53];
+const COEFFICIENTS_WITHOUT_RESTARTS: [f32; 3] = [0.20, 7.39, 2.28];
 
 /// What speaks for the own sign of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -29,17 +29,19 @@ pub struct Witnesses {
 }
 
 /// Coefficients of [`Witnesses::features`], fitted by `cargo xtask reproduce calibrate-list`: `docs/decisions/0040-images-mixtures-negatives.md`.
-const COEFFICIENTS: [f64; Witnesses::FEATURES] = [-0.5, 0.63, 0.90, 3.0, 2.0, 4.0];
+const COEFFICIENTS: [f64; Witnesses::FEATURES] = [1.80, 0.84, 1.24, 1.08, 3.46, 4.48];
 /// The same where inputs sum to zero.
-const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [1.15, 0.93, 0.85, 0.55, 1.90, 3.80];
+const COEFFICIENTS_OF_SUM: [f64; Witnesses::FEATURES] = [2.19, 1.04, 1.31, 1.52, 6.06, 2.84];
 /// The same where no restart came to its end.
-const COEFFICIENTS_WITHOUT_RESTART: [f64; Witnesses::FEATURES] = [-0.53, 0.53, 0.18, 0.0, 3.97, 6.33];
+const COEFFICIENTS_WITHOUT_RESTART: [f64; Witnesses::FEATURES] = [-0.17, 0.65, 0.51, 0.0, 2.68, 7.96];
 /// Probabilities of a separated picture beyond which it is as sure as it can be.
 const SEPARATION: (f64, f64) = (0.05, 0.98);
 /// The same of inputs that were solved for.
 const ACTIVATION_PATTERN: (f64, f64) = (0.05, 0.995);
 /// Log odds of a sign outside of which it is as sure as it can be.
 const SIGN: (f64, f64) = (-5.0, 8.0);
+/// Size of a cosine with a signal beyond which it tells no more.
+const LARGEST_SIGNAL: f64 = 0.5;
 
 /// Odds of a sign, two to one, below which nobody is sure of an entry where the sum of all inputs does not speak.
 const LEAST_SIGN: f32 = std::f32::consts::LN_2;
@@ -60,7 +62,7 @@ impl Witnesses {
             log_odds(self.activation_pattern, ACTIVATION_PATTERN),
             f64::from(self.found.unwrap_or(0.0)),
             -(-sign).exp().ln_1p(),
-            self.signals.map_or(0.0, |[own, _]| f64::from(own)),
+            self.signals.map_or(0.0, |[own, _]| f64::from(own).clamp(-LARGEST_SIGNAL, LARGEST_SIGNAL)),
         ]
     }
 
@@ -110,14 +112,14 @@ mod tests {
         for found in [FOUND, Witnesses { sum: Some(3.0), ..FOUND }, Witnesses { found: None, ..FOUND }] {
             assert!(found.probability() > 0.95, "{found:?}");
             let less = [
-                Witnesses { found: found.found.map(|_| 0.25), ..found },
                 Witnesses { separation: 0.0, ..found },
-                Witnesses { sign: -2.0, ..found },
-                Witnesses { signals: Some([0.05, 0.0]), ..found },
+                Witnesses { sign: -5.0, ..found },
+                Witnesses { signals: Some([0.0, 0.0]), ..found },
+                Witnesses { found: found.found.map(|_| 0.25), ..found },
             ];
             let surest = less.map(|less| less.probability());
-            assert!(surest[1..].iter().all(|&less| less < 0.95), "{surest:?} of {found:?}");
-            assert!(surest[0] <= found.probability());
+            assert!(surest[..2].iter().all(|&less| less < 0.95), "{surest:?} of {found:?}");
+            assert!(surest[2] < found.probability() && surest[3] <= found.probability());
         }
         assert!(Witnesses { sign: 0.5, ..FOUND }.probability() <= 0.9, "two to one is asked of a sign");
         assert!(Witnesses { found: Some(0.0), ..Witnesses::default() }.probability() < 0.1);

@@ -238,7 +238,7 @@ mod tests {
         let mut pictures = pictures(true);
         let blend = pictures.slice(s![..INPUTS - 15, ..]).sum_axis(Axis(0));
         pictures.row_mut(INPUTS - 1).assign(&blend);
-        let known = [Known { found: 0.6, sign: 1.0 }; INPUTS];
+        let known = [Known { found: 0.8, sign: 1.0 }; INPUTS];
         let log_odds = of(&pictures, &known).unwrap();
         let told = log_odds.iter().take(INPUTS - 10).filter(|log_odds| **log_odds > 2.0).count();
         assert!(told > INPUTS - 15, "{told}: {log_odds}");
