@@ -181,7 +181,12 @@ pub fn separate_by_agreement(
         let brings_nothing =
             rank >= FEW_BY && (progress.new as f64) < least_new * found.known_pictures as f64;
         let are_taken_apart = rank >= FEW_BY && (progress.confirmed as f64) < TAKEN_APART * most as f64;
-        if observe(progress).is_break() || brings_nothing || are_taken_apart {
+        if brings_nothing || are_taken_apart {
+            let _ = observe(progress);
+            break;
+        }
+        if observe(progress).is_break() {
+            found.diagnostics.ended_early = true;
             break;
         }
         was_full = share > FULL;

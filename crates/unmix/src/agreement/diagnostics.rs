@@ -14,4 +14,7 @@ pub struct Diagnostics {
     pub confirmed: Vec<usize>,
     /// Those that no smaller truncation had confirmed, of each truncation.
     pub new: Vec<usize>,
+    /// Whether an observer ended the separations before they had seen all.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub ended_early: bool,
 }

@@ -49,6 +49,9 @@ pub struct Evidence {
     pub spread: f64,
     /// Whether smaller truncations had found two thirds of the pictures before it was.
     pub is_late: bool,
+    /// Whether separations ended before they had seen all: then nobody is sure.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub ended_early: bool,
 }
 
 impl Evidence {
@@ -56,12 +59,13 @@ impl Evidence {
     ///
     /// A logistic in its [`features`](Self::features), fitted to networks and to null spans that hold no image of their own:
     /// `docs/decisions/0039-when-the-grid-ends.md`; `cargo xtask reproduce calibrate-pictures` fits this form to other looks. Less for a
-    /// [spot](Self::is_spot).
+    /// [spot](Self::is_spot), and at most 0.9 where separations ended early.
     pub fn probability(&self) -> f64 {
         let sum: f64 = self.features().iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
         let spread = if self.is_spot() { self.spread.max(f64::MIN_POSITIVE) } else { SPOT };
         let of_spot = SPOT_WEIGHT * (spread / SPOT).ln();
-        1.0 / (1.0 + (-(sum + INTERCEPT + of_spot)).exp())
+        let probability = 1.0 / (1.0 + (-(sum + INTERCEPT + of_spot)).exp());
+        if self.ended_early { probability.min(UNSURE) } else { probability }
     }
 
     /// What the probability is estimated from: support, logarithm of what the tightness lacks of one, logarithm of the reach, growth, and the
@@ -87,6 +91,8 @@ impl Evidence {
 const WEIGHTS: [f64; 5] = [0.078, -1.726, 3.812, 3.637, 3.324];
 /// What is added to the weighted features.
 const INTERCEPT: f64 = -6.906;
+/// Largest probability of a picture where separations ended early.
+const UNSURE: f64 = 0.9;
 /// What a tightness lacks of one, at least.
 const LEAST_LACKING: f64 = 0.003;
 /// Spread below which a picture is a spot, and what its logarithm below that weighs: fitted to eight networks (`docs/decisions/0038-spots.md`).
@@ -129,6 +135,7 @@ pub(super) fn of(
         leading_share: picture.first().map_or(0.0, |&v| f64::from(v * v)),
         spread: 1.0,
         is_late: false,
+        ended_early: diagnostics.ended_early,
     }
 }
 
@@ -162,19 +169,26 @@ mod tests {
 
     #[test]
     fn only_a_late_picture_of_little_spread_is_less_probable_for_it() {
-        let diagnostics = Diagnostics { ranks: vec![25], confirmed: vec![20], new: vec![20] };
+        let diagnostics =
+            Diagnostics { ranks: vec![25], confirmed: vec![20], new: vec![20], ..Diagnostics::default() };
         let found = FoundIn { settings: vec![], tightness: 0.9 };
         let picture =
             Evidence { rank_first: 25, ..of(&found, &diagnostics, 1.0, ndarray::arr1(&[0.1]).view()) };
         let of = |spread, is_late| Evidence { spread, is_late, ..picture.clone() }.probability();
         assert_eq!([of(1.0, true), of(0.6, true), of(0.1, false)], [of(1.0, false); 3]);
         assert!(of(0.2, true) < of(0.4, true) && of(0.4, true) < of(1.0, true));
+        let sure = Evidence { tightness: 0.999, support: 60, growth: 1.0, ..picture.clone() };
+        assert!(sure.probability() > 0.95 && Evidence { ended_early: true, ..sure }.probability() == UNSURE);
     }
 
     #[test]
     fn pictures_grow_with_directions_or_do_not() {
         let of = |ranks: &[usize], confirmed: &[usize]| {
-            growth(&Diagnostics { ranks: ranks.to_vec(), confirmed: confirmed.to_vec(), new: vec![] })
+            growth(&Diagnostics {
+                ranks: ranks.to_vec(),
+                confirmed: confirmed.to_vec(),
+                ..Diagnostics::default()
+            })
         };
         assert!((of(&[20, 40, 80], &[20, 40, 80]) - 1.0).abs() < 1e-12);
         assert!((of(&[20, 40, 80], &[10, 20, 40]) - 1.0).abs() < 1e-12);
