@@ -43,7 +43,7 @@ const SIGN: (f64, f64) = (-5.0, 8.0);
 /// Size of a cosine with a signal beyond which it tells no more.
 const LARGEST_SIGNAL: f64 = 0.5;
 
-/// Odds of a sign, two to one, below which nobody is sure of an entry where the sum of all inputs does not speak.
+/// Odds of a sign, two to one, by all that speaks for it, below which nobody is sure of an entry.
 const LEAST_SIGN: f32 = std::f32::consts::LN_2;
 /// Largest probability of such an entry.
 const UNSURE: f32 = 0.9;
@@ -76,7 +76,7 @@ impl Witnesses {
         };
         let score: f64 = self.features().iter().zip(coefficients).map(|(f, c)| f * c).sum();
         let probability = self.rounds.max(logistic(score) as f32);
-        if self.sum.is_none() && self.sign < LEAST_SIGN { probability.min(UNSURE) } else { probability }
+        if self.sign + self.sum.unwrap_or(0.0) < LEAST_SIGN { probability.min(UNSURE) } else { probability }
     }
 }
 
@@ -121,7 +121,9 @@ mod tests {
             assert!(surest[..2].iter().all(|&less| less < 0.95), "{surest:?} of {found:?}");
             assert!(surest[2] < found.probability() && surest[3] <= found.probability());
         }
-        assert!(Witnesses { sign: 0.5, ..FOUND }.probability() <= 0.9, "two to one is asked of a sign");
+        for doubted in [Witnesses { sign: 0.5, ..FOUND }, Witnesses { sign: -2.0, sum: Some(2.5), ..FOUND }] {
+            assert!(doubted.probability() <= 0.9, "two to one is asked of a sign");
+        }
         assert!(Witnesses { found: Some(0.0), ..Witnesses::default() }.probability() < 0.1);
         assert!(Witnesses::default().probability() < 0.1);
     }
