@@ -181,12 +181,10 @@ pub fn separate_by_agreement(
         let brings_nothing =
             rank >= FEW_BY && (progress.new as f64) < least_new * found.known_pictures as f64;
         let are_taken_apart = rank >= FEW_BY && (progress.confirmed as f64) < TAKEN_APART * most as f64;
-        if brings_nothing || are_taken_apart {
-            let _ = observe(progress);
-            break;
-        }
-        if observe(progress).is_break() {
-            found.diagnostics.ended_early = true;
+        let has_seen_all = brings_nothing || are_taken_apart;
+        let is_ended = observe(progress).is_break();
+        found.diagnostics.ended_early = is_ended && !has_seen_all;
+        if is_ended || has_seen_all {
             break;
         }
         was_full = share > FULL;

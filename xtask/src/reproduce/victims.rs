@@ -82,7 +82,7 @@ pub(super) enum What {
     Nulls,
     /// Fit the confidence model to attacks that were judged, and print its coefficients.
     Calibrate,
-    /// Fit how sure an entry of the list may be to judged attacks of any kind, one kind left out at a time.
+    /// Fit how sure an entry of the list may be, and what tells the sign of a picture, to judged attacks of any kind, one kind left out at a time.
     CalibrateList(ListArgs),
     /// Fit how probable it is that a separated picture is an image to folders of `peek`, one kind left out at a time.
     CalibratePictures(PicturesArgs),

@@ -7,7 +7,8 @@
 //!
 //! Pictures are not exact, and the part of another input that is in a dual brings that input's signal into the left factor. These signals are known, so
 //! they are noise of a known shape: vectors of neurons are compared by the inverse of its covariance, `I + Q Q^T / c` with Q the signals of all
-//! other pictures and of their negatives. `docs/decisions/0036-signs.md` has what that brings.
+//! other pictures and of their negatives. `docs/decisions/0036-signs.md` has what that brings, and `0040-images-mixtures-negatives.md` what a
+//! second comparison does, in which the others hardly matter.
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use palimpsest_mlp::Mlp;
@@ -25,7 +26,7 @@ const ALIKE: f64 = 0.03;
 const NEURON: [f64; 2] = [0.03, 30.0];
 
 /// How much the weights' left factor of a picture is like the signal of the picture, and like that of its negative.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Likeness {
     /// Cosine with each, in [-1, 1], without what it has of the signals of other pictures.
     pub(crate) without_others: [f64; 2],

@@ -58,7 +58,7 @@ impl Evidence {
     /// Probability that the picture is one of the images that were mixed, up to sign, in (0, 1).
     ///
     /// A logistic in its [`features`](Self::features), fitted to networks and to null spans that hold no image of their own:
-    /// `docs/decisions/0039-when-the-grid-ends.md`; `cargo xtask reproduce calibrate-pictures` fits this form to other looks. Less for a
+    /// `docs/decisions/0040-images-mixtures-negatives.md`; `cargo xtask reproduce calibrate-pictures` fits this form to other looks. Less for a
     /// [spot](Self::is_spot), and at most 0.9 where separations ended early.
     pub fn probability(&self) -> f64 {
         let sum: f64 = self.features().iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum();
