@@ -6,6 +6,9 @@
 //! | CIFAR-10 | 0 to 659 | 660 to 1319 | 1320 to 1999 |
 //! | MNIST, Fashion-MNIST | 0 to 2999 | 3000 to 4999 | 5000 to 9999 |
 //!
+//! Any other range of the published file is a block, too, `2000..3000` for one: images that nobody looked at are taken from there once all
+//! of `report` was.
+//!
 //! A task selects inside a block as it does inside a file. The held-out images are those of the test set for every block.
 
 use std::fmt;
@@ -24,10 +27,17 @@ pub enum Block {
     Calibrate,
     /// For the numbers in documents.
     Report,
+    /// Training images `first` to `end - 1` of the published file.
+    Range {
+        /// The first.
+        first: usize,
+        /// The one after the last.
+        end: usize,
+    },
 }
 
 impl Block {
-    /// All blocks, in the order of the file.
+    /// All blocks with a name, in the order of the file.
     pub const ALL: [Self; 3] = [Self::Dev, Self::Calibrate, Self::Report];
 
     /// Positions of the block in the training images of a data set; none where no blocks are defined.
@@ -36,7 +46,9 @@ impl Block {
     /// use palimpsest_datasets::{Block, DataName};
     ///
     /// assert_eq!(Block::Report.positions(DataName::Cifar10), Some(1320..2000));
+    /// assert_eq!("2000..3000".parse::<Block>()?.positions(DataName::Cifar10), Some(2000..3000));
     /// assert_eq!(Block::Report.positions(DataName::BreastCancer), None);
+    /// # Ok::<(), palimpsest_datasets::DatasetError>(())
     /// ```
     pub fn positions(self, name: DataName) -> Option<Range<usize>> {
         let ranges = match name {
@@ -49,6 +61,7 @@ impl Block {
             Self::Dev => dev,
             Self::Calibrate => calibrate,
             Self::Report => report,
+            Self::Range { first, end } => first..end,
         })
     }
 
@@ -111,11 +124,12 @@ impl Block {
 
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dev => "dev",
-            Self::Calibrate => "calibrate",
-            Self::Report => "report",
-        })
+        match self {
+            Self::Dev => f.write_str("dev"),
+            Self::Calibrate => f.write_str("calibrate"),
+            Self::Report => f.write_str("report"),
+            Self::Range { first, end } => write!(f, "{first}..{end}"),
+        }
     }
 }
 
@@ -123,8 +137,13 @@ impl FromStr for Block {
     type Err = DatasetError;
 
     fn from_str(text: &str) -> Result<Self, DatasetError> {
-        let unknown = || DatasetError::UnknownBlock { got: text.to_owned() };
-        Self::ALL.into_iter().find(|block| block.to_string() == text).ok_or_else(unknown)
+        let range = || {
+            let (first, end) = text.split_once("..")?;
+            let (first, end) = (first.parse().ok()?, end.parse().ok()?);
+            (first < end).then_some(Self::Range { first, end })
+        };
+        let named = Self::ALL.into_iter().find(|block| block.to_string() == text);
+        named.or_else(range).ok_or_else(|| DatasetError::UnknownBlock { got: text.to_owned() })
     }
 }
 
@@ -161,6 +180,8 @@ mod tests {
             seen.extend(part.inputs().iter().map(|&v| v as usize));
         }
         assert!(seen.into_iter().eq(0..2000));
+        let range = Block::Range { first: 1990, end: 2000 }.cut(&all, DataName::Cifar10).unwrap();
+        assert!(range.inputs().iter().map(|&v| v as usize).eq(1990..2000));
     }
 
     #[test]
@@ -171,8 +192,11 @@ mod tests {
         assert!(message.contains("digits") && message.contains("leave the block out"), "{message}");
         let wrong = "test".parse::<Block>().unwrap_err().to_string();
         assert!(wrong.contains("\"test\"") && wrong.contains("dev, calibrate or report"), "{wrong}");
-        for block in Block::ALL {
+        for block in Block::ALL.into_iter().chain([Block::Range { first: 30, end: 50 }]) {
             assert_eq!(block.to_string().parse::<Block>().unwrap(), block);
+        }
+        for empty in ["50..50", "50..30", "..30", "30..", "-1..30", "30..=50"] {
+            assert!(empty.parse::<Block>().is_err(), "{empty}");
         }
     }
 }

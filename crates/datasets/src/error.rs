@@ -97,7 +97,9 @@ pub enum DatasetError {
         problem: String,
     },
     /// No block has that name.
-    #[error("unknown block {got:?}; expected dev, calibrate or report")]
+    #[error(
+        "unknown block {got:?}; expected dev, calibrate or report, or positions as in 2000..3000, the last left out"
+    )]
     UnknownBlock {
         /// The text.
         got: String,

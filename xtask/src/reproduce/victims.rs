@@ -44,7 +44,8 @@ pub(crate) struct ReproduceArgs {
     /// Folder that holds MNIST, for more images than are embedded.
     #[arg(long, value_name = "DIR", global = true)]
     pub(super) mnist_dir: Option<PathBuf>,
-    /// Train and judge with the training images of one block: dev, calibrate or report [default: the first of the file].
+    /// Train and judge with the training images of one block: dev, calibrate or report, or positions as in 2000..3000 [default: the first of
+    /// the file].
     #[arg(long, value_name = "BLOCK", global = true)]
     pub(super) block: Option<Block>,
     /// Only victims whose name contains this.

@@ -60,7 +60,7 @@ struct TruthArgs {
     /// Other numbers of each label: 70/30 or first:37.
     #[arg(long, value_name = "COUNTS", requires = "truth", help_heading = "Judge")]
     counts: Option<Counts>,
-    /// Block of the training images: dev, calibrate or report.
+    /// Block of the training images: dev, calibrate or report, or positions in the published file as in 2000..3000.
     #[arg(long, value_name = "BLOCK", requires = "truth", help_heading = "Judge")]
     block: Option<Block>,
     /// What was taken from every raw input in training, if it was not the training mean; 0 if nothing was.

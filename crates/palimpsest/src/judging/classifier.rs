@@ -55,7 +55,8 @@ pub struct TrainCommand {
     /// Other numbers of each label, n in all: 70/30 (the first set of the task has 70) or first:37 (in file order).
     #[arg(long, value_name = "COUNTS")]
     pub counts: Option<Counts>,
-    /// Training images of one block only, so that what is tuned on and what is reported share none: dev, calibrate or report.
+    /// Training images of one block only, so that what is tuned on and what is reported share none: dev, calibrate or report, or positions in the published file as
+    /// in 2000..3000, the last left out.
     #[arg(long, value_name = "BLOCK")]
     pub block: Option<Block>,
     /// Take VALUE from every raw input before the network sees it, instead of the training mean; 0 leaves them as they are.
