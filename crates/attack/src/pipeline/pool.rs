@@ -35,8 +35,8 @@ pub(crate) fn pool(
     entries.add(&solved, &finished, raw, parallelism);
     let (ranked, of_each): (Vec<_>, Vec<_>) =
         listed(&mut entries, &context, &solved, raw)?.into_iter().unzip();
-    let merged = estimates(&context, &finished, &entries, &ranked, raw);
     let told_apart = of(&ranked, &separated(entries.of_restarts, &solved));
+    let merged = estimates(&context, &finished, &entries, &ranked, &told_apart, raw);
     let kept = without_repeats(&context, &finished, merged.view(), &told_apart, raw);
     let list = List {
         ranking: of(&kept, &ranked),
