@@ -9,6 +9,7 @@ mod listing;
 pub mod part;
 mod pool;
 pub mod reconstruction;
+mod shown;
 mod signals;
 mod sum;
 mod witnesses;
