@@ -2,6 +2,7 @@
 
 mod asked;
 mod calibrate;
+mod constants;
 mod defences;
 mod kinds;
 mod listed;
@@ -75,6 +76,7 @@ struct Line {
 pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     match &args.what {
         What::Table(table) => return tables::run(*table),
+        What::Constants(what) => return constants::run(*what),
         What::CalibrateList(list) => return listed::calibrate(list),
         What::CalibratePictures(looks) => return pictures::calibrate(looks),
         What::Defences(what) => return defences::run(args, what),

@@ -26,8 +26,7 @@ struct Stale {
 
 /// Names the documents of this checkout that differ from the results, or rewrites them.
 pub(super) fn run(args: TableArgs) -> Result<()> {
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is a folder of the workspace")?;
+    let root = root()?;
     let stale = stale(root)?;
     for Stale { path, text } in &stale {
         if args.write {
@@ -40,6 +39,11 @@ pub(super) fn run(args: TableArgs) -> Result<()> {
         output::line("all tables say what the results say");
     }
     Ok(())
+}
+
+/// This checkout.
+pub(super) fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is a folder of the workspace")
 }
 
 /// The documents below `root` whose tables differ from `docs/results`.
@@ -71,7 +75,7 @@ fn tables(folder: &Path) -> Result<ResultsTables> {
 }
 
 /// All files below `folder` with this ending, in the order of their paths.
-fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+pub(super) fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {

@@ -9,6 +9,7 @@ use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
 use super::asked::{DefencesArgs, KindsArgs, MembershipArgs};
+use super::constants::ConstantsArgs;
 use super::listed::ListArgs;
 use super::nulls::Null;
 use super::pictures::PicturesArgs;
@@ -97,6 +98,8 @@ pub(super) enum What {
     Paper,
     /// Make the tables of README.md and docs/ from docs/results/*.json.
     Table(TableArgs),
+    /// List every number that somebody chose in the crates of the attack, and what is known of each choice.
+    Constants(ConstantsArgs),
 }
 
 /// How far a victim is trained.
