@@ -16,6 +16,9 @@ const AS_GOOD: f32 = 0.2;
 /// Restarts whose mean says more than what there was before, where no separation found it.
 const LEAST_RESTARTS: usize = 2;
 
+/// Estimates that are compared with all candidates in one product.
+const BLOCK: usize = 64;
+
 /// Candidates of restarts.
 pub(super) struct Restarts<'a> {
     /// Of length one, restart by restart, (M, r).
@@ -34,12 +37,16 @@ impl Restarts<'_> {
         of_restarts: &[bool],
         parallelism: Parallelism,
     ) {
-        let shown: Vec<Option<Shown>> = (0..estimates.nrows())
-            .map(|at| match (pictures[at], of_restarts[at]) {
-                (false, false) => None,
-                (picture, _) => self.shown(estimates.row(at), picture, parallelism),
-            })
-            .collect();
+        let asked: Vec<usize> =
+            (0..estimates.nrows()).filter(|&at| pictures[at] || of_restarts[at]).collect();
+        let mut shown: Vec<Option<Shown>> = pictures.iter().map(|_| None).collect();
+        for block in asked.chunks(BLOCK) {
+            let own = unit_rows(estimates.select(Axis(0), block).view());
+            let cosines = matmul(own.view(), self.candidates.t(), parallelism);
+            for (&at, cosines) in block.iter().zip(cosines.rows()) {
+                shown[at] = self.shown(cosines, pictures[at]);
+            }
+        }
         let of_pictures = shown.iter().zip(pictures).filter(|(_, picture)| **picture);
         let mut alike: Vec<f32> =
             of_pictures.filter_map(|(shown, _)| shown.as_ref().map(|shown| shown.alike)).collect();
@@ -52,12 +59,11 @@ impl Restarts<'_> {
         }
     }
 
-    /// What they show of an `estimate` (r), if enough of them do; a `picture` of a separation may have either sign.
-    fn shown(&self, estimate: ArrayView1<'_, f32>, picture: bool, parallelism: Parallelism) -> Option<Shown> {
-        let own = unit_rows(estimate.insert_axis(Axis(0)));
-        let cosines = matmul(self.candidates, own.t(), parallelism).remove_axis(Axis(1));
+    /// What they show of an estimate that has these `cosines` (M) with their candidates, if enough of them do; a `picture` of a separation may
+    /// have either sign.
+    fn shown(&self, cosines: ArrayView1<'_, f32>, picture: bool) -> Option<Shown> {
         let alike = |i: usize| if picture { cosines[i].abs() } else { cosines[i] };
-        let (mut mean, mut sum, mut count) = (Array1::<f32>::zeros(estimate.len()), 0.0, 0);
+        let (mut mean, mut sum, mut count) = (Array1::<f32>::zeros(self.candidates.ncols()), 0.0, 0);
         for first in (0..cosines.len()).step_by(self.of_each) {
             let nearest = (first..first + self.of_each).max_by(|&a, &b| alike(a).total_cmp(&alike(b)));
             if let Some(nearest) = nearest.filter(|&i| alike(i) > SHOWS_THE_SAME) {
@@ -116,8 +122,9 @@ mod tests {
             [0.0, 1.0, 0.0]
         ];
         let of = |estimate: &Array1<f32>, picture| {
-            let restarts = Restarts { candidates: restarts.view(), of_each: 2 };
-            restarts.shown(estimate.view(), picture, Parallelism::Sequential)
+            let own = unit_rows(estimate.view().insert_axis(Axis(0)));
+            let cosines = matmul(own.view(), restarts.t(), Parallelism::Sequential);
+            Restarts { candidates: restarts.view(), of_each: 2 }.shown(cosines.row(0), picture)
         };
         let is_near = |a: &Array1<f32>, b: &Array1<f32>| (a - b).iter().all(|e| e.abs() < 1e-5);
         let first = array![5.0, 0.0, 0.0];
