@@ -28,7 +28,6 @@ use palimpsest::judging::score::{ScoreFile, training_row};
 use palimpsest::judging::train::{self, TrainArgs};
 use palimpsest::start::{self, FirstLayer};
 use palimpsest::terminal::{Misuse, ResumeArgs, interrupt, lock_folder, output};
-use palimpsest_datasets::DataName;
 use palimpsest_metrics::table::RowKind;
 use palimpsest_metrics::tally::Tally;
 use palimpsest_mlp::train::StopReason;
@@ -254,15 +253,9 @@ fn attack(args: &ReproduceArgs, victim: &Victim) -> Result<(Line, Option<Row>)> 
             None => Some(if null.holds_the_images() { line.sure_and_real } else { 0 }),
         };
     }
-    let row = victim.null.is_none().then(|| Row::of(victim, &score, &attacked, command(args, victim)));
+    let command = args.command("attack", victim.data, victim, victim.seed);
+    let row = victim.null.is_none().then(|| Row::of(victim, &score, &attacked, command));
     Ok((line, row.transpose()?))
-}
-
-/// The command that makes the row of a victim.
-fn command(args: &ReproduceArgs, victim: &Victim) -> String {
-    let folder = if victim.data == DataName::Cifar10 { " --cifar10-dir DIR" } else { "" };
-    let block = args.block.map_or_else(String::new, |block| format!(" --block {block}"));
-    format!("cargo xtask reproduce attack{folder}{block} --only {victim} --seeds {}", victim.seed)
 }
 
 /// How many candidates an attack calls 95 % sure, and how many of these are real.

@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use palimpsest::cli::{self, Command};
 use palimpsest::judging::score::{ScoreFile, training_row};
 use palimpsest::terminal::{Misuse, clock, interrupt, output};
 use palimpsest_datasets::DataName;
-use palimpsest_metrics::judge::pool::{Bar, Measure};
 use palimpsest_report::render_text_table;
+use palimpsest_runs::files;
 use palimpsest_runs::record::MODEL_FILE;
-use palimpsest_runs::{MADE_BY, RunFile, files};
 use serde::{Deserialize, Serialize};
 
 use super::asked::KindsArgs;
+use super::rows::Counts;
 use super::unfinished::{broken_off, finished};
 use super::victims::ReproduceArgs;
 
@@ -174,20 +174,10 @@ struct Row {
     network: String,
     block: Option<String>,
     seed: u64,
-    restarts: usize,
-    seconds: u64,
-    /// Distinct training images among the first n of the list with an NCC above 0.9, negatives, and held-out images by the same measure.
-    legible: usize,
-    negatives: usize,
-    legible_held_out: usize,
-    /// Over the pool, by NCC at a 0.1 % rate of held-out images, and by an SSIM above 0.4.
+    #[serde(flatten)]
+    counts: Counts,
+    /// Over the pool, by NCC at a 0.1 % rate of held-out images.
     ncc_at_rate: usize,
-    pool_ssim: usize,
-    pool_ssim_held_out: usize,
-    sure: usize,
-    sure_real: usize,
-    sure_negative: usize,
-    build: String,
     machine: String,
     date: String,
     command: String,
@@ -268,39 +258,18 @@ fn measure(args: &ReproduceArgs, kind: &Kind, seed: u64) -> Result<Row> {
 
 fn row(args: &ReproduceArgs, kind: &Kind, seed: u64) -> Result<Row> {
     let score: ScoreFile = files::read_json(&kind.folder(args, seed, "judged").join("score.json"))?;
-    let run: RunFile = files::read_json(&kind.folder(args, seed, "attack").join("run.json"))?;
-    let judgement = score.judgement.as_ref().context("score.json has no judgement; judge again")?;
-    let ssim = judgement.pool.count(Measure::Ssim, Bar::Fixed).context("score.json counts no SSIM")?;
-    let sure = judgement.reliability.as_ref().map(|reliability| reliability.sure);
     let pictures = if kind.data == DataName::Cifar10 { "photographs" } else { "digits" };
     Ok(Row {
         victim: kind.name.into(),
         network: format!("{pictures}, {}", kind.words),
         block: score.data.block.clone(),
         seed,
-        restarts: run.restarts.len(),
-        seconds: run.elapsed_s.round() as u64,
-        legible: judgement.legible.legible,
-        negatives: judgement.legible.negatives,
-        legible_held_out: judgement.legible_held_out,
+        counts: Counts::of(&score, &kind.folder(args, seed, "attack"))?,
         ncc_at_rate: training_row(&score)?.ncc.above_threshold,
-        pool_ssim: ssim.count,
-        pool_ssim_held_out: ssim.held_out,
-        sure: sure.map_or(0, |sure| sure.called),
-        sure_real: sure.map_or(0, |sure| sure.real),
-        sure_negative: sure.map_or(0, |sure| sure.negatives),
-        build: MADE_BY.into(),
         machine: format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH),
         date: clock::today(),
-        command: command(args, kind, seed),
+        command: args.command("kinds", kind.data, kind.name, seed),
     })
-}
-
-/// The command that makes a row.
-fn command(args: &ReproduceArgs, kind: &Kind, seed: u64) -> String {
-    let folder = if kind.data == DataName::Cifar10 { " --cifar10-dir DIR" } else { "" };
-    let block = args.block.map_or_else(String::new, |block| format!(" --block {block}"));
-    format!("cargo xtask reproduce kinds{folder}{block} --only {} --seeds {seed}", kind.name)
 }
 
 /// The rows as a file of `docs/results`.
@@ -328,15 +297,15 @@ const HEADINGS: [(&str, &[&str]); 7] = [
 
 fn print(rows: &[Row]) {
     let cells = |row: &Row| {
-        let Row { network, seconds, legible, negatives, ncc_at_rate, .. } = row;
+        let Row { network, counts, ncc_at_rate, .. } = row;
         vec![
             network.clone(),
-            seconds.to_string(),
-            legible.to_string(),
-            negatives.to_string(),
+            counts.seconds.to_string(),
+            counts.legible.to_string(),
+            counts.negatives.to_string(),
             ncc_at_rate.to_string(),
-            format!("{}, {}", row.pool_ssim, row.pool_ssim_held_out),
-            format!("{}, {}", row.sure, row.sure_real),
+            format!("{}, {}", counts.pool_ssim, counts.pool_ssim_held_out),
+            format!("{}, {}", counts.sure, counts.sure_real),
         ]
     };
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();

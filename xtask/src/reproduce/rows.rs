@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use palimpsest::judging::score::ScoreFile;
 use palimpsest_datasets::DataName;
-use palimpsest_metrics::judge::pool::{Bar, Measure};
+use palimpsest_metrics::judge::Judgement;
+use palimpsest_metrics::judge::pool::{Bar, Measure, PoolCount};
 use palimpsest_runs::{MADE_BY, RunFile, files};
 use serde::{Deserialize, Serialize};
 
@@ -21,29 +22,69 @@ pub(super) struct Row {
     training: String,
     hidden: String,
     taken_from_inputs: String,
-    restarts: usize,
-    seconds: u64,
-    /// Distinct training images among the first n of the list with an NCC above 0.9.
-    legible: usize,
-    /// The same of held-out images.
-    legible_held_out: usize,
-    /// Negatives among these first n.
-    negatives: usize,
+    #[serde(flatten)]
+    counts: Counts,
     /// Over the pool, one to one, with an NCC above 0.9 and an SSIM above 0.4; of held-out images, of class means, and what the training images
     /// count themselves as far as the directions of the attack hold them.
     pool_ncc: usize,
     pool_ncc_held_out: usize,
     pool_ncc_class_means: usize,
     pool_ncc_limit: Option<usize>,
-    pool_ssim: usize,
-    pool_ssim_held_out: usize,
     pool_ssim_class_means: usize,
     pool_ssim_limit: Option<usize>,
-    sure: usize,
-    sure_real: usize,
-    sure_negative: usize,
-    build: String,
     command: String,
+}
+
+/// What every table of judged attacks shows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub(super) restarts: usize,
+    pub(super) seconds: u64,
+    /// Distinct training images among the first n of the list with an NCC above 0.9.
+    pub(super) legible: usize,
+    /// The same of held-out images.
+    pub(super) legible_held_out: usize,
+    /// Negatives among these first n.
+    pub(super) negatives: usize,
+    /// Over the pool, one to one, with an SSIM above 0.4, and the same of held-out images.
+    pub(super) pool_ssim: usize,
+    pub(super) pool_ssim_held_out: usize,
+    pub(super) sure: usize,
+    pub(super) sure_real: usize,
+    pub(super) sure_negative: usize,
+    pub(super) build: String,
+}
+
+impl Counts {
+    /// Of a judged attack in the folder `attacked`.
+    pub(super) fn of(score: &ScoreFile, attacked: &Path) -> Result<Self> {
+        let run: RunFile = files::read_json(&attacked.join("run.json"))?;
+        let judgement = judgement(score)?;
+        let ssim = over_pool(judgement, Measure::Ssim)?;
+        let sure = judgement.reliability.as_ref().map(|reliability| reliability.sure);
+        Ok(Self {
+            restarts: run.restarts.len(),
+            seconds: run.elapsed_s.round() as u64,
+            legible: judgement.legible.legible,
+            legible_held_out: judgement.legible_held_out,
+            negatives: judgement.legible.negatives,
+            pool_ssim: ssim.count,
+            pool_ssim_held_out: ssim.held_out,
+            sure: sure.map_or(0, |sure| sure.called),
+            sure_real: sure.map_or(0, |sure| sure.real),
+            sure_negative: sure.map_or(0, |sure| sure.negatives),
+            build: MADE_BY.into(),
+        })
+    }
+}
+
+fn judgement(score: &ScoreFile) -> Result<&Judgement> {
+    score.judgement.as_ref().context("score.json was written by an older build; judge again")
+}
+
+fn over_pool(judgement: &Judgement, measure: Measure) -> Result<&PoolCount> {
+    let count = judgement.pool.count(measure, Bar::Fixed);
+    count.context("score.json has no count over the pool at a fixed bar")
 }
 
 /// The rows of a folder of victims, `rows.json`.
@@ -70,17 +111,8 @@ impl Rows {
 impl Row {
     /// Of a judged attack in the folder `attacked`, made by `command`.
     pub(super) fn of(victim: &Victim, score: &ScoreFile, attacked: &Path, command: String) -> Result<Self> {
-        let run: RunFile = files::read_json(&attacked.join("run.json"))?;
-        let judgement =
-            score.judgement.as_ref().context("score.json was written by an older build; judge again")?;
-        let over_pool = |measure| {
-            judgement
-                .pool
-                .count(measure, Bar::Fixed)
-                .context("score.json has no count over the pool at a fixed bar")
-        };
-        let (ncc, ssim) = (over_pool(Measure::Ncc)?, over_pool(Measure::Ssim)?);
-        let sure = judgement.reliability.as_ref().map(|reliability| reliability.sure);
+        let judgement = judgement(score)?;
+        let (ncc, ssim) = (over_pool(judgement, Measure::Ncc)?, over_pool(judgement, Measure::Ssim)?);
         let pictures = match victim.data {
             DataName::Cifar10 => "photographs (CIFAR-10)",
             DataName::Mnist => "digits (MNIST)",
@@ -104,23 +136,13 @@ impl Row {
                 Some(0.0) => "nothing".into(),
                 Some(value) => value.to_string(),
             },
-            restarts: run.restarts.len(),
-            seconds: run.elapsed_s.round() as u64,
-            legible: judgement.legible.legible,
-            legible_held_out: judgement.legible_held_out,
-            negatives: judgement.legible.negatives,
+            counts: Counts::of(score, attacked)?,
             pool_ncc: ncc.count,
             pool_ncc_held_out: ncc.held_out,
             pool_ncc_class_means: ncc.class_means,
             pool_ncc_limit: ncc.span_keeps,
-            pool_ssim: ssim.count,
-            pool_ssim_held_out: ssim.held_out,
             pool_ssim_class_means: ssim.class_means,
             pool_ssim_limit: ssim.span_keeps,
-            sure: sure.map_or(0, |sure| sure.called),
-            sure_real: sure.map_or(0, |sure| sure.real),
-            sure_negative: sure.map_or(0, |sure| sure.negatives),
-            build: MADE_BY.into(),
             command,
         })
     }
