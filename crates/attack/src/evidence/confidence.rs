@@ -97,7 +97,7 @@ impl ConfidenceModel {
     }
 }
 
-/// Coefficients of 1, of the nearness of held-out agreement to 1, and of that of stability, for inputs found from their gate
+/// Coefficients of 1, of the nearness of held-out agreement to 1, and of that of stability, for inputs found from their activation
 /// patterns; fitted on even seeds (decision 0007).
 const PATTERN: [f64; 3] = [-17.6, 3.0, 1.66];
 /// Shortfalls from 1 below which nothing is nearer.

@@ -87,7 +87,7 @@ pub(crate) struct AgreedImage {
     pub(crate) bias_share: f32,
 }
 
-/// Restarts of a round whose agreement is told from chance.
+/// Restarts of a round whose agreement is more than chance.
 const LEAST_RESTARTS: usize = 4;
 /// Cosine of edges above which candidates stand for the same image.
 const SAME: f32 = 0.6;
