@@ -69,11 +69,15 @@ pub(super) fn run(args: ConstantsArgs) -> Result<()> {
 fn page(root: &Path) -> Result<String> {
     let measured: BTreeMap<String, Measured> =
         serde_json::from_str(MEASURED).context("cannot read constants.json")?;
+    let decisions: Vec<String> = files(&root.join("docs/decisions"), "md")?
+        .iter()
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .collect();
     let mut all = Vec::new();
     for name in CRATES {
         let source = root.join("crates").join(name).join("src");
         for file in files(&source, "rs")? {
-            all.extend(of_file(name, &source, &file)?);
+            all.extend(of_file(name, &source, &file, &decisions)?);
         }
     }
     for name in measured.keys() {
@@ -124,8 +128,8 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")
 }
 
-/// The numbers in a `file` of the crate with this `name`.
-fn of_file(name: &str, source: &Path, file: &Path) -> Result<Vec<Chosen>> {
+/// The numbers in a `file` of the crate with this `name`; `decisions` are the files of all.
+fn of_file(name: &str, source: &Path, file: &Path, decisions: &[String]) -> Result<Vec<Chosen>> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let items = syn::parse_file(&text).with_context(|| format!("cannot read {}", file.display()))?.items;
     let module: Vec<&str> = file
@@ -139,7 +143,7 @@ fn of_file(name: &str, source: &Path, file: &Path) -> Result<Vec<Chosen>> {
         return Ok(Vec::new());
     }
     let path = [&[name], module.as_slice()].concat().join("::");
-    let decisions = decisions(&text);
+    let decisions = named(&text, decisions);
     let fields = comments_of_fields(&items);
     let mut found = Vec::new();
     let mut add = |name: &str, value: &Expr, words: String| {
@@ -233,17 +237,13 @@ fn comment(attributes: &[Attribute]) -> String {
     paragraph.join(" ").replace("`docs/decisions/", "`")
 }
 
-/// Files of the decisions that a `text` names, once each.
-fn decisions(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = text
-        .split("decisions/")
-        .skip(1)
-        .filter_map(|after| Some(after[..after.find(".md")? + 3].to_owned()))
-        .filter(|file| file.starts_with("00") && !file.contains(char::is_whitespace))
-        .collect();
-    found.sort();
-    found.dedup();
-    found
+/// Which of these files of `decisions` a `text` names, by their path or their number.
+fn named(text: &str, decisions: &[String]) -> Vec<String> {
+    let is_named = |file: &&String| {
+        let number = file.get(..4).unwrap_or(file);
+        text.contains(&format!("decisions/{file}")) || text.contains(&format!("decision {number}"))
+    };
+    decisions.iter().filter(is_named).cloned().collect()
 }
 
 #[cfg(test)]
@@ -262,17 +262,18 @@ mod tests {
     #[test]
     fn numbers_are_told_from_what_is_none_and_comments_end_with_their_paragraph() {
         let file = tempfile::tempdir().unwrap();
-        let text = "//! See `docs/decisions/0001-a.md`.\n/// How far. Or\n/// near.\n///\n/// More.\nconst FAR: (f32, f64) = (0.5, 2.0);\n\
+        let text = "//! See `docs/decisions/0001-a.md` (and decision 0002).\n/// How far. Or\n/// near.\n///\n/// More.\nconst FAR: (f32, f64) = (0.5, 2.0);\n\
                     const NAME: &str = \"8\";\nconst SAME: f64 = FAR;\n/// Options.\nstruct P {\n/// Steps.\nsteps: usize, name: String }\n\
                     impl Default for P { fn default() -> Self { Self { steps: 7, name: String::new() } } }\n";
         fs::write(file.path().join("one.rs"), text).unwrap();
-        let found = of_file("unmix", file.path(), &file.path().join("one.rs")).unwrap();
+        let decisions = ["0001-a.md", "0002-b.md", "0003-c.md"].map(String::from);
+        let found = of_file("unmix", file.path(), &file.path().join("one.rs"), &decisions).unwrap();
         let said: Vec<_> =
             found.iter().map(|c| (c.name.as_str(), c.value.as_str(), c.words.as_str())).collect();
         assert_eq!(
             said,
             [("unmix::one::FAR", "(0.5, 2.0)", "How far. Or near."), ("unmix::one::P::steps", "7", "Steps.")]
         );
-        assert_eq!(found[0].decisions, ["0001-a.md"]);
+        assert_eq!(found[0].decisions, ["0001-a.md", "0002-b.md"]);
     }
 }

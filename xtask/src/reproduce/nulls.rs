@@ -55,7 +55,7 @@ impl Null {
         Ok(match self {
             Self::Random | Self::Shuffled | Self::Neurons => None,
             Self::Noise | Self::PinkNoise | Self::RandomLabels => Some(archived(real, folder)?),
-            Self::OtherImages => Some(DataArgs { block: Some(other_block(real.block)), ..real.clone() }),
+            Self::OtherImages => Some(DataArgs { block: Some(other_block(real)?), ..real.clone() }),
         })
     }
 
@@ -93,9 +93,18 @@ impl Null {
     }
 }
 
-/// Another block than this.
-fn other_block(block: Option<Block>) -> Block {
-    if block == Some(Block::Report) { Block::Dev } else { Block::Report }
+/// A block that shares no image with that of `real`.
+fn other_block(real: &DataArgs) -> Result<Block> {
+    let positions = |block: Block| block.positions(real.data);
+    let is_apart = |other: &Block| match real.block {
+        // The first examples of the file.
+        None => *other == Block::Report,
+        Some(block) => positions(block)
+            .zip(positions(*other))
+            .is_none_or(|(own, other)| own.end <= other.start || other.end <= own.start),
+    };
+    let others = [Block::Report, Block::Dev, Block::Calibrate];
+    others.into_iter().find(is_apart).context("the block holds images of every other one; name a smaller one")
 }
 
 impl fmt::Display for Null {
@@ -227,5 +236,14 @@ mod tests {
             assert_ne!(other.block, block);
             assert!(other.block.is_some());
         }
+        let of = |first, end| {
+            let real = DataArgs { block: Some(Block::Range { first, end }), ..real.clone() };
+            Null::OtherImages
+                .trained_on(&real, Path::new("unused"))
+                .map(|other| other.unwrap().block.unwrap())
+        };
+        assert_eq!(of(20_000, 21_000).unwrap(), Block::Report);
+        assert_eq!(of(9_000, 21_000).unwrap(), Block::Dev, "the range begins inside of report");
+        assert!(of(0, 21_000).is_err());
     }
 }

@@ -27,14 +27,14 @@ pub(super) fn estimates(
         return estimates;
     }
     let count = finished.rows.nrows();
-    let of_restarts: Vec<usize> = (0..ranked.len()).filter(|&at| ranked[at] < count).collect();
-    let agreed: Vec<usize> = of_restarts.iter().map(|&at| ranked[at]).collect();
+    let of_restarts: Vec<bool> = ranked.iter().map(|&candidate| candidate < count).collect();
+    let agreed: Vec<usize> = ranked.iter().copied().filter(|&candidate| candidate < count).collect();
     let merged = merge(finished.rows.view(), finished.compared.view(), context.labels, &agreed);
-    for (&at, merged) in of_restarts.iter().zip(merged.rows()) {
-        estimates.row_mut(at).assign(&(&merged * context.problem.input_norm as f32));
+    let rows = estimates.rows_mut().into_iter().zip(&of_restarts).filter(|(_, of_restarts)| **of_restarts);
+    for ((mut row, _), merged) in rows.zip(merged.rows()) {
+        row.assign(&(&merged * context.problem.input_norm as f32));
     }
     if are_images(context) && finished.are_whole() {
-        let of_restarts: Vec<bool> = ranked.iter().map(|&candidate| candidate < count).collect();
         let restarts = unit_rows(finished.rows.view());
         let restarts = Restarts { candidates: restarts.view(), of_each: context.labels.len() };
         restarts.show(&mut estimates, told_apart, &of_restarts, context.threads);

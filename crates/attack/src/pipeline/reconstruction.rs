@@ -101,7 +101,7 @@ pub struct Reconstruction {
     /// Who found each ranked input, (ranking), where candidates are images in the directions of the weights.
     pub witnesses: Option<Vec<Witnesses>>,
     /// The best estimate of each ranked input, (ranking, d): itself if it was found exactly or raw images are known, else what the restarts
-    /// agree on, of the prior norm.
+    /// agree on, of the prior norm, with a separated picture where there is one.
     pub merged: Candidates,
     /// Where the candidates (M) come from, in their order.
     pub origins: Vec<OriginGroup>,
