@@ -5,6 +5,9 @@
 //! and that of an input is another one than that of its negative: about the other half of the neurons is active. So the sign is that whose
 //! signal is in the left factor.
 //!
+//! Duals are those of edges where inputs are smooth images: pictures are much alike, their edges are not, so that inputs that nobody has found
+//! leave less in a left factor (`docs/decisions/0042-left-factors-by-edges.md`).
+//!
 //! Pictures are not exact, and the part of another input that is in a dual brings that input's signal into the left factor. These signals are known, so
 //! they are noise of a known shape: vectors of neurons are compared by the inverse of its covariance, `I + Q Q^T / c` with Q the signals of all
 //! other pictures and of their negatives. `docs/decisions/0036-signs.md` has what that brings, and `0040-images-mixtures-negatives.md` what a
@@ -14,16 +17,20 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use palimpsest_mlp::Mlp;
 use palimpsest_numerics::factor::{Cholesky, FactorError};
 use palimpsest_numerics::gemm::{Parallelism, matmul};
-use palimpsest_numerics::reduce::squared_norm;
+use palimpsest_numerics::reduce::{squared_norm, unit_rows};
 
 use crate::evidence::membership::gradient::{Outputs, first_layer_deltas};
 use crate::problem::head::Head;
+use crate::problem::prepared::AttackProblem;
 
-/// Added to the moments of pictures of length one, so that those that are much alike have duals of a moderate length.
-const ALIKE: f64 = 0.03;
+/// Added to the moments of pictures of length one, so that those that are much alike have duals of a moderate length: of edges, and of pictures as
+/// they are.
+const ALIKE: (f64, f64) = (1.0, 0.03);
 /// Noise of each neuron, c, where the signals of other pictures have length one: so little that these are all but left out, and so much that they
 /// hardly matter.
 const NEURON: [f64; 2] = [0.03, 30.0];
+/// Lengths that a picture is given, in units of the typical one: which neurons it activates depends on it where there are biases, and nobody knows it.
+const LENGTHS: [f32; 2] = [0.7, 1.4];
 
 /// How much the weights' left factor of a picture is like the signal of the picture, and like that of its negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,29 +48,50 @@ impl Likeness {
     }
 }
 
-/// Likeness of the left factor of each of `pictures` (k, r), unit vectors of either sign, to their signals, k. The pictures are coordinates of inputs
-/// of the `network`, which have about the length `input_norm`.
+/// Likeness of the left factor of each of `pictures` (k, r), of any length and either sign, to their signals, k. The pictures are coordinates of
+/// inputs of the problem.
 ///
 /// # Errors
 /// [`FactorError`] when a picture or a weight is not finite.
 pub(crate) fn likeness(
-    network: &Mlp<f32>,
-    head: Head,
+    problem: &AttackProblem,
     pictures: ArrayView2<'_, f32>,
-    input_norm: f64,
     parallelism: Parallelism,
 ) -> Result<Vec<Likeness>, FactorError> {
-    let left = left_factors(network, pictures, parallelism)?;
-    let inputs = &pictures * input_norm as f32;
-    let own = signals(network, head, inputs.view(), parallelism);
-    let of_negatives = -signals(network, head, (-&inputs).view(), parallelism);
-    let signals = concatenate![Axis(0), own, of_negatives];
-    let of_noise = |neuron| -> Result<Array2<f64>, FactorError> {
-        let cosines = cosines(signals.view(), left.view(), neuron, parallelism)?;
-        Ok(if head == Head::Number { cosines.mapv_into(f64::abs) } else { cosines })
+    let smoothness = problem.image_prior.as_ref().and_then(|prior| prior.smoothness.as_ref());
+    let unit = unit_rows(pictures);
+    let weight = problem.network.layers()[0].weight.view();
+    let left = match smoothness {
+        Some(prior) => {
+            let [pictures, weight] =
+                [unit.view(), weight].map(|rows| matmul(rows, prior.root.view(), parallelism));
+            left_factors(weight.view(), unit_rows(pictures.view()).view(), ALIKE.0, parallelism)?
+        }
+        None => left_factors(weight, unit.view(), ALIKE.1, parallelism)?,
     };
-    let [without_others, plain] = NEURON.map(of_noise);
-    let (without_others, plain) = (without_others?, plain?);
+    let inputs = unit * problem.input_norm as f32;
+    likeness_to_signals(&problem.network, problem.head, left.view(), inputs.view(), parallelism)
+}
+
+/// Likeness of the `left` factors (k, h) to the signals of their `inputs` (k, r): the mean over [`LENGTHS`].
+fn likeness_to_signals(
+    network: &Mlp<f32>,
+    head: Head,
+    left: ArrayView2<'_, f64>,
+    inputs: ArrayView2<'_, f32>,
+    parallelism: Parallelism,
+) -> Result<Vec<Likeness>, FactorError> {
+    let [mut without_others, mut plain] = NEURON.map(|_| Array2::zeros((left.nrows(), 2)));
+    for length in LENGTHS {
+        let own = signals(network, head, (&inputs * length).view(), parallelism);
+        let of_negatives = -signals(network, head, (&inputs * -length).view(), parallelism);
+        let signals = concatenate![Axis(0), own, of_negatives];
+        for (neuron, mean) in NEURON.into_iter().zip([&mut without_others, &mut plain]) {
+            let cosines = cosines(signals.view(), left, neuron, parallelism)?;
+            let cosines = if head == Head::Number { cosines.mapv_into(f64::abs) } else { cosines };
+            mean.scaled_add(1.0 / LENGTHS.len() as f64, &cosines);
+        }
+    }
     let pairs = without_others.rows().into_iter().zip(plain.rows());
     Ok(pairs
         .map(|(without, plain)| Likeness {
@@ -73,20 +101,21 @@ pub(crate) fn likeness(
         .collect())
 }
 
-/// What the duals of `pictures` (k, r) read from the first layer, (k, h).
+/// What the duals of `pictures` (k, s), of length one, read from `weight` (h, s), (k, h); `alike` is added to the moments of the pictures.
 fn left_factors(
-    network: &Mlp<f32>,
+    weight: ArrayView2<'_, f32>,
     pictures: ArrayView2<'_, f32>,
+    alike: f64,
     parallelism: Parallelism,
 ) -> Result<Array2<f64>, FactorError> {
     let pictures = pictures.mapv(f64::from);
     let mut moments = Cholesky::with_order(pictures.nrows(), parallelism);
     moments.matrix_mut().assign(&matmul(pictures.view(), pictures.t(), parallelism));
-    moments.matrix_mut().diag_mut().mapv_inplace(|moment| moment + ALIKE);
+    moments.matrix_mut().diag_mut().mapv_inplace(|moment| moment + alike);
     moments.factor()?;
     let mut duals = pictures;
     moments.solve_in_place(duals.view_mut());
-    Ok(matmul(duals.view(), network.layers()[0].weight.mapv(f64::from).t(), parallelism))
+    Ok(matmul(duals.view(), weight.mapv(f64::from).t(), parallelism))
 }
 
 /// What the network sends back to the first layer for `inputs` (m, r), pulled to its own answer: unit vectors, (m, h).
@@ -150,12 +179,13 @@ mod tests {
     use ndarray_rand::RandomExt;
     use ndarray_rand::rand_distr::StandardNormal;
     use palimpsest_mlp::BiasPlacement;
-    use palimpsest_numerics::reduce::unit_rows;
     use palimpsest_numerics::seed::Seed;
 
     use super::*;
 
-    const NORM: f64 = 3.0;
+    const NORM: f32 = 3.0;
+    /// Deviation of biases: less than that of pre-activations, which is about 0.3.
+    const BIAS: f64 = 0.1;
 
     fn draw(rows: usize, columns: usize, name: &str) -> Array2<f32> {
         Array2::random_using((rows, columns), StandardNormal, &mut Seed::new(4).named(name).rng())
@@ -166,7 +196,7 @@ mod tests {
         let start = Mlp::<f32>::initialise(
             &[inputs.ncols(), 1000, outputs],
             BiasPlacement::FirstLayer,
-            1.0,
+            BIAS,
             Seed::new(2),
         );
         let mut layers = start.layers().to_vec();
@@ -181,13 +211,16 @@ mod tests {
     #[test]
     fn the_sign_of_an_input_is_in_its_left_factor() {
         for (head, outputs) in [(Head::Sign, 1), (Head::Classes(3), 3)] {
-            let inputs = unit_rows(draw(8, 20, "inputs").view()) * NORM as f32;
+            let inputs = unit_rows(draw(8, 20, "inputs").view()) * NORM;
             let network = stationary(head, outputs, &inputs);
             // Every other picture is turned, and none is exact.
-            let mut pictures = inputs / NORM as f32 + draw(8, 20, "errors") * 0.01;
+            let mut pictures = inputs / NORM + draw(8, 20, "errors") * 0.01;
             pictures.slice_mut(s![1..; 2, ..]).mapv_inplace(|v| -v);
             let pictures = unit_rows(pictures.view());
-            let found = likeness(&network, head, pictures.view(), NORM, Parallelism::Sequential).unwrap();
+            let (weight, alone) = (network.layers()[0].weight.view(), Parallelism::Sequential);
+            let left = left_factors(weight, pictures.view(), ALIKE.1, alone).unwrap();
+            let inputs = pictures * NORM;
+            let found = likeness_to_signals(&network, head, left.view(), inputs.view(), alone).unwrap();
             // Of classes the signals of all inputs of one are much alike, and tell signs only without each other.
             let metrics = if head == Head::Sign { 0..2 } else { 0..1 };
             for metric in metrics {
@@ -196,6 +229,23 @@ mod tests {
                     signs.iter().enumerate().filter(|(i, sign)| (**sign > 0.0) == (i % 2 == 0)).count();
                 assert!(right >= 7, "{head:?}: {signs:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_map_of_pictures_and_rows_changes_no_left_factor_where_all_inputs_are_known() {
+        let alone = Parallelism::Sequential;
+        let (inputs, left) = (draw(8, 20, "inputs"), draw(8, 50, "left"));
+        let weight = matmul(left.t(), inputs.view(), alone);
+        let map = draw(20, 30, "map");
+        let [mapped, mapped_weight] =
+            [inputs.view(), weight.view()].map(|rows| matmul(rows, map.view(), alone));
+        let pairs = [(inputs.view(), weight.view()), (mapped.view(), mapped_weight.view())];
+        for (pictures, weight) in pairs {
+            let read = left_factors(weight, unit_rows(pictures).view(), 1e-9, alone).unwrap();
+            let read = unit_rows(read.mapv(|v| v as f32).view());
+            let error = (&read - &unit_rows(left.view())).mapv(f32::abs).fold(0.0, |a: f32, &b| a.max(b));
+            assert!(error < 1e-3, "{error}");
         }
     }
 

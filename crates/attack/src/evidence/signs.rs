@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Share of all strength that each sign has at least: nothing is as good as certain.
 const LEAST_SHARE: f32 = 0.05;
 /// Coefficients of [`Evidence::features`] where restarts know the sign of a candidate, and where they hardly do: fitted by
-/// `cargo xtask reproduce calibrate-list`, `docs/decisions/0040-images-mixtures-negatives.md`.
-const COEFFICIENTS: [f32; 3] = [0.55, 3.03, 1.53];
-const COEFFICIENTS_WITHOUT_RESTARTS: [f32; 3] = [0.20, 7.39, 2.28];
+/// `cargo xtask reproduce calibrate-list`, `docs/decisions/0042-left-factors-by-edges.md`.
+const COEFFICIENTS: [f32; 3] = [0.49, 1.82, 1.86];
+const COEFFICIENTS_WITHOUT_RESTARTS: [f32; 3] = [0.26, 6.76, 2.45];
 
 /// What speaks for the own sign of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,6 @@
 
 use ndarray::Axis;
 use palimpsest_kkt::outputs::Label;
-use palimpsest_numerics::reduce::unit_rows;
 use palimpsest_unmix::raw::RawImages;
 
 use crate::error::AttackError;
@@ -79,8 +78,7 @@ fn pictures(
     if which.is_empty() {
         return Ok(pictures);
     }
-    let (problem, rows) = (context.problem, unit_rows(entries.rows.select(Axis(0), &which).view()));
-    let of_each = likeness(&problem.network, problem.head, rows.view(), problem.input_norm, context.threads)?;
+    let of_each = likeness(context.problem, entries.rows.select(Axis(0), &which).view(), context.threads)?;
     for (&i, likeness) in which.iter().zip(&of_each) {
         pictures[i] = Some(Likeness::own_sign(likeness));
     }

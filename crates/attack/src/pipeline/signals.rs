@@ -1,7 +1,6 @@
 //! What the signals that the network sends back say of each entry of the list.
 
 use ndarray::{ArrayView2, s};
-use palimpsest_numerics::reduce::unit_rows;
 
 use crate::error::AttackError;
 use crate::evidence::left_factors::likeness;
@@ -35,9 +34,7 @@ fn signals(
     context: &AttackContext<'_>,
     estimates: ArrayView2<'_, f32>,
 ) -> Result<Vec<[f32; 2]>, AttackError> {
-    let problem = context.problem;
-    let first = estimates.nrows().min(looked_at(problem.rank()));
-    let unit = unit_rows(estimates.slice(s![..first, ..]));
-    let of_each = likeness(&problem.network, problem.head, unit.view(), problem.input_norm, context.threads)?;
+    let first = estimates.nrows().min(looked_at(context.problem.rank()));
+    let of_each = likeness(context.problem, estimates.slice(s![..first, ..]), context.threads)?;
     Ok(of_each.iter().map(|likeness| likeness.without_others.map(|cosine| cosine as f32)).collect())
 }
