@@ -10,6 +10,7 @@ mod membership;
 mod nulls;
 mod paper;
 mod pictures;
+mod results;
 mod rows;
 mod tables;
 mod unfinished;
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
                 attack(args, victim).map(|_| ())
             });
         }
-        What::Victims | What::Attack | What::Nulls | What::Calibrate => {}
+        What::Victims | What::Attack(_) | What::Nulls(_) | What::Calibrate => {}
     }
     let victims = victims(args);
     ensure!(
@@ -95,7 +96,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         Misuse("no victim is left; check --only, and give --cifar10-dir for CIFAR-10".into())
     );
     let _lock = lock_folder(&args.out)?;
-    let table = if matches!(args.what, What::Nulls) { "nulls.json" } else { "table.json" };
+    let table = if matches!(args.what, What::Nulls(_)) { "nulls.json" } else { "table.json" };
     // A null in which nothing is found by its time limit keeps no other from being judged.
     let (mut lines, mut not_judged) = (Vec::new(), Vec::new());
     let rows_file = args.out.join("rows.json");
@@ -106,7 +107,7 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         }
         match args.what {
             What::Victims => make(args, victim)?,
-            What::Attack | What::Nulls => {
+            What::Attack(what) | What::Nulls(what) => {
                 make(args, victim)?;
                 let (line, row) = match attack(args, victim) {
                     Err(error) if victim.null.is_some() && !interrupt::requested() => {
@@ -116,6 +117,15 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
                     }
                     attacked => attacked?,
                 };
+                if what.write {
+                    match &row {
+                        Some(row) => results::put(&results::table("report-block"), Row::OF_ONE, row)?,
+                        None => {
+                            let row = nulls::Row::of(args, victim, &line)?;
+                            results::put(&results::table("nulls"), nulls::Row::OF_ONE, &row)?;
+                        }
+                    }
+                }
                 lines.push(line);
                 files::write_json(&args.out.join(table), &lines)?;
                 if let Some(row) = row {
@@ -128,8 +138,8 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     }
     match args.what {
         What::Victims => output::line(&format!("{} victims in {}", victims.len(), args.out.display())),
-        What::Attack => print(&lines),
-        What::Nulls => {
+        What::Attack(_) => print(&lines),
+        What::Nulls(_) => {
             print(&lines);
             let sum = |count: fn(&Line) -> usize| lines.iter().map(count).sum::<usize>();
             output::line(&format!(

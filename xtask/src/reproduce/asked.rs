@@ -1,4 +1,4 @@
-//! Options of `reproduce defences`, `reproduce membership` and `reproduce kinds`.
+//! Options of what `reproduce` does, besides those that all have.
 
 use clap::{Args, ValueEnum};
 
@@ -72,10 +72,10 @@ pub(super) struct MembershipArgs {
     pub(super) write: bool,
 }
 
-/// Where the table of kinds goes.
+/// Where the rows of `attack`, `nulls` and `kinds` go.
 #[derive(Clone, Copy, Debug, Args)]
-pub(super) struct KindsArgs {
-    /// Put the rows into docs/results/kinds.json instead of the same file in the folder.
+pub(super) struct RowsArgs {
+    /// Put the rows into the table in docs/results instead of the same file in the folder; a row of the same network makes way.
     #[arg(long)]
     pub(super) write: bool,
 }

@@ -7,7 +7,7 @@ mod records;
 mod scores;
 mod shadow;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use ndarray::ArrayView1;
@@ -25,6 +25,7 @@ use self::scores::{lira, rmia};
 use self::shadow::{Shadows, margins};
 use super::asked::MembershipArgs;
 use super::defences::{Case, Network, Training, trained, true_positives};
+use super::results;
 use super::unfinished::broken_off;
 use super::victims::ReproduceArgs;
 
@@ -38,7 +39,7 @@ pub(super) fn run(args: &ReproduceArgs, what: &MembershipArgs) -> Result<()> {
         Misuse(format!("--shadows must be 0 or at least {LEAST_SHADOWS}"))
     );
     let _lock = lock_folder(&args.out)?;
-    let table = table(args, what)?;
+    let table = table(args, what);
     let mut lines = Vec::new();
     for wanted in networks(args, what) {
         let Some(training) = wanted.case.training() else { continue };
@@ -60,13 +61,8 @@ pub(super) fn run(args: &ReproduceArgs, what: &MembershipArgs) -> Result<()> {
 }
 
 /// The file of the table.
-fn table(args: &ReproduceArgs, what: &MembershipArgs) -> Result<PathBuf> {
-    if !what.write {
-        return Ok(args.out.join("membership.json"));
-    }
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is a folder of the workspace")?;
-    Ok(root.join("docs").join("results").join("membership.json"))
+fn table(args: &ReproduceArgs, what: &MembershipArgs) -> PathBuf {
+    if what.write { results::table("membership") } else { args.out.join("membership.json") }
 }
 
 /// What a statistic says of members, then of others.

@@ -109,6 +109,9 @@ impl Rows {
 }
 
 impl Row {
+    /// What rows of one network are alike in.
+    pub(super) const OF_ONE: &[&str] = &["victim"];
+
     /// Of a judged attack in the folder `attacked`, made by `command`.
     pub(super) fn of(victim: &Victim, score: &ScoreFile, attacked: &Path, command: String) -> Result<Self> {
         let judgement = judgement(score)?;

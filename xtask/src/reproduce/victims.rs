@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use palimpsest::judging::data::DataArgs;
 use palimpsest_datasets::{Block, DataName};
 
-use super::asked::{DefencesArgs, KindsArgs, MembershipArgs};
+use super::asked::{DefencesArgs, MembershipArgs, RowsArgs};
 use super::constants::ConstantsArgs;
 use super::listed::ListArgs;
 use super::nulls::Null;
@@ -22,14 +22,14 @@ use super::tables::TableArgs;
   palimpsest reproduce attack --cifar10-dir data/cifar10 --only cifar10-100-weight-decay --seeds 1,3,5
   palimpsest reproduce attack --only minus --seeds 1
   palimpsest reproduce nulls --only mnist-100-weight-decay-1000x1000 --seeds 1
-  palimpsest reproduce attack --block report --only mnist-100-weight-decay --seeds 7
+  palimpsest reproduce attack --block report --only mnist-100-weight-decay --seeds 7 --write
   palimpsest reproduce calibrate --block calibrate --seeds 6,7,8
   palimpsest reproduce calibrate-list runs/*/judged
   palimpsest reproduce calibrate-pictures photographs=runs/peek=train.npz digits=runs/peek-digits=digits.npz mixtures=runs/peek-null
   palimpsest reproduce defences --cifar10-dir data/cifar10 --kinds two --seeds 7 --write
   palimpsest reproduce membership --cifar10-dir data/cifar10 --kinds two --only decay-2e-3 --seeds 7 --shadows 64
   palimpsest reproduce membership --cifar10-dir data/cifar10 --mnist-dir data/mnist --block report --acceptance --seeds 11 --shadows 0 --write
-  palimpsest reproduce kinds --cifar10-dir data/cifar10 --block 23000..24000 --seeds 24
+  palimpsest reproduce kinds --cifar10-dir data/cifar10 --block 27000..28000 --seeds 25
   palimpsest reproduce paper --cifar10-dir data/cifar10 --block report --seeds 8
   palimpsest reproduce table --write
   palimpsest reproduce constants --write
@@ -87,10 +87,10 @@ impl ReproduceArgs {
 pub(super) enum What {
     /// Train the victims.
     Victims,
-    /// Train what is missing, attack, judge, and print the table.
-    Attack,
+    /// Train what is missing, attack, judge, and print the table; the rows are in rows.json.
+    Attack(RowsArgs),
     /// Attack networks that hold none of the images they are judged by; what is called sure should be what they do hold.
-    Nulls,
+    Nulls(RowsArgs),
     /// Fit the confidence model to attacks that were judged, and print its coefficients.
     Calibrate,
     /// Fit how sure an entry of the list may be, and what tells the sign of a picture, to judged attacks of any kind, one kind left out at a time.
@@ -102,7 +102,7 @@ pub(super) enum What {
     /// Tell members from others by the weights alone, and beside that by tests that need labels and networks trained on other data.
     Membership(MembershipArgs),
     /// Train one network of each kind that people have (losses, optimisers, biases, unbalanced sets), attack it, judge, and print a table.
-    Kinds(KindsArgs),
+    Kinds(RowsArgs),
     /// Train both networks of the first publication, attack them, and write one page beside its numbers.
     Paper,
     /// Make the tables of README.md and docs/ from docs/results/*.json.
@@ -117,6 +117,16 @@ pub(super) enum Regime {
     Published,
     Deep,
     WeightDecay,
+}
+
+impl fmt::Display for Regime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Published => "published",
+            Self::Deep => "deep",
+            Self::WeightDecay => "weight-decay",
+        })
+    }
 }
 
 /// A victim of the benchmark.
@@ -135,15 +145,18 @@ pub(super) struct Victim {
 
 impl fmt::Display for Victim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let regime = match self.regime {
-            Regime::Published => "published",
-            Regime::Deep => "deep",
-            Regime::WeightDecay => "weight-decay",
-        };
         let hidden: Vec<String> = self.hidden.iter().map(usize::to_string).collect();
         let inputs = self.subtract.map_or_else(String::new, |value| format!("-minus{value}"));
         let null = self.null.map_or_else(String::new, |null| format!("-{null}"));
-        write!(f, "{}-{}-{regime}-{}{inputs}{null}-seed{}", self.data, self.n, hidden.join("x"), self.seed)
+        write!(
+            f,
+            "{}-{}-{}-{}{inputs}{null}-seed{}",
+            self.data,
+            self.n,
+            self.regime,
+            hidden.join("x"),
+            self.seed
+        )
     }
 }
 
@@ -178,7 +191,7 @@ pub(super) fn victims(args: &ReproduceArgs) -> Vec<Victim> {
             }
         }
     }
-    if matches!(args.what, What::Nulls) {
+    if matches!(args.what, What::Nulls(_)) {
         let nulls = |victim: &Victim| Null::ALL.map(|null| Victim { null: Some(null), ..victim.clone() });
         all = all.iter().flat_map(nulls).collect();
     }
