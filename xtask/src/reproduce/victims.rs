@@ -76,7 +76,11 @@ impl ReproduceArgs {
 
     /// The command that does `what` for one victim of a data set again.
     pub(super) fn command(&self, what: &str, data: DataName, only: impl fmt::Display, seed: u64) -> String {
-        let folder = if data == DataName::Cifar10 { " --cifar10-dir DIR" } else { "" };
+        let folder = match data {
+            DataName::Cifar10 => " --cifar10-dir DIR",
+            DataName::Mnist if self.mnist_dir.is_some() => " --mnist-dir DIR",
+            _ => "",
+        };
         let block = self.block.map_or_else(String::new, |block| format!(" --block {block}"));
         let limit = self.time_limit.map_or_else(String::new, |limit| format!(" --time-limit {limit}"));
         format!("cargo xtask reproduce {what}{folder}{block} --only {only} --seeds {seed}{limit}")
