@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 use self::calibrate::calibrate;
 use self::nulls::Null;
-use self::rows::{Row, Rows};
+use self::rows::{NullRow, Row, Rows};
 use self::unfinished::{broken_off, finished};
 pub(crate) use self::victims::ReproduceArgs;
 use self::victims::{Regime, Victim, What, victims};
@@ -121,8 +121,8 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
                     match &row {
                         Some(row) => results::put(&results::table("report-block"), Row::OF_ONE, row)?,
                         None => {
-                            let row = nulls::Row::of(args, victim, &line)?;
-                            results::put(&results::table("nulls"), nulls::Row::OF_ONE, &row)?;
+                            let row = NullRow::of(args, victim, line.sure, line.sure_and_own.unwrap_or(0))?;
+                            results::put(&results::table("nulls"), NullRow::OF_ONE, &row)?;
                         }
                     }
                 }

@@ -18,10 +18,6 @@ use palimpsest_mlp::Mlp;
 use palimpsest_mlp::checkpoint::write_atomically;
 use palimpsest_numerics::seed::Seed;
 use rand::seq::SliceRandom;
-use serde::Serialize;
-
-use super::Line;
-use super::victims::{ReproduceArgs, Victim};
 
 /// Where a network comes from that does not hold the images, or not as the attack expects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +60,7 @@ impl Null {
     }
 
     /// What it is, for the table.
-    fn words(self) -> &'static str {
+    pub(super) fn words(self) -> &'static str {
         match self {
             Self::Random => "weights as training begins with them",
             Self::Shuffled => "trained weights in another order",
@@ -107,37 +103,6 @@ impl Null {
             write_atomically(&path, &bytes)?;
         }
         Ok(())
-    }
-}
-
-/// A judged null as the table of the documents shows it.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    /// Of which networks it takes the place.
-    victim: String,
-    /// What it is.
-    instead: &'static str,
-    seed: u64,
-    sure: usize,
-    sure_own: usize,
-    command: String,
-}
-
-impl Row {
-    /// What rows of one null are alike in.
-    pub(super) const OF_ONE: &[&str] = &["victim", "instead", "seed"];
-
-    /// Of a judged `victim` that is a null.
-    pub(super) fn of(args: &ReproduceArgs, victim: &Victim, line: &Line) -> Result<Self> {
-        let null = victim.null.context("the network is no null")?;
-        Ok(Self {
-            victim: format!("{}-{}-{}", victim.data, victim.n, victim.regime),
-            instead: null.words(),
-            seed: victim.seed,
-            sure: line.sure,
-            sure_own: line.sure_and_own.context("a null is judged by what it was trained on")?,
-            command: args.command("nulls", victim.data, format_args!("{victim}"), victim.seed),
-        })
     }
 }
 

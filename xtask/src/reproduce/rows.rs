@@ -10,7 +10,7 @@ use palimpsest_metrics::judge::pool::{Bar, Measure, PoolCount};
 use palimpsest_runs::{MADE_BY, RunFile, files};
 use serde::{Deserialize, Serialize};
 
-use super::victims::{Regime, Victim};
+use super::victims::{Regime, ReproduceArgs, Victim};
 
 /// A judged attack as the tables of the documents show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,6 +147,36 @@ impl Row {
             pool_ssim_class_means: ssim.class_means,
             pool_ssim_limit: ssim.span_keeps,
             command,
+        })
+    }
+}
+
+/// A judged null as the table of the documents shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct NullRow {
+    /// Of which networks it takes the place.
+    victim: String,
+    /// What it is.
+    instead: &'static str,
+    seed: u64,
+    sure: usize,
+    sure_own: usize,
+    command: String,
+}
+
+impl NullRow {
+    /// What rows of one null are alike in.
+    pub(super) const OF_ONE: &[&str] = &["victim", "instead", "seed"];
+
+    /// Of a judged `victim` that is a null: how many were called sure, and how many of these are what its network was trained on.
+    pub(super) fn of(args: &ReproduceArgs, victim: &Victim, sure: usize, sure_own: usize) -> Result<Self> {
+        Ok(Self {
+            victim: format!("{}-{}-{}", victim.data, victim.n, victim.regime),
+            instead: victim.null.context("the network is no null")?.words(),
+            seed: victim.seed,
+            sure,
+            sure_own,
+            command: args.command("nulls", victim.data, victim, victim.seed),
         })
     }
 }
