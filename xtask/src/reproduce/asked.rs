@@ -75,7 +75,7 @@ pub(super) struct MembershipArgs {
 /// Where the rows of `attack`, `nulls` and `kinds` go.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct RowsArgs {
-    /// Put the rows into the table in docs/results instead of the same file in the folder; a row of the same network makes way.
+    /// Put the rows into the table in docs/results, where a row of the same network makes way.
     #[arg(long)]
     pub(super) write: bool,
 }

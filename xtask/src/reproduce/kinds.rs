@@ -272,7 +272,7 @@ fn row(args: &ReproduceArgs, kind: &Kind, seed: u64) -> Result<Row> {
         seed,
         counts: Counts::of(&score, &kind.folder(args, seed, "attack"))?,
         ncc_at_rate: training_row(&score)?.ncc.above_threshold,
-        machine: format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH),
+        machine: results::machine(),
         date: clock::today(),
         command: args.command("kinds", kind.data, kind.name, seed),
     })

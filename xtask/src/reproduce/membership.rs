@@ -166,7 +166,7 @@ fn line_of(
         must: wanted.must,
         null: statistic.null,
         seconds: statistic.seconds,
-        machine: format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH),
+        machine: results::machine(),
         date: clock::today(),
         command: command(args, what, &wanted.case),
     }

@@ -6,11 +6,16 @@ use anyhow::{Context, Result};
 use palimpsest::terminal::clock;
 use palimpsest_runs::files;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The table `name`.json in `docs/results` of this checkout.
 pub(super) fn table(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/results").join(name).with_extension("json")
+}
+
+/// This machine, for a row.
+pub(super) fn machine() -> String {
+    format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH)
 }
 
 /// Puts `row`, with this machine and date, into the table `file`: in place of the one that is alike in all fields `of_one`, whose other fields stay,
@@ -25,10 +30,7 @@ pub(super) fn put(file: &Path, of_one: &[&str], row: &impl Serialize) -> Result<
     let Value::Object(mut row) = serde_json::to_value(row)? else {
         anyhow::bail!("a row of {} has no fields", file.display())
     };
-    row.insert(
-        "machine".into(),
-        json!(format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH)),
-    );
+    row.insert("machine".into(), machine().into());
     row.insert("date".into(), clock::today().into());
     let same = |old: &Map<String, Value>| of_one.iter().all(|field| old.get(*field) == row.get(*field));
     match rows.iter_mut().filter_map(Value::as_object_mut).find(|old| same(old)) {
@@ -40,6 +42,8 @@ pub(super) fn put(file: &Path, of_one: &[&str], row: &impl Serialize) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -16,6 +16,7 @@ use palimpsest_numerics::gemm::Parallelism;
 use palimpsest_runs::files;
 
 use super::super::asked::DefencesArgs;
+use super::super::results;
 use super::super::unfinished::broken_off;
 use super::super::victims::ReproduceArgs;
 use super::case::Case;
@@ -78,7 +79,7 @@ pub(super) fn row(args: &ReproduceArgs, what: &DefencesArgs, case: &Case) -> Res
         training_s: made.record.trained.training_s,
         attack_s: attacked.elapsed_s,
         membership_s: members.elapsed_s,
-        machine: format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH),
+        machine: results::machine(),
         date: clock::today(),
         command: command(args, what, case),
     };
